@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from tests.test_architecture import modules, tree
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
-RESERVED = {"time", "level", "logger", "msg", "traceback", "t", "lvl", "obj", "err", "message", "event"}
-"""Keys of the record itself, in one of the two programs' forms."""
+RESERVED = {"time", "level", "logger", "msg", "traceback", "t", "lvl", "obj", "err", "message", "event", "line"}
+"""Keys of the record itself, in one of the two programs' forms. pyngrok keeps the whole record as `line`."""
 MAY_USE_LOGGING = {"tunnelctl.eventlog", "tunnelctl.cli.logs", "tunnelctl.cli.output_mode", "tunnelrelay.observe.logs"}
 """The log itself: it configures Python's `logging` and formats its records."""
 
@@ -40,16 +40,16 @@ def test_an_event_is_a_constant_without_values():
 
 
 def test_the_agents_events_are_constants_too():
-    watcher = next(
-        node for node in tree("tunnelctl.cli.logs").body if isinstance(node, ast.ClassDef) and node.name == "LogWatcher"
-    )
-    events = [
-        node.args[1]
+    records = [
+        node
+        for watcher in tree("tunnelctl.cli.logs").body
+        if isinstance(watcher, ast.ClassDef) and watcher.name in ("LogWatcher", "ApiLog")
         for node in ast.walk(watcher)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "record"
     ]
-    assert len(events) > 10
-    assert [ast.unparse(event) for event in events if not isinstance(event, ast.Constant)] == []
+    assert len(records) > 15
+    assert [ast.unparse(one) for one in records if not isinstance(one.args[1], ast.Constant)] == []
+    assert [ast.unparse(one) for one in records for keyword in one.keywords if keyword.arg == "line"] == []
 
 
 def test_no_field_takes_the_name_of_a_part_of_the_record():

@@ -1,12 +1,15 @@
 import json
 import logging
+import shlex
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cli.fakes import exchange
 from tunnelctl.agent.watcher import Started, Waiting
-from tunnelctl.cli.log_formats import as_json
-from tunnelctl.cli.logs import REPEAT_SECONDS, LibraryHandler, Log, LogWatcher
+from tunnelctl.cli.log_formats import as_json, as_logfmt
+from tunnelctl.cli.logs import REPEAT_SECONDS, ApiLog, LibraryHandler, Log, LogWatcher
 from tunnelctl.wire.errors import Code
 
 
@@ -161,3 +164,66 @@ def test_a_path_that_holds_one_is_logged_without_it(path):
     heard.watcher.exchange("n", exchange(target=path))
     assert heard.messages == ["exchange"]
     assert "canary" not in heard.lines[0]
+
+
+def api_lines(render, *, names_taken=True):
+    lines = []
+    return lines, ApiLog(Log(lines.append, render, "info", now=lambda: 0.0), names_taken=names_taken)
+
+
+def test_the_local_apis_lines_are_those_that_programs_look_for():
+    lines, watcher = api_lines(as_logfmt)
+    watcher.taken("127.0.0.1:4040")
+    watcher.serving("127.0.0.1:4041")
+    watcher.began("0a1b2c3d4e5f6071", "/api/tunnels/web%20%281%29")
+    watcher.ended("0a1b2c3d4e5f6071", "/api/tunnels/web%20%281%29", 200, 0.0012345)
+    assert [line.partition(" ")[2] for line in lines] == [
+        'lvl=warn msg="can\'t bind default web address, trying alternatives" obj=web addr=127.0.0.1:4040\n',
+        'lvl=info msg="starting web service" obj=web addr=127.0.0.1:4041 allow_hosts=[]\n',
+        "lvl=info msg=start pg=/api/tunnels/web%20%281%29 id=0a1b2c3d4e5f6071\n",
+        "lvl=info msg=end pg=/api/tunnels/web%20%281%29 id=0a1b2c3d4e5f6071 status=200 dur=1.234ms\n",
+    ]
+
+
+def test_the_first_address_in_a_json_log_is_the_apis():
+    """npm's `ngrok` takes the first record with a key `addr`, whatever its message."""
+    lines, watcher = api_lines(as_json, names_taken=False)
+    watcher.taken("127.0.0.1:4040")
+    watcher.serving("127.0.0.1:4041")
+    assert [json.loads(line).get("addr") for line in lines] == [None, "127.0.0.1:4041"]
+
+
+HOSTILE = st.text() | st.sampled_from(["a\nlvl=crit msg=forged", '"', "\\", "a b", "'", "\r\n", "$(x)", "\x1b[31m"])
+
+
+@given(HOSTILE, HOSTILE)
+def test_whatever_is_asked_and_named_is_one_record_a_line_without_a_key_called_line(name, path):
+    for render in (as_logfmt, as_json):
+        lines = []
+        log = Log(lines.append, render, "info", now=lambda: 0.0)
+        api, watcher = ApiLog(log, names_taken=True), LogWatcher(log)
+        api.began("1", path)
+        api.ended("1", path, 404, 0.0)
+        watcher.started(Started(name=name, upstream=path, url="https://a.example", let_in=name, redirect_uri=path))
+        watcher.removed(name)
+        watcher.ended(name, path)
+        watcher.lost(path, 1.0)
+        watcher.joined(
+            name, path, exchange(head=b"GET / HTTP/1.1\r\nX-Forwarded-For: " + path.encode("utf-8", "ignore"))
+        )
+        assert all(line.count("\n") == 1 and line.endswith("\n") for line in lines)
+        read = json.loads if render is as_json else lambda line: dict(pair.split("=", 1) for pair in shlex.split(line))
+        records = [read(line) for line in lines]
+        assert all({"t", "lvl", "msg"} <= record.keys() and "line" not in record for record in records)
+        assert [record["msg"] for record in records] == [
+            "start", "end", "started tunnel", "stopped tunnel", "tunnel ended", "failed to reconnect session",
+            "join connections",
+        ]  # fmt: skip
+
+
+def test_a_visitor_that_is_connected_to_the_service_is_logged():
+    heard = Heard()
+    heard.watcher.joined("web", "localhost:3000", exchange())
+    (record,) = heard.records
+    assert len(bytes.fromhex(record.pop("id"))) == 6
+    assert record == {"lvl": "info", "msg": "join connections", "obj": "join", "l": "localhost:3000", "r": "192.0.2.9"}

@@ -52,4 +52,4 @@ async def api(relay: FakeRelay | None = None, *, waits: bool = True, **kwargs: A
     async with make_agent(relay, Diary(), **kwargs) as agent:
         if waits:
             await agent.online()
-        yield Api(LocalApi(agent, lambda definition: build_tunnel(definition, {})), agent, relay)
+        yield Api(LocalApi(agent, lambda definition: build_tunnel(definition, {}), version="3.9.9"), agent, relay)

@@ -128,6 +128,7 @@ class TcpUpstream:
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
 
     Attributes:
+        on_connected: Called with an exchange for which a connection was opened, before it begins on it.
         problem: Why the service took no connection the last time, "" when it did, None before the first.
     """
 
@@ -148,6 +149,7 @@ class TcpUpstream:
         self._connecting: set[asyncio.Task[None]] = set()
         self._failed = asyncio.Event()
         self._is_closed = False
+        self.on_connected: Callable[[TcpExchange], None] = lambda exchange: None
         self.problem: str | None = None
 
     async def watch(self) -> None:
@@ -200,6 +202,8 @@ class TcpUpstream:
             raise
         else:
             self._note("")
+            if not exchange.is_over:
+                self.on_connected(exchange)
             exchange.begin()
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:

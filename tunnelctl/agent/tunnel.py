@@ -74,6 +74,7 @@ class AgentTunnel:
         self.number = number
         self.config = config
         self.upstream = upstream
+        upstream.on_connected = self._on_connected
         self.started_at = time.time()
         self.bound: Bound | None = None
         self.is_bound = False
@@ -211,6 +212,9 @@ class AgentTunnel:
         meter.began(exchange.started)
         if not exchange.is_over:
             self._open.add(exchange)
+
+    def _on_connected(self, exchange: Exchange) -> None:
+        self._watcher.joined(self.config.name, self.config.upstream.authority, exchange)
 
     def _on_done(self, exchange: Exchange) -> None:
         self._open.discard(exchange)

@@ -51,6 +51,7 @@ class Upstream:
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
 
     Attributes:
+        on_connected: Called with an exchange for which a connection was opened, before it begins on it.
         problem: Why the service took no connection the last time, "" when it did, None before the first.
     """
 
@@ -74,6 +75,7 @@ class Upstream:
         self._is_closed = False
         self._on_change = on_change
         self._was_silent = False
+        self.on_connected: Callable[[UpstreamExchange], None] = lambda exchange: None
         self.problem: str | None = None
 
     async def watch(self) -> None:
@@ -179,6 +181,7 @@ class Upstream:
             if exchange.is_over:
                 self.give_back(connection)
             else:
+                self.on_connected(exchange)
                 exchange.begin(connection)
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:

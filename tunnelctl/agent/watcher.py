@@ -86,6 +86,13 @@ class Watcher:
     def began(self, name: str) -> None:
         """An exchange of this tunnel began."""
 
+    def joined(self, name: str, upstream: str, exchange: Exchange) -> None:
+        """A connection to the local service was opened for an exchange; it may carry later ones too.
+
+        Args:
+            upstream: Where to, `host:port`.
+        """
+
     def exchange(self, name: str, exchange: Exchange) -> None:
         """An exchange of this tunnel is over."""
 

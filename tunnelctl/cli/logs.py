@@ -1,6 +1,7 @@
 """The agent's log: one record a line, with the messages that programs which drive `ngrok` look for."""
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 
@@ -131,6 +132,11 @@ class LogWatcher(Watcher):
     def unready(self, url: str, reason: str) -> None:
         """Log why the public address does not answer yet."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
+
+    def joined(self, name: str, upstream: str, exchange: Exchange) -> None:
+        """Log that a visitor is connected to the local service."""
+        id_ = secrets.token_hex(6)
+        self._log.record("info", "join connections", obj="join", id=id_, l=upstream, r=peer_of(exchange))
 
     def exchange(self, name: str, exchange: Exchange) -> None:
         """Log one exchange, without its query, which may hold secrets."""

@@ -94,11 +94,6 @@ class Output:
             if not self._mode.screen and self._mode.log not in ("stdout", "stderr"):
                 say("warning", notice)
 
-    def print_bare(self, text: str) -> None:
-        """Print on stdout as it is, where the log goes there: programs that drive `ngrok` look for some errors so."""
-        if self._mode.log == "stdout":
-            print(text, flush=True)
-
     def fail(self, failure: Failure) -> bool:
         """Log why the program ends. Returns True when stderr has a JSON log, and so must get no lines of text."""
         if self.log is not None:

@@ -25,10 +25,12 @@ class ApiSettings:
 
     Attributes:
         build: Makes the tunnels that programs ask for.
+        version: Of the agent, by the name that it runs under.
     """
 
     address: WebAddress
     build: Build
+    version: str
 
 
 def run_agent(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
@@ -58,7 +60,7 @@ async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> 
             outcome = await agent.run()
         else:
             listener = listen(api.address, output.api_watcher.taken)
-            async with LocalApi(agent, api.build).serve(listener, output.api_watcher):
+            async with LocalApi(agent, api.build, version=api.version).serve(listener, output.api_watcher):
                 outcome = await agent.run()
     if output.has_lost_reader:
         raise BrokenPipeError

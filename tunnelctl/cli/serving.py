@@ -21,6 +21,7 @@ from tunnelctl.agent.outcome import (
 from tunnelctl.cli.exits import Exit, Failure, Mistake
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.log_formats import LEVELS, STYLES, Style
+from tunnelctl.cli.persona import persona_of
 from tunnelctl.cli.settings import Settings, SettingsInvalid, build_tunnel, resolve
 from tunnelctl.localapi.address import WebAddressTaken
 from tunnelctl.policy.named import is_named
@@ -52,15 +53,18 @@ def serve(
     mode = choose_output_mode(
         given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout)
     )
+    is_bare = False
     with opened(mode, settings.agent, style=style, level=level, notices=settings.notices) as output:
         try:
             outcome = run_agent(settings.agent, output, _api_of(settings))
             failure = failure_of(outcome, settings.agent.relay.url)
         except WebAddressTaken as error:
             failure = Failure(Exit.FAILED, [str(error)], "give another web_addr in the file, or false for none")
-            output.print_bare(str(error))
+            is_bare = mode.log == "stdout"
         is_told = failure is not None and output.fail(failure)
     if failure is not None:
+        if is_bare:
+            click.echo(str(failure))  # programs that drive `ngrok` look for this error behind the log
         raise click.exceptions.Exit(failure.code) if is_told else failure
 
 
@@ -76,7 +80,8 @@ def _api_of(settings: Settings) -> "ApiSettings | None":
         return None
     from tunnelctl.cli.run import ApiSettings
 
-    return ApiSettings(settings.web, lambda definition: build_tunnel(definition, os.environ))
+    version = persona_of(click.get_current_context()).version
+    return ApiSettings(settings.web, lambda definition: build_tunnel(definition, os.environ), version)
 
 
 def _with_provider_notices(settings: Settings) -> Settings:

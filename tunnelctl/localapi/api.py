@@ -58,12 +58,14 @@ class LocalApi:
     Args:
         agent: The agent.
         build: Makes tunnels of definitions.
+        version: Of the agent, as its status says it.
         routes: Paths of other parts of the agent.
     """
 
-    def __init__(self, agent: Agent, build: Build, routes: Sequence[ApiRoute] = ()) -> None:
+    def __init__(self, agent: Agent, build: Build, *, version: str, routes: Sequence[ApiRoute] = ()) -> None:
         self._agent = agent
         self._build = build
+        self._version = version
         self._listing = ApiListing(agent)
         self._replacing = asyncio.Lock()
         self._bound_host = ""
@@ -134,7 +136,7 @@ class LocalApi:
         return json_answer({f"{'_'.join(reversed(parts))}_uri": path for path, parts in names.items()})
 
     async def _show_status(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        return json_answer(status_view(self._agent))
+        return json_answer(status_view(self._agent, self._version))
 
     async def _show_status_page(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         return text_answer(self._agent.status.state.value)

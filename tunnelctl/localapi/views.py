@@ -4,7 +4,6 @@ import hashlib
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from tunnelctl import __version__
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.metrics import MeterReading
 from tunnelctl.agent.status import SessionState
@@ -54,7 +53,7 @@ def upstream_of(entry: Entry) -> str:
     return address.authority if address.scheme == "tcp" else address.url
 
 
-def status_view(agent: Agent) -> dict[str, Any]:
+def status_view(agent: Agent, version: str) -> dict[str, Any]:
     """The session with the relay."""
     status = agent.status
     legs = []
@@ -63,7 +62,7 @@ def status_view(agent: Agent) -> dict[str, Any]:
         legs.append({"region": urlsplit(status.relay).hostname or "", "latency": latency})
     return {
         "status": status.state.value,
-        "agent_version": __version__,
+        "agent_version": version,
         "session": {"legs": legs},
         "uri": "/api/status",
     }
