@@ -11,6 +11,7 @@ from tests.support.world import tunnel_to, world
 from tunnelctl.agent.errors import NotBound
 from tunnelctl.agent.outcome import NameTaken, Stopped
 from tunnelctl.agent.tunnel import TunnelState
+from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.agents.authtokens import create
 
 
@@ -103,6 +104,24 @@ async def test_of_three_tunnels_one_that_is_taken_over_ends_alone(w, app):
     assert [await status(w, name) for name in ("one", "two", "three")] == [200, 200, 200]
     assert agent.outcome is None
     assert agent.diary.events.count("connected") == 1
+
+
+async def test_the_second_of_two_tunnels_with_one_name_is_refused_and_the_rules_of_the_first_hold(w, app):
+    guarded, opened = (
+        tunnel_to(app.port, name=name, subdomain="web", policy=PolicySpec(basic_auth=pairs))
+        for name, pairs in (("guarded", ("ann:correct horse",)), ("open", ()))
+    )
+    agent = await online(w, guarded, opened)
+    assert await started(agent, 1) == {"guarded"}
+    await turns(lambda: "open" not in agent.agent.tunnels)
+    assert "ended: open: another tunnel of this agent serves web.localhost" in agent.diary.events
+    with pytest.raises(NotBound) as raised:
+        await agent.agent.add(opened)
+    assert isinstance(raised.value.end, NameTaken)
+    assert await status(w, "web") == 401
+    agent.agent.remove("guarded")
+    await agent.agent.add(opened)
+    assert await status(w, "web") == 200
 
 
 async def test_of_three_tunnels_one_whose_name_has_another_owner_ends_alone(tmp_path, app):

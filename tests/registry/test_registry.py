@@ -309,6 +309,32 @@ def test_who_shares_and_who_does_not_never_mix(case, first, second, why):
     assert case.ended == []
 
 
+@pytest.mark.parametrize(("first", "second"), [(False, False), (True, False), (False, True)])
+def test_two_tunnels_of_one_agent_never_take_a_name_from_each_other(case, first, second):
+    """Row 124: the agent would show both, and the rules of the first would be lost."""
+    link, strict = FakeLink(), Policy(host_header=b"app")
+    mine = case.claim(link=link, number=1, pooling=first, policy=strict)
+
+    assert case.claim(link=link, number=2, pooling=second) == Taken(HOST, "same")
+    assert (case.served(), case.registry.find(HOST).policy) == (mine, strict)
+    case.registry.release(HOST, mine.claim, on_purpose=True)
+    assert isinstance(case.claim(link=link, number=2, pooling=second), Tunnel)
+
+
+def test_an_agent_whose_former_link_is_not_known_to_be_lost_has_its_name_back_by_another_tunnel(case):
+    case.claim(link=FakeLink(), number=1)
+    again = case.claim(link=FakeLink(), number=2)
+
+    assert case.served() is again
+
+
+def test_two_tunnels_of_one_agent_may_share_a_name(case):
+    link = FakeLink()
+    first, second = (case.claim(link=link, number=number, pooling=True) for number in (1, 2))
+
+    assert set(case.registry.find(HOST).tunnels) == {first, second}
+
+
 def test_a_pool_has_one_set_of_rules(case):
     """Row 124."""
     strict = Policy(host_header=b"app")

@@ -97,6 +97,9 @@ def why_refused(taken: Taken) -> tuple[str, str, str]:
         case "edge":
             hint = f"serve the edge with --edge {host.partition('.')[0]}, or {other}"
             return "name_taken", f"{host} is the name of an edge, which has its rules at the relay", hint
+        case "same":
+            hint = f"give both of them --pooling-enabled to share it, or {other}"
+            return "name_taken", f"another tunnel of this agent serves {host}", hint
         case "pool":
             hint = f"share it with --pooling-enabled, or {other}"
             return "name_taken", f"other agents share {host}, and this one does not say that it will", hint

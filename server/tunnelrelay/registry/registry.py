@@ -1,9 +1,9 @@
 """The live names of a single relay, in memory.
 
-A name belongs to an owner, not to a connection: the same agent takes its name back silently, another agent of the same
-owner takes it over and the older one is told (unless both pool), another owner is refused. Every claim has a number, so
-that the end of a link removes only its own claims. Owners of names that are not here are in the store: callers ask it
-before they claim one. Names of edges belong to `edges`.
+A name belongs to an owner, not to a connection: the same agent takes its name back silently over another link, another
+agent of the same owner takes it over and the older one is told (unless both pool), another owner is refused. Every
+claim has a number, so that the end of a link removes only its own claims. Owners of names that are not here are in the
+store: callers ask it before they claim one. Names of edges belong to `edges`.
 """
 
 from collections import Counter
@@ -57,13 +57,13 @@ class Taken:
     """The tunnel cannot have the name.
 
     Attributes:
-        why: It belongs to another `owner`, or to an `edge`; others of the owner `pool` there, or one serves it `alone`;
-            or they pool, and the new one's `rules` are not theirs, or they are too many already (`full`); or the
-            settings of all the owner's tunnels would be too `large`.
+        why: It belongs to another `owner`, or to an `edge`; the `same` agent serves it by another tunnel; others of the
+            owner `pool` there, or one serves it `alone`; or they pool, and the new one's `rules` are not theirs, or
+            they are too many already (`full`); or the settings of all the owner's tunnels would be too `large`.
     """
 
     host: str
-    why: Literal["owner", "edge", "pool", "alone", "rules", "full", "large"] = "owner"
+    why: Literal["owner", "edge", "same", "pool", "alone", "rules", "full", "large"] = "owner"
 
 
 class Registry:
@@ -356,7 +356,11 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
     if endpoint.edge:
         return Taken(host, "edge")
     # A draining agent gives the name up soon, so it does not block others.
-    strangers = [each for each in others if each.agent != tunnel.agent and not each.is_draining]
+    running = [each for each in others if not each.is_draining]
+    # Else the rules of an agent's last tunnel would replace those of its first, of which it is told nothing.
+    if any(each.link is tunnel.link and not (each.pooling and tunnel.pooling) for each in running):
+        return Taken(host, "same")
+    strangers = [each for each in running if each.agent != tunnel.agent]
     if tunnel.pooling and any(not each.pooling for each in strangers):
         return Taken(host, "alone")
     if not tunnel.pooling and any(each.pooling for each in strangers):
