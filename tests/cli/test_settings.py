@@ -175,6 +175,16 @@ def test_row159_a_login_that_a_variable_asks_for_is_refused_and_not_lost(flags, 
     assert caught.value.hint.startswith("unset it; ")
 
 
+def test_row159_a_variable_for_the_login_without_a_value_is_a_mistake_and_no_open_tunnel(given):
+    environ = {"TUNNELCTL_OIDC": "", "TUNNELCTL_OIDC_CLIENT_ID": "", "TUNNELCTL_OIDC_CLIENT_SECRET": ""}
+    assert problems(given, environ=environ) == [
+        "TUNNELCTL_OIDC: its value is empty, and visitors would not have to log in"
+    ]
+    named = typed(oidc="@work")
+    assert given(environ=environ, policy=named, typed=frozenset({"oidc"})).agent.tunnels[0].policy.oidc is not None
+    assert given(environ=environ, edge="shop").agent.tunnels[0].edge == "shop"
+
+
 @pytest.mark.parametrize("name", ["subdomain", "domain", "url"])
 def test_an_edge_has_its_address_already(given, name):
     assert problems(given, edge="shop", **{name: "a.example"})[0].startswith(f"--{name}: not together with --edge")

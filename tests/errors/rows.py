@@ -73,6 +73,7 @@ ROWS = (
     Row(f"{HTTP} --basic-auth ann:short", 2, "the password of ann has 5 characters", f"tunnel http {HELP}"),
     Row(f"{HTTP} --subdomain a_b", 2, "--subdomain: 'a_b' is not a name", f"tunnel http {HELP}"),
     Row(f"{HTTP} --oidc=", 2, "--oidc: its value is empty", f"tunnel http {HELP}"),
+    Row(HTTP, 2, "TUNNELCTL_OIDC: its value is empty", "give it the issuer, or unset it", {"TUNNELCTL_OIDC": ""}),
     Row(f"{HTTP} --authtoken env:NOT_SET", 2, "variable NOT_SET is not set", f"tunnel http {HELP}"),
     Row(f"{HTTP} --authtoken file:{{d}}/none", 2, "cannot read {d}/none", f"tunnel http {HELP}"),
     Row(f"{HTTP} --edge shop --cidr-deny 10.0.0.0/8", 2, "--cidr-deny: not together with --edge", "edge"),

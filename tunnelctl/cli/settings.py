@@ -128,11 +128,7 @@ class _Resolver:
     def resolve(self) -> Settings:
         flags = self._flags
         self._problems.extend(f"--{name.replace('_', '-')}: its value is empty" for name in sorted(flags.emptied))
-        if self._environ.get(LOGIN_VARIABLE) and (isinstance(flags, StartFlags) or flags.labels or flags.is_tcp):
-            self._problems.append(
-                f"{LOGIN_VARIABLE}: this command takes no --oidc, and visitors would not have to log in"
-            )
-            self._hint = f"unset it; {HINT if isinstance(flags, TunnelFlags) else 'the file says who is let in'}"
+        self._check_login_variable(flags)
         file = self._file()
         relay_text, relay_from = self._first(("--relay", flags.relay), (file.where("connect_url"), file.connect_url))
         relay = self._try(
@@ -156,6 +152,21 @@ class _Resolver:
             relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca, proxy=proxy
         )
         return Settings(agent=agent, file=file, web=web, notices=tuple(self._notices))
+
+    def _check_login_variable(self, flags: TunnelFlags | StartFlags) -> None:
+        """Refuse a login in the environment that would be lost: where there is no such flag, or the value is empty.
+
+        It is empty where a CI job sets it from a variable of its own that is missing.
+        """
+        issuer = self._environ.get(LOGIN_VARIABLE)
+        if isinstance(flags, StartFlags) or flags.labels or flags.is_tcp:
+            if issuer:
+                text = f"{LOGIN_VARIABLE}: this command takes no --oidc, and visitors would not have to log in"
+                self._problems.append(text)
+                self._hint = f"unset it; {HINT if isinstance(flags, TunnelFlags) else 'the file says who is let in'}"
+        elif issuer == "" and not flags.edge and "oidc" not in flags.typed:
+            self._problems.append(f"{LOGIN_VARIABLE}: its value is empty, and visitors would not have to log in")
+            self._hint = "give it the issuer, or unset it"
 
     def _asked_for(self, flags: TunnelFlags | StartFlags, file: FileConfig) -> tuple[TunnelConfig, ...]:
         if isinstance(flags, TunnelFlags):
