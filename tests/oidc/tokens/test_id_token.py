@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 import pytest
@@ -81,6 +82,14 @@ def test_row_1_a_token_with_its_signature_cut_off_is_refused() -> None:
     token = sign(HONEST)
     for cut in (token.rpartition(".")[0], token.rpartition(".")[0] + ".", token[:-4], token + "AAAA"):
         refused(cut)
+
+
+def test_row_24_a_signature_has_one_spelling() -> None:
+    token = sign(HONEST)
+    alphabet = ascii_uppercase + ascii_lowercase + digits + "-_"
+    unused_bit = alphabet[alphabet.index(token[-1]) + 1]
+    for other in (token + "=", token + "==", f"{token[:-9]}!{token[-9:]}", token[:-1] + unused_bit):
+        assert "base64url" in refused(other)
 
 
 @pytest.mark.parametrize("as_pem", [True, False])

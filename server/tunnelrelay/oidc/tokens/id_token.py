@@ -175,13 +175,14 @@ _REGISTRY = _Registry(algorithms=frozenset(ALGORITHMS) - {"EdDSA"} | {"Ed25519"}
 
 
 def _header_of(token: str) -> dict[str, Any]:
-    """The header of a compact JWS, read strictly: joserfc takes the last of two fields with one name. Five parts
-    (encrypted tokens) are not accepted."""
+    """The header of a compact JWS, read strictly: joserfc takes the last of two fields with one name, and skips what is
+    no base64url in a signature, so that one token could be sent in many spellings. Five parts (encrypted tokens) are
+    not accepted."""
     segment = token.partition(".")[0]
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2 or len(segment) > MAX_HEADER:
         raise TokenInvalid("not a signed token, or too large")
     header = unb64url(segment)
-    if header is None or token.endswith("."):
+    if header is None or not unb64url(token.rpartition(".")[2]):
         raise TokenInvalid("a part is missing or not base64url")
     return parse_object(header, max_bytes=MAX_HEADER)
 
