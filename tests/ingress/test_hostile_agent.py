@@ -53,6 +53,16 @@ async def test_a_head_that_is_none_is_a_502_and_a_closed_connection(s: Scene, st
     assert s.log[0].error == "agent_bad_response"
 
 
+async def test_the_log_of_a_bad_head_names_the_tunnel_and_not_the_id_that_takes_its_name_over(s: Scene, caplog):
+    async with s.visitor() as visitor:
+        asked = await s.exchange(visitor)
+        asked.head(99)
+        await visitor.response()
+
+    assert "agent=local/test" in caplog.text
+    assert s.agent.instance not in caplog.text
+
+
 async def test_row104_more_interim_responses_than_anybody_needs_are_a_502(s: Scene):
     async with s.visitor() as visitor:
         asked = await s.exchange(visitor)

@@ -325,7 +325,7 @@ class Forward:
 
     def _refuse(self, error: HttpError) -> None:
         """End the exchange and the visitor's connection, as the agent's response cannot be passed on."""
-        log.warning("bad response", host=self._exchange.host, agent=self._tunnel.agent, detail=error.detail)
+        log.warning("bad response", host=self._exchange.host, agent=self._tunnel.label, detail=error.detail)
         self._is_over = True
         self._tunnel.errors += 1
         self._tunnel.link.reset(self._stream, Code.PROTOCOL, error.detail)

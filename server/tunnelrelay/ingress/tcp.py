@@ -125,7 +125,7 @@ class TcpConnection:
         assert tunnel is not None
         if status != 200:
             log.warning(
-                "bad response", host=self.host, agent=tunnel.agent, detail=f"a tcp connection answered {status}"
+                "bad response", host=self.host, agent=tunnel.label, detail=f"a tcp connection answered {status}"
             )
             tunnel.errors += 1
             self._refuse("agent_bad_response", Code.PROTOCOL)
