@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from tests.oidc.world import TUN_EXAMPLE, Clock
 from tests.support.memory_store import MemoryStore
 from tunnelrelay.agents.name_claims import NameClaims
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.keys.keyring import KeyRing
 from tunnelrelay.observe.audit import Audit, AuditEvent
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.actor import Actor
+from tunnelrelay.services.addrs import Addrs
 from tunnelrelay.services.api_keys import ApiKeys
 from tunnelrelay.services.audit_trail import AuditTrail
 from tunnelrelay.services.credentials import Credentials
@@ -22,6 +24,8 @@ from tunnelrelay.store.resources import UserRow
 
 COOL = 1000.0
 PEER = "203.0.113.9"
+TCP_PORTS = (PortRange(None, 20_001, 20_002), PortRange(None, 21_000, 21_100))
+"""Of the relay. Never listened at."""
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Office:
         self.sign_ins = SignIns(self.base, self.keys, monotonic=self.clock)
         self.credentials = Credentials(self.base, self._revoke, self._reread)
         self.domains = Domains(self.base, names)
+        self.addrs = Addrs(self.base, names, self.registry, TCP_PORTS)
         self.logins = Logins(self.base, self._apply_revocations)
         self.trail = AuditTrail(self.base)
 

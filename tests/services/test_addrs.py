@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from tests.oidc.world import TUN_EXAMPLE
-from tests.services.people import Office
+from tests.services.people import TCP_PORTS, Office
 from tests.support.tunnels import fake_tunnel
 from tunnelrelay.agents.host_names import random_label
 from tunnelrelay.agents.tcp_addresses import preferred
@@ -17,7 +17,6 @@ from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.store.base import MAX_COOLING
 
 HOST = "tcp://tun.example:20001"
-RANGES = (PortRange(None, 20_001, 20_002), PortRange(None, 21_000, 21_100))
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def office() -> Office:
     return Office()
 
 
-def addrs_of(office: Office, ranges: tuple[PortRange, ...] = RANGES) -> Addrs:
+def addrs_of(office: Office, ranges: tuple[PortRange, ...] = TCP_PORTS) -> Addrs:
     return Addrs(office.base, office.domains.names, office.registry, ranges)
 
 
@@ -58,7 +57,7 @@ async def test_without_a_wish_it_is_one_that_is_neither_reserved_served_nor_kept
 async def test_a_port_can_be_had_where_another_owner_gave_up_as_many_as_are_kept(office: Office) -> None:
     addrs, ann = addrs_of(office), await office.actor("ann")
     bob = await office.actor("bob", owner="other")
-    hosts = [TUN_EXAMPLE.tcp_host(port) for each in RANGES for port in each.ports]
+    hosts = [TUN_EXAMPLE.tcp_host(port) for each in TCP_PORTS for port in each.ports]
     for host in islice(preferred("team", hosts), MAX_ADDRS):
         await addrs.delete(bob, (await addrs.create(bob, host.removeprefix("tcp://"))).id)
 

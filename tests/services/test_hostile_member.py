@@ -36,6 +36,9 @@ BY_ID: dict[str, Try] = {
     "domains.get": lambda o, who, ids: o.domains.get(who, ids["domain"]),
     "domains.update": lambda o, who, ids: o.domains.update(who, ids["domain"], description="mine"),
     "domains.delete": lambda o, who, ids: o.domains.delete(who, ids["domain"]),
+    "addrs.get": lambda o, who, ids: o.addrs.get(who, ids["addr"]),
+    "addrs.update": lambda o, who, ids: o.addrs.update(who, ids["addr"], description="mine"),
+    "addrs.delete": lambda o, who, ids: o.addrs.delete(who, ids["addr"]),
     "logins.get": lambda o, who, ids: o.logins.get(who, ids["login"]),
     "logins.revoke": lambda o, who, ids: o.logins.revoke(who, ids["login"]),
     "logins.revoke_all": lambda o, who, ids: o.logins.revoke_all(who, ids["host"]),
@@ -51,6 +54,7 @@ FORBIDDEN: dict[str, Try] = {
     "api_keys.create": lambda o, who, ids: o.keys.create(who, user_id=ids["user"]),
     "credentials.create": lambda o, who, ids: o.credentials.create(who, owner="red"),
     "domains.create": lambda o, who, ids: o.domains.create(who, "new", owner="red"),
+    "addrs.create": lambda o, who, ids: o.addrs.create(who, owner="red"),
 }
 """Answered FORBIDDEN, whatever is named."""
 
@@ -59,6 +63,7 @@ LISTS: dict[str, Try] = {
     "api_keys.page": lambda o, who, ids: o.keys.page(who, owner="red"),
     "credentials.page": lambda o, who, ids: o.credentials.page(who, owner="red"),
     "domains.page": lambda o, who, ids: o.domains.page(who, owner="red"),
+    "addrs.page": lambda o, who, ids: o.addrs.page(who, owner="red"),
     "logins.page": lambda o, who, ids: o.logins.page(who, host="red.tun.example"),
     "sign_ins.page": lambda o, who, ids: o.sign_ins.page(who, ids["user"]),
     "audit.page": lambda o, who, ids: o.trail.page(who, owner="red"),
@@ -95,6 +100,7 @@ class Scene:
             "key": (await office.keys.create(ann))[0].id,
             "token": (await office.credentials.create(ann, acl=("bind:x",)))[0].id,
             "domain": domain.id,
+            "addr": (await office.addrs.create(ann)).id,
             "host": domain.host,
             "login": (await office.logins.page(ann))[0].id,
             "sign_in": (await office.sign_ins.page(ann))[0].id,
@@ -121,6 +127,7 @@ def test_no_method_is_left_out() -> None:
         "api_keys": office.keys,
         "credentials": office.credentials,
         "domains": office.domains,
+        "addrs": office.addrs,
         "logins": office.logins,
         "sign_ins": office.sign_ins,
         "audit": office.trail,
