@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ports import free_ports
+from tests.support.ports import free_ports, is_free
 from tests.support.raw_http import RawConnection, connect
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, turns
 from tests.support.world import World, world
 from tunnelctl.agent.outcome import Invalid, NameTaken
 from tunnelctl.wire.messages import PolicySpec
@@ -240,6 +240,22 @@ async def test_a_port_of_one_owner_is_refused_to_another_and_freed_when_its_tunn
         assert isinstance(outcome, NameTaken)
         assert "--remote-addr" in outcome.hint
         assert w.relay.registry.find(f"tcp://tun.localhost:{first_port(w)}") is None
+
+
+async def test_another_owner_who_asks_for_a_port_whose_agent_was_lost_does_not_open_it(tmp_path):
+    settings = {"domain": "tun.localhost", "multi_tenant": True, "hold_seconds": 0.0}
+    async with service(echo) as app, tcp_world(tmp_path, **settings) as w:
+        port = first_port(w)
+        tokens = {owner: (await create(w.relay.store, owner))[0] for owner in ("ann", "bob")}
+        ann = await w.tunnel(app, token=tokens["ann"], host=f"tcp://:{port}")
+        (link,) = {each.link for each in w.relay.registry.tunnels()}
+        ann.running.cancel()
+        link.transport.abort()
+        await turns(lambda: is_free(port))
+        bob = w.agent(app, token=tokens["bob"], host=f"tcp://:{port}")
+
+        assert isinstance(await bob.running, NameTaken)
+        assert is_free(port)
 
 
 async def test_a_newer_agent_of_the_owner_takes_the_port_over(tmp_path):

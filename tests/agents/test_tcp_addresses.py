@@ -7,7 +7,9 @@ from tunnelrelay.agents.tunnel_offers import OfferRefused
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Token
 from tunnelrelay.policy.rules import Policy
+from tunnelrelay.registry.endpoint import Endpoint
 from tunnelrelay.registry.registry import Registry
+from tunnelrelay.registry.tunnel import Tunnel
 
 RANGES = (PortRange(None, 20_000, 20_499), PortRange(None, 20_400, 20_599))
 HOSTS = tcp_hosts(TUN_EXAMPLE, RANGES)
@@ -16,6 +18,22 @@ HOSTS = tcp_hosts(TUN_EXAMPLE, RANGES)
 def addresses() -> TcpAddresses:
     registry = Registry(clock=lambda: 0.0, monotonic=lambda: 0.0)
     return TcpAddresses(address=TUN_EXAMPLE, registry=registry, ranges=RANGES, open=lambda host: True)
+
+
+class CountingRegistry(Registry):
+    """Counts how often it is asked for a name."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: 0.0, monotonic=lambda: 0.0)
+        self.asked = 0
+
+    def find(self, host: str) -> Endpoint | None:
+        self.asked += 1
+        return super().find(host)
+
+    def owner_of(self, host: str) -> str:
+        self.asked += 1
+        return super().owner_of(host)
 
 
 def token(*acl: str) -> Token:
@@ -44,3 +62,33 @@ def test_so_many_free_ports_are_tried_and_those_that_a_token_may_bind_only() -> 
     assert (len(free), free[0]) == (MAX_LOOKED_AT, second)
     assert allowed == [HOSTS[-1]]
     assert isinstance(none, OfferRefused)
+
+
+def test_no_bind_walks_the_whole_range_while_ports_are_free() -> None:
+    registry = CountingRegistry()
+    ports = TcpAddresses(address=TUN_EXAMPLE, registry=registry, ranges=RANGES, open=lambda host: True)
+
+    assert not isinstance(ports.choose("tcp://:20007", token()), OfferRefused)
+    assert registry.asked <= 1
+    assert not isinstance(ports.choose("tcp://", token()), OfferRefused)
+    assert registry.asked <= 3 * MAX_LOOKED_AT
+
+
+def test_ports_count_for_their_owner_until_they_are_given_up() -> None:
+    ports = addresses()
+    held = [ports.registry.claim(fake_tunnel("bob"), host, Policy()) for host in HOSTS[:20]]
+    ports.registry.expect(HOSTS[20], "ann")
+
+    assert (ports.registry.ports_of("bob"), ports.registry.ports_of("ann"), ports.registry.port_count) == (20, 1, 21)
+    for host, tunnel in zip(HOSTS[:20], held, strict=True):
+        assert isinstance(tunnel, Tunnel)
+        ports.registry.release(host, tunnel.claim, on_purpose=True)
+    assert (ports.registry.ports_of("bob"), ports.registry.port_count) == (0, 1)
+
+
+def test_ports_of_before_a_restart_that_are_none_of_the_relays_any_more_keep_none_from_others() -> None:
+    ports = addresses()
+    for port in range(30_000, 30_000 + len(HOSTS)):
+        ports.registry.expect(TUN_EXAMPLE.tcp_host(port), "bob")
+
+    assert ports.choose("tcp://:20007", token()) == (TUN_EXAMPLE.tcp_host(20_007),)

@@ -68,6 +68,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.registry.registry:Registry._requests_held": "a number for each owner with requests that wait",
     "tunnelrelay.registry.registry:Registry._tunnels": "MAX_TUNNELS of each link",
     "tunnelrelay.registry.registry:Registry._held": "a number for each owner with endpoints",
+    "tunnelrelay.registry.registry:Registry._ports": "a number for each owner with tcp ports",
     "tunnelrelay.registry.edges:EdgeTable._edges": "MAX_EDGES of each owner",
     "tunnelrelay.registry.edges:EdgeTable._wanted": "the labels of each edge",
     "tunnelrelay.registry.edges:EdgeTable._of_owner": "the ids of each owner's edges",

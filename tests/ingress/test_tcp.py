@@ -17,6 +17,7 @@ from tests.support.waiting import PATIENCE
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_TCP
 from tunnelctl.wire.messages import Bound, HeaderEdit, OidcSpec, PolicySpec, Refused, Unbind
+from tunnelrelay.agents import quotas
 from tunnelrelay.ingress.tcp import CONNECT_SECONDS, HALF_CLOSED_SECONDS, IDLE_SECONDS, TcpConnection
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -379,6 +380,21 @@ async def test_a_port_that_the_relay_does_not_give_is_refused(s: Scene, wish: st
     assert refused.code == "name_invalid"
     assert words in refused.message
     assert str(PORTS[0]) in refused.hint
+
+
+async def test_an_owner_who_searches_for_ports_over_and_over_has_to_wait(tmp_path, monkeypatch):
+    """A search may look at a whole range, whether it finds a port or not."""
+    monkeypatch.setattr(quotas, "BURST_NEW_NAMES", 4)
+    (port,) = free_ports(1)
+    async with make_relay(tmp_path, KeptLog(), tcp_ports=str(port)) as relay:
+        assert relay.http is not None
+        agent = ScriptedAgent()
+        await agent.connect(relay.http[1])
+        first, *more = [await agent.bind(host="tcp://") for _ in range(4)]
+        await agent.close()
+
+    assert isinstance(first, Bound)
+    assert [each.code for each in more if isinstance(each, Refused)] == ["too_many", "too_many", "try_later"]
 
 
 async def test_a_relay_without_ports_says_what_its_operator_has_to_set(tmp_path):

@@ -14,7 +14,8 @@ tunnels may join edges. What waits for the store at that moment is not counted y
 `BURST_NEW_NAMES` once. Each takes 1.5 kB beside its settings."""
 BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 512, 2.0
 """Binds of an owner that must ask the store, on all links together: a full link twice over, and then one in half a
-second. An agent that comes back to a name this relay still remembers needs none."""
+second. An agent that comes back to a name this relay still remembers needs none; a tcp port of the relay's choice takes
+two."""
 BURST_SETTINGS, SETTINGS_PER_SECOND = 8 * 1024, 32.0
 """KiB of settings that the relay reads of an owner's binds at once, and in a second after; binds below 1 KiB are not
 counted. A KiB costs up to 0.6 ms (a list of IPv6 networks), so that without this an owner who binds the same names

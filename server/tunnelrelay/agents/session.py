@@ -259,7 +259,14 @@ class AgentSession:
             self._bind_at(bind, (host,))
 
     def _bind_port(self, bind: Bind, wish: str) -> None:
-        """Bind a tcp port, the one that is asked for or one that is free."""
+        """Bind a tcp port, the one that is asked for or one that is free.
+
+        A search counts as a claim in the store, whether it finds a port or not: it may look at a whole range.
+        """
+        if wish == TCP and (wait := self._context.quotas.take_claim(self.owner)):
+            message = f"this owner has asked for too many ports lately; one more in {wait} s"
+            self._refuse_for_now(bind, "owner_binds", message)
+            return
         hosts = self._context.tcp.choose(wish, self.token)
         if isinstance(hosts, OfferRefused):
             self._refuse_offer(bind, hosts, wish[:120])
@@ -285,7 +292,8 @@ class AgentSession:
             return
         for host in hosts:
             endpoint = context.registry.find(host)
-            if endpoint is not None and self._opens(host):
+            # Another owner's port is refused without being opened.
+            if endpoint is not None and (endpoint.owner != self.owner or self._opens(host)):
                 self._claim(bind, host, policy, endpoint.generation)
                 return
         unknown = [host for host in hosts if context.registry.find(host) is None]

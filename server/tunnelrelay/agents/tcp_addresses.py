@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.address import TCP, PublicAddress
-from tunnelrelay.agents.token_acl import may_bind
+from tunnelrelay.agents.token_acl import port_rule
 from tunnelrelay.agents.tunnel_offers import OfferRefused, not_allowed
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Token
@@ -97,22 +97,21 @@ class TcpAddresses:
 
     def _over_share(self, owner: str, host: str = "") -> OfferRefused | None:
         """Why the owner can have no further port, None when they can. One that they hold already is none."""
-        hosts = self._hosts()
-        holders = [self.registry.owner_of(each) for each in hosts]
-        mine = holders.count(owner)
+        mine, most = self.registry.ports_of(owner), len(self._hosts())
         if host and self.registry.owner_of(host) == owner:
             return None
-        if fair_share(mine, len(holders) - holders.count(""), len(hosts), always=ALWAYS):
+        # Ports from before a restart count, although they may be none of the relay's now: a search finds what is free.
+        if fair_share(mine, min(self.registry.port_count, most - 1), most, always=ALWAYS):
             return None
-        text = "all tcp ports of this relay are taken" if "" not in holders else f"this owner holds {mine} tcp ports"
-        return OfferRefused("too_many", text, "stop a tunnel that is needed no more")
+        return OfferRefused("too_many", f"this owner holds {mine} tcp ports", "stop a tunnel that is needed no more")
 
     def _free(self, token: Token) -> Sequence[str] | OfferRefused:
         """Ports that are free, or were this owner's a moment ago."""
         free = (host for host in preferred(token.owner, self._hosts()) if self._is_free(host, token.owner))
         if (first := next(free, None)) is None:
             return OfferRefused("too_many", "all tcp ports of this relay are taken", "try again later")
-        allowed = (host for host in chain((first,), free) if may_bind(token.acl, host, host))
+        rule = port_rule(token.acl, self.address.domain)
+        allowed = (host for host in chain((first,), free) if rule.fullmatch(host.rpartition(":")[2]))
         return list(islice(allowed, MAX_LOOKED_AT)) or not_allowed(token, first, self.address) or ()
 
     def _is_free(self, host: str, owner: str) -> bool:

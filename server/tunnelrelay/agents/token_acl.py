@@ -21,6 +21,7 @@ MAX_RULE = 600
 """Characters: a label's name and value of 256 each fit."""
 _HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
 _PORT = re.compile(r"[0-9*]{1,5}")
+_ANY_PORT = re.compile("[0-9]+")
 
 
 def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[str, str]] = ()) -> bool:
@@ -39,8 +40,24 @@ def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[s
     if carried:
         return all(any(_carries(target, name, value) for target in targets) for name, value in carried)
     if host.startswith(TCP):
-        return any(_admits_port(target, host.removeprefix(TCP)) for target in targets)
+        domain, _, port = host.removeprefix(TCP).rpartition(":")
+        return port_rule(rules, domain).fullmatch(port) is not None
     return bool(host) and any(_admits(target, host, label) for target in targets)
+
+
+def port_rule(acl: Iterable[str], domain: str) -> re.Pattern[str]:
+    """What the number of a tcp port of this domain is like that a token with these rules may serve.
+
+    One pattern for all rules, as it is held against every port of a range. Ports have five digits, which no pattern
+    takes long for.
+    """
+    rules = tuple(acl)
+    if not rules or EVERYTHING in rules:
+        return _ANY_PORT
+    targets = [rule.removeprefix(PREFIX).rpartition(":") for rule in rules if rule.startswith(PREFIX)]
+    ports = {port for host, _, port in targets if host == "*" or (host and _admits(host, domain, domain))}
+    forms = sorted(port.replace("*", "[0-9]*") for port in ports if _PORT.fullmatch(port))
+    return re.compile("|".join(forms) or "(?!)")
 
 
 def acl_problem(rule: str) -> str:
@@ -69,13 +86,6 @@ def _admits(target: str, host: str, label: str) -> bool:
         return False
     patterns, labels = target.lower().split("."), host.split(".") if "." in target else [label]
     return len(patterns) == len(labels) and all(map(_matches, patterns, labels))
-
-
-def _admits_port(target: str, address: str) -> bool:
-    """Whether a pattern `HOST:PORT` matches a tcp port. A host of `*` is every host; else as for a name."""
-    wanted, is_port, port = target.rpartition(":")
-    host, _, number = address.rpartition(":")
-    return bool(is_port) and _matches(port, number) and (wanted == "*" or _admits(wanted, host, host))
 
 
 def _carries(target: str, name: str, value: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
+from tunnelrelay.address import tcp_port
 from tunnelrelay.ids import new_id
 from tunnelrelay.policy.limits import give_back
 from tunnelrelay.policy.rules import Connection, Policy
@@ -83,6 +84,7 @@ class Registry:
         self._endpoints: dict[str, Endpoint] = {}
         self._tunnels: dict[str, Tunnel] = {}
         self._held: dict[str, int] = {}
+        self._ports: dict[str, int] = {}
         self._requests_held: Counter[str] = Counter()
         self._rules: Counter[str] = Counter()
         self._lost: dict[str, float] = {}
@@ -97,6 +99,15 @@ class Registry:
     def held_by(self, owner: str) -> int:
         """How many names an owner has, including those whose link was lost recently."""
         return self._held.get(owner, 0)
+
+    def ports_of(self, owner: str) -> int:
+        """How many of these names are tcp ports."""
+        return self._ports.get(owner, 0)
+
+    @property
+    def port_count(self) -> int:
+        """How many tcp ports all owners have, as `ports_of` counts them."""
+        return sum(self._ports.values())
 
     def connection_of(self, host: str) -> Connection | None:
         """The OpenID connection that guards a host now."""
@@ -325,6 +336,8 @@ class Registry:
             host, owner, generation, endpoint_id=endpoint_id, edge=edge, owners_held=self._requests_held
         )
         self._held[owner] = self._held.get(owner, 0) + 1
+        if tcp_port(host) is not None:
+            self._ports[owner] = self._ports.get(owner, 0) + 1
         return endpoint
 
     def _weigh(self, endpoint: Endpoint) -> None:
@@ -340,6 +353,8 @@ class Registry:
         if endpoint is not None:
             give_back(self._rules, endpoint.owner, endpoint.weight)
             give_back(self._held, endpoint.owner)
+            if tcp_port(host) is not None:
+                give_back(self._ports, endpoint.owner)
         return endpoint
 
 
