@@ -88,8 +88,8 @@ def test_row159_what_is_not_known_or_says_nothing_is_an_error_with_its_line(prob
         "request_header: yes", "pooling_enabled: perhaps", "weight: 101", "labels: a=b", "proto: tls", "metadata:",
     ) == [
         "4: unknown key tunnels.web.colour",
-        f"5: tunnels.web.oauth restricts access and is not implemented here; {INSTEAD['oauth']}",
         f"6: tunnels.web.ip_restriction.allow restricts access and is not implemented here; {SEE_KEYS}",
+        f"5: tunnels.web.oauth is not implemented here; {INSTEAD['oauth']}",
         "7: tunnels.web.oidc has no value, or one of the wrong kind",
         "8: basic_auth has no value",
         "9: tunnels.web.request_header has no value, or one of the wrong kind",

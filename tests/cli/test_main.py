@@ -316,7 +316,9 @@ def started(monkeypatch):
         ["--inspect=false"],
         ["--inspect=true"],
         ["--binding", "public"],
-        ["--scheme=https"],
+        ["--scheme=http"],
+        ["--scheme=https,http"],
+        ["--scheme=http", "--scheme=https"],
         ["--description", "the shop"],
     ],
 )
@@ -324,6 +326,13 @@ def test_a_flag_of_ngroks_that_says_nothing_here_changes_nothing(arguments, star
     assert run(["http", "3000", "--log=false", *arguments]) == 0
     assert run(["http", "3000", "--log=false"]) == 0
     assert started[0] == started[1]
+
+
+def test_a_scheme_that_is_asked_for_is_what_the_address_must_have(started, capsys):
+    assert run(["http", "3000", "--log=false", "--scheme=https"]) == 0
+    assert started[0].tunnels[0].scheme == "https"
+    assert run(["http", "3000", "--log=false", "--scheme=ftp,https"]) == 2
+    assert "--scheme: ftp is neither http nor https" in capsys.readouterr().err
 
 
 def test_the_older_name_of_a_host_flag_means_the_same(started, capsys):
@@ -379,7 +388,7 @@ def test_a_command_that_is_not_implemented_is_refused_by_its_name(word, capsys):
 
 
 @pytest.mark.usefixtures("never_runs")
-@pytest.mark.parametrize("arguments", [["--binding=internal"], ["--scheme=http"], ["--scheme=https,http"]])
+@pytest.mark.parametrize("arguments", [["--binding=internal"]])
 def test_an_address_that_would_be_another_is_refused(arguments, capsys):
     assert run(["http", "3000", *arguments]) == 2
     assert "is not implemented here" in capsys.readouterr().err

@@ -109,6 +109,9 @@ BROKEN = {
     "name": FILE.replace("demo", "de_mo!"),
     "login": FILE.replace('"@work"', "ftp://work"),
     "secret": FILE.replace("subdomain: demo", "basic_auth: [env:NOPE]"),
+    "login of ngrok's": FILE.replace("subdomain: demo", "oauth: {provider: google}"),
+    "traffic policy": FILE.replace("subdomain: demo", "traffic_policy: {on_http_request: []}"),
+    "client certificates": FILE.replace("subdomain: demo", "mutual_tls_cas: ca.pem"),
     "empty restriction": FILE.replace("subdomain: demo", "basic_auth: []"),
 }
 

@@ -15,6 +15,7 @@ from tests.docs.api_commands import BEGIN, END, table
 from tests.support.every import every
 from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.agent.tunnelfile import TUNNEL_KEYS
+from tunnelctl.agent.unsupported import IN_A_DEFINITION, MAY_BE_OFF, OF_THE_AGENT, WITHOUT_EFFECT
 from tunnelctl.cli.exits import Exit
 from tunnelctl.cli.main import tunnel
 from tunnelctl.cli.ngrok import NGROK
@@ -187,6 +188,12 @@ def test_the_keys_of_the_agents_file_are_the_codes():
     documented = [row[0].strip("`") for row in rows(CONFIGURATION)]
     assert documented[: len(AGENT_KEYS)] == list(AGENT_KEYS)
     assert sorted(documented[len(AGENT_KEYS) :]) == sorted(TUNNEL_KEYS)
+
+
+def test_ngroks_keys_that_are_refused_or_have_no_effect_are_the_codes():
+    text = CONFIGURATION.partition("## Files that were written for ngrok")[2].replace("\n  ", " ")
+    for keys in (IN_A_DEFINITION, MAY_BE_OFF, WITHOUT_EFFECT, OF_THE_AGENT):
+        assert ", ".join(f"`{key}`" for key in sorted(keys)) in text
 
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", CONFIGURATION, re.DOTALL))

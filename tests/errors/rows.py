@@ -59,7 +59,7 @@ ROWS = (
     Row(
         "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
     ),
-    Row("tunnel http 3000 --scheme http", 2, "--scheme http is not implemented here", "leave it out"),
+    Row("tunnel http 3000 --scheme ftp", 2, "ftp is neither http nor https", f"tunnel http {HELP}"),
     Row("tunnel completion", 2, "SHELL names no shell", "tunnel completion bash", {"SHELL": "/bin/false"}),
     Row("tunnel config upgrade 2 --config {d}/tunnel.yml", 2, "version 2 cannot be written", "put the file right"),
     Row("tunnel config upgrade --config {d}", 2, "{d}: Is a directory", "put the file right"),
@@ -79,7 +79,7 @@ ROWS = (
     Row(f"{HTTP} --edge shop --cidr-deny 10.0.0.0/8", 2, "--cidr-deny: not together with --edge", "edge"),
     Row("tunnel http 3000 --config {d}/none.yml", 2, "{d}/none.yml: there is no such file", "name another"),
     Row("tunnel http 3000 --config {d}/typo.yml", 2, "unknown key agent.authtokn; did you mean", FILE_STEP),
-    Row("tunnel http 3000 --config {d}/oauth.yml", 2, "oauth restricts access and is not implemented", FILE_STEP),
+    Row("tunnel start web --config {d}/oauth.yml", 2, "oauth is not implemented here; visitors log in by", "start"),
     Row("tunnel http 3000 --config {d}/format.yml", 2, "log_format is one of term", "put the file right"),
     Row(
         f"{HTTP} --log {{d}}/none/log".replace(" --log=false", ""), 2, "cannot write {d}/none/log", "name another file"

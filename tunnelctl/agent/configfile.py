@@ -2,8 +2,8 @@
 
 A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
 version 2 file, which ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a key that
-is known: then it is an error too. What is known and cannot be served (`proto: tcp`, a value of the wrong kind) is a
-problem of its tunnel alone. Saving is in `configsave`.
+is known: then it is an error too. What is known and cannot be served (`proto: tls`, ngrok's `oauth`, a value of the
+wrong kind) is a problem of its tunnel alone. Saving is in `configsave`.
 """
 
 import os
@@ -16,8 +16,16 @@ from typing import Any
 
 import platformdirs
 
-from tunnelctl.agent.tunnelfile import TUNNEL_KEYS, FileTunnel, read_tunnels
-from tunnelctl.agent.unsupported import IN_A_TUNNEL, INSTEAD
+from tunnelctl.agent.tunnelfile import DEFINITION_KEYS, INNER, FileTunnel, ReportUnknown, read_definition_at, read_endpoints, read_tunnels
+from tunnelctl.agent.unsupported import (
+    IN_A_DEFINITION,
+    IN_A_TUNNEL,
+    INSTEAD,
+    MAY_BE_OFF,
+    OF_THE_AGENT,
+    OFF,
+    WITHOUT_EFFECT,
+)
 from tunnelctl.agent.yamlfile import FileInvalid, Mapping, YamlEntry, parse, read_text
 from tunnelctl.nearest import nearest
 
@@ -29,28 +37,17 @@ RESTRICTING = frozenset(
         "traffic_policy_url", "user_agent_filter", "verify_webhook",
     }
 )  # fmt: skip
-"""Keys that keep visitors out. Where one of them is not implemented the file is refused, whatever its version."""
-HARMLESS = frozenset(
-    {
-        "agent_tls_termination", "app_protocol", "bind_tls", "binding", "bindings", "client_type", "compression",
-        "crl_noverify", "crt", "description", "dns_resolver_ips", "heartbeat_interval", "heartbeat_tolerance",
-        "inspect", "inspect_db_size", "inspect_db_max_size", "key", "log_output", "name", "protocol", "proxy_proto",
-        "proxy_protocol", "region", "remote_addr", "remote_management", "server_certificate",
-        "server_private_key", "socks5_proxy", "terminate_at", "update", "update_channel", "update_check", "upstream",
-        "verify_upstream_tls", "verify_upstream_tls_cas", "web_allow_hosts", "websocket_tcp_converter",
-    }
-)  # fmt: skip
-"""Keys of ngrok's that are not implemented and keep no visitor out: in a version 2 file they are a warning."""
+"""Keys that keep visitors out."""
 _RESTRICTING_NAMES = tuple(
-    RESTRICTING | {part for key in TUNNEL_KEYS if key.startswith(("basic", "oidc", "ip_")) for part in key.split(".")}
+    RESTRICTING
+    | {part for key in DEFINITION_KEYS if key.startswith(("basic", "oidc", "ip_")) for part in key.split(".")}
 )
 _RESTRICTING_WORDS = re.compile(
     "auth(?!or|tok)|oidc|saml|jwt|cidr|allow|deny|restrict|polic|passw|mutual|mtls|webhook|filter|login|list$|acl"
     "|verify|credential|firewall|limit|protect"
 )
 """In a key that is not known, what says that it was meant to keep visitors out."""
-ENDPOINTS = "endpoints cannot be started from the file; write it below `tunnels`, or use `tunnel http`"
-TOP_KEYS = ("version", "agent", "tunnels")
+TOP_KEYS = ("version", "agent", "endpoints", "tunnels")
 SEE_KEYS = "docs/reference/agent-configuration.md lists the keys of a tunnel"
 V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
 CONSOLE_UI = ("iftty", "true", "false")
@@ -187,9 +184,9 @@ def load(path: Path, *, must_exist: bool = False) -> FileConfig:
     return _Reader(path).read(parse(text, path))
 
 
-def read_definition(name: str, entries: Mapping) -> FileTunnel:
+def read_definition(name: str, entries: Mapping, *, is_endpoint: bool) -> FileTunnel:
     """A tunnel that is defined outside of a file, by the rules of a version 3 file. Every problem is its own."""
-    return _Reader(None).read_one(YamlEntry(name, 1, entries))
+    return _Reader(None).read_one(YamlEntry(name, 1, entries), "endpoints" if is_endpoint else "tunnels")
 
 
 def is_readable_by_others(path: Path) -> bool:
@@ -232,9 +229,10 @@ class _Reader:
             path=self._path, exists=True, tunnels=self._tunnels, warnings=tuple(self._warnings), **self._said
         )
 
-    def read_one(self, tunnel: YamlEntry) -> FileTunnel:
-        self._read_tunnels(YamlEntry("tunnels", 1, {tunnel.key: tunnel}), is_v2=False)
-        return replace(self._tunnels[0], problems=(*self._problems, *self._tunnels[0].problems))
+    def read_one(self, entry: YamlEntry, place: str) -> FileTunnel:
+        """The definition that an entry holds, with all problems."""
+        tunnel = read_definition_at(entry, place, self._at, self._unknown_in_definition(is_v2=False))
+        return replace(tunnel, problems=(*self._problems, *tunnel.problems))
 
     def _read_top(self, top: Mapping) -> None:
         for entry in top.values():
@@ -242,10 +240,8 @@ class _Reader:
                 self._read_agent(entry.value, is_v2=False)
             elif entry.key == "agent":
                 self._expect_empty(entry)
-            elif entry.key == "tunnels":
-                self._read_tunnels(entry, is_v2=False)
-            elif entry.key == "endpoints" and _hidden(entry) is None:
-                self._read_endpoints(entry)
+            elif entry.key in ("tunnels", "endpoints"):
+                self._read_definitions(entry, is_v2=False)
             else:
                 self._unknown(entry, "", is_v2=False)
 
@@ -253,7 +249,7 @@ class _Reader:
         for entry in mapping.values():
             name = V2_NAMES.get(entry.key, entry.key) if is_v2 else entry.key
             if is_v2 and name == "tunnels":
-                self._read_tunnels(entry, is_v2=True)
+                self._read_definitions(entry, is_v2=True)
             elif name not in AGENT_KEYS:
                 self._unknown(entry, "" if is_v2 else "agent.", is_v2=is_v2)
             elif isinstance(entry.value, str):
@@ -261,11 +257,14 @@ class _Reader:
             else:
                 self._expect_empty(entry)
 
-    def _read_tunnels(self, entry: YamlEntry, *, is_v2: bool) -> None:
-        def report_unknown(one: YamlEntry, prefix: str, is_rule: bool) -> str:
-            return self._unknown(one, prefix, is_v2=is_v2, is_rule=is_rule)
-
-        self._tunnels += read_tunnels(entry, self._at, self._problem, report_unknown)
+    def _read_definitions(self, entry: YamlEntry, *, is_v2: bool) -> None:
+        report_unknown = self._unknown_in_definition(is_v2=is_v2)
+        if entry.key == "endpoints" and isinstance(entry.value, tuple):
+            self._tunnels += read_endpoints(entry.items(self._path), self._at, report_unknown)
+        elif entry.key == "endpoints" and entry.value:
+            self._problem(entry, "endpoints has a value of the wrong kind: it is a list")
+        else:
+            self._tunnels += read_tunnels(entry, self._at, self._problem, report_unknown)
 
     def _check(self, entry: YamlEntry, name: str, value: str) -> str:
         if name == "console_ui" and value not in CONSOLE_UI:
@@ -278,32 +277,39 @@ class _Reader:
         if entry.value:
             self._problem(entry, f"{entry.key} has a value of the wrong kind")
 
-    def _read_endpoints(self, entry: YamlEntry) -> None:
-        """Each is a tunnel that cannot be started, under its own name."""
-        for line, name in entry.named_items():
-            problem = f"{self._path}:{line}: {ENDPOINTS}"
-            name = name or "(endpoint without a name)"
-            self._tunnels += (FileTunnel(name=name, problems=(problem,), where=f"{self._path}:{line}: endpoints"),)
+    def _unknown_in_definition(self, *, is_v2: bool) -> ReportUnknown:
+        return lambda entry, prefix, above: self._unknown(entry, prefix, is_v2=is_v2, above=above)
 
-    def _unknown(self, entry: YamlEntry, prefix: str, *, is_v2: bool, is_rule: bool = False) -> str:
-        """Report an unknown key; returns the problem when only its tunnel has it, else ""."""
-        near = _near(entry.key, prefix)
+    def _unknown(self, entry: YamlEntry, prefix: str, *, is_v2: bool, above: str | None = None) -> str:
+        """Report an unknown key.
+
+        Args:
+            prefix: The keys that lead to it.
+            above: Those of them inside a definition; None outside of one.
+
+        Returns:
+            The problem when only its tunnel has it, else "".
+        """
+        near = _near(entry.key, prefix, above)
         hidden = _hidden(entry)
-        if hidden is not None and not is_restricting(entry.key):
+        if above == "" and entry.key in IN_A_DEFINITION:
+            return "" if _is_off(entry) else f"{prefix}{entry.key} is not implemented here; {INSTEAD[entry.key]}"
+        if above == "" and entry.key in WITHOUT_EFFECT:
+            return ""
+        if above is None and entry.key in OF_THE_AGENT:
+            self._warnings.append(self._at(entry, f"{prefix}{entry.key} has no effect here"))
+        elif hidden is not None and not is_restricting(entry.key):
             what = f"{hidden.key} restricts access, and does nothing inside of {prefix}{entry.key}"
             self._problem(hidden, f"{what}, a key that is not known here; {SEE_KEYS}")
-        elif entry.key in RESTRICTING or is_rule:
-            known = INSTEAD | ({} if prefix.startswith("tunnels.") else IN_A_TUNNEL)
+        elif entry.key in RESTRICTING or above in INNER:
+            known = INSTEAD | (IN_A_TUNNEL if above is None else {})
             what = f"{prefix}{entry.key} restricts access and is not implemented here"
             self._problem(entry, f"{what}; {known.get(entry.key, near or SEE_KEYS)}")
         elif is_restricting(entry.key):
             what = f"unknown key {prefix}{entry.key}, which looks as if it restricted access"
             self._problem(entry, f"{what}; {near or SEE_KEYS}")
-        elif is_v2 and (entry.key in HARMLESS or not near):
-            self._warnings.append(f"{self._path}:{entry.line}: unknown key {entry.key} is ignored")
-        elif entry.key in HARMLESS and prefix.startswith("tunnels."):
-            more = INSTEAD.get(entry.key, "")
-            return f"{prefix}{entry.key} is not implemented here{f'; {more}' if more else ''}"
+        elif is_v2 and not near:
+            self._warnings.append(self._at(entry, f"unknown key {prefix}{entry.key} is ignored"))
         else:
             more = near or INSTEAD.get(entry.key, "")
             self._problem(entry, f"unknown key {prefix}{entry.key}{f'; {more}' if more else ''}")
@@ -320,7 +326,7 @@ def is_restricting(key: str) -> bool:
     """Whether a key's name says that it keeps visitors out, misspelt or not, in whatever style it is written."""
     if key in RESTRICTING:
         return True
-    if key in HARMLESS or key in AGENT_KEYS:
+    if key in AGENT_KEYS or key in OF_THE_AGENT or key in WITHOUT_EFFECT or key in DEFINITION_KEYS:
         return False
     return bool(_RESTRICTING_WORDS.search(key.lower())) or nearest(key, _RESTRICTING_NAMES) is not None
 
@@ -330,11 +336,15 @@ def _hidden(entry: YamlEntry) -> YamlEntry | None:
     return next((one for one in entry.below() if is_restricting(one.key)), None)
 
 
-def _near(key: str, prefix: str) -> str:
+def _is_off(entry: YamlEntry) -> bool:
+    """Whether a key of ngrok's asks for nothing."""
+    return entry.key in MAY_BE_OFF and isinstance(entry.value, str) and entry.value.lower() in OFF
+
+
+def _near(key: str, prefix: str, above: str | None) -> str:
     """What was probably meant by a key that is not known where it stands, "" when nothing is near."""
     if not prefix and key in AGENT_KEYS:
         return "it stands below `agent:`"
-    _, _, inner = prefix.partition(".")
-    is_tunnels = prefix.startswith("tunnels.")
-    meant = nearest(inner.partition(".")[2] + key, TUNNEL_KEYS if is_tunnels else AGENT_KEYS if prefix else TOP_KEYS)
+    known = DEFINITION_KEYS if above is not None else AGENT_KEYS if prefix else TOP_KEYS
+    meant = nearest(f"{above}.{key}" if above else key, known)
     return f"did you mean `{meant}`?" if meant is not None else ""

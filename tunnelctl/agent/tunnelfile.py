@@ -1,14 +1,18 @@
-"""Tunnels of the configuration file, in ngrok's words: `tunnels:` and a name for each. Pure.
+"""Tunnels of the configuration file, in ngrok's words. Pure.
+
+They stand below `tunnels:`, a name for each, or in the list `endpoints:` of version 3. Words of an endpoint, and older
+keys, are put into those of a tunnel first (`in_tunnel_words`).
 
 A key that is not known here is an error of the whole file. A value that cannot be used, a missing one (an empty list of
 passwords is a restriction that was meant), and what only ngrok has are problems of their tunnel: it is never started,
 and the others can be.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from tunnelctl.agent.unsupported import INSTEAD
 from tunnelctl.agent.yamlfile import Mapping as Entries
 from tunnelctl.agent.yamlfile import YamlEntry
 from tunnelctl.policy.fields import FIELDS, PolicyField
@@ -19,9 +23,9 @@ At = Callable[[YamlEntry, str], str]
 """Puts the file and the line of an entry before a problem."""
 Report = Callable[[YamlEntry, str], None]
 """Takes a problem with an entry."""
-ReportUnknown = Callable[[YamlEntry, str, bool], str]
-"""Takes an unknown key, the keys that lead to it, and whether it is among rules. Returns the problem when only this
-tunnel has it, "" when it was reported for the whole file."""
+ReportUnknown = Callable[[YamlEntry, str, str], str]
+"""Takes an unknown key, the keys that lead to it, and those of them that are inside the definition. Returns the problem
+when only this tunnel has it, "" when it was reported for the whole file."""
 
 OWN: dict[str, tuple[str, Kind]] = {
     "addr": ("addr", "text"),
@@ -29,6 +33,7 @@ OWN: dict[str, tuple[str, Kind]] = {
     "domain": ("domain", "text"),
     "hostname": ("domain", "text"),
     "url": ("url", "text"),
+    "schemes": ("schemes", "list"),
     "remote_addr": ("remote_addr", "text"),
     "schemes": ("schemes", "list"),
     "labels": ("labels", "list"),
@@ -36,11 +41,17 @@ OWN: dict[str, tuple[str, Kind]] = {
     "pooling_enabled": ("pooling", "switch"),
     "weight": ("weight", "number"),
     "metadata": ("metadata", "text"),
+    "verify_upstream_tls": ("upstream_tls_verify", "switch"),
 }
 """Key of a tunnel to the member of `FileTunnel` that it fills."""
 RULES: Mapping[str, PolicyField] = {row.key: row for row in FIELDS if row.key}
 """Key of a tunnel to the setting of its policy; a dot leads into a mapping."""
 TUNNEL_KEYS = (*OWN, "proto", *RULES)
+ENDPOINT_KEYS = ("name", "upstream.url", "upstream.protocol", "bindings")
+"""What an endpoint has beside a tunnel's keys."""
+DEFINITION_KEYS = frozenset({*TUNNEL_KEYS, *ENDPOINT_KEYS, "upstream", "auth", "bind_tls", "binding"})
+SCHEMES = {"true": ("https",), "false": ("http",), "both": ("http", "https")}
+"""Of `bind_tls`, the older form of `schemes`."""
 INNER = {key.partition(".")[0] for key in RULES if "." in key}
 """Keys whose value is a mapping."""
 
@@ -68,6 +79,7 @@ class FileTunnel:
     pooling: bool = False
     weight: int | None = None
     metadata: str = ""
+    upstream_tls_verify: bool | None = None
     policy: PolicyTexts = field(default_factory=PolicyTexts)
     problems: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
@@ -87,22 +99,44 @@ def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: Repor
     found = []
     for one in entry.value.values():
         if isinstance(one.value, dict):
-            found.append(_tunnel(one, one.value, at, report_unknown))
+            found.append(read_definition_at(one, "tunnels", at, report_unknown))
         else:
             what = f"tunnels.{one.key} has a value of the wrong kind: it needs at least `addr:`"
             found.append(FileTunnel(name=one.key, problems=(at(one, what),), where=at(one, f"tunnels.{one.key}")))
     return tuple(found)
 
 
-def _tunnel(entry: YamlEntry, entries: Entries, at: At, report_unknown: ReportUnknown) -> FileTunnel:
+def read_endpoints(items: Iterable[YamlEntry], at: At, report_unknown: ReportUnknown) -> tuple[FileTunnel, ...]:
+    """The tunnels that the items of `endpoints` are, those that cannot be started with their problems."""
+    found = []
+    for item in items:
+        entries = dict(item.value) if isinstance(item.value, dict) else {}
+        given = entries.pop("name", None)
+        name = given.value if given is not None and isinstance(given.value, str) else ""
+        named = replace(item, key=name or "(endpoint without a name)", value=entries)
+        tunnel = read_definition_at(named, "endpoints", at, report_unknown)
+        missing = () if name else (at(item, "an endpoint needs a `name:`"),)
+        found.append(replace(tunnel, problems=(*missing, *tunnel.problems)))
+    return tuple(found)
+
+
+def read_definition_at(entry: YamlEntry, place: str, at: At, report_unknown: ReportUnknown) -> FileTunnel:
+    """The tunnel that one entry defines: its key is the name, its value the keys.
+
+    Args:
+        place: `tunnels` or `endpoints`.
+    """
+    entries = entry.value if isinstance(entry.value, dict) else {}
     own: dict[str, Any] = {}
     rules: dict[str, Any] = {}
     problems: list[str] = []
+    keys = f"{place}.{entry.key}"
 
     def report(one: YamlEntry, what: str) -> None:
         problems.append(at(one, what))
 
-    for path, one in _flat(entries).items():
+    words = in_tunnel_words(entries, report)
+    for path, one in _flat(words).items():
         if path in OWN:
             _fill(own, *OWN[path], one, report)
         elif path in RULES:
@@ -110,16 +144,79 @@ def _tunnel(entry: YamlEntry, entries: Entries, at: At, report_unknown: ReportUn
         elif path == "proto":
             own["is_tcp"] = _is_tcp(one, report)
         elif path in INNER:
-            report(one, f"tunnels.{entry.key}.{path} has no value, or one of the wrong kind")
+            report(one, f"{keys}.{path} has no value, or one of the wrong kind")
         else:
             above = path.rpartition(".")[0]
-            what = report_unknown(one, f"tunnels.{entry.key}.{above}{'.' if above else ''}", bool(above))
+            what = report_unknown(one, f"{keys}.{above}{'.' if above else ''}", above)
             if what:
                 report(one, what)
-    if "addr" not in entries:
-        report(entry, f"tunnels.{entry.key}: addr is missing")
-    where = at(entry, f"tunnels.{entry.key}")
+    if "addr" not in words:
+        report(entry, f"{keys}: {'addr' if place == 'tunnels' else 'upstream.url'} is missing")
+    where = at(entry, keys)
     return FileTunnel(name=entry.key, policy=_texts(rules), problems=tuple(problems), where=where, **own)
+
+
+def in_tunnel_words(entries: Entries, report: Report) -> Entries:
+    """A definition with the keys that a tunnel has today: `upstream.url` of an endpoint is `addr`.
+
+    Args:
+        report: Takes problems with what cannot be had.
+    """
+    words = dict(entries)
+    _move_older_keys(words, report)
+    _move_upstream(words, report)
+    for key in ("binding", "bindings"):
+        bindings = words.pop(key, None)
+        if bindings is not None and bindings.value not in ("public", ("public",)):
+            report(bindings, f"{key}: every endpoint is public; say who gets in, with oidc or ip_restriction")
+    url = words.get("url")
+    scheme, _, rest = str(url.value).partition("://") if url is not None else ("", "", "")
+    if url is not None and not url.value:
+        del words["url"]  # an endpoint's that may have any
+    elif url is not None and scheme in ("tcp", "tls") and "proto" not in words:
+        words["proto"] = replace(url, value=scheme)
+        del words["url"]
+        if rest:
+            words["remote_addr"] = replace(url, value=rest)
+    elif url is not None and scheme == "http":
+        words.setdefault("schemes", replace(url, key="schemes", value=("http",)))
+    return words
+
+
+def _move_older_keys(words: Entries, report: Report) -> None:
+    auth, bind_tls = words.pop("auth", None), words.pop("bind_tls", None)
+    if auth is not None and "basic_auth" in words:
+        report(auth, "auth and basic_auth are names of one setting: give one of them")
+    elif auth is not None:
+        words["basic_auth"] = replace(auth, value=(auth.value,) if auth.value and isinstance(auth.value, str) else None)
+    if bind_tls is None:
+        return
+    schemes = SCHEMES.get(bind_tls.value.lower()) if isinstance(bind_tls.value, str) else None
+    if schemes is None or "schemes" in words:
+        report(bind_tls, "bind_tls is true, false or both, and stands in place of schemes")
+    else:
+        words["schemes"] = replace(bind_tls, value=schemes)
+
+
+def _move_upstream(words: Entries, report: Report) -> None:
+    upstream = words.pop("upstream", None)
+    if upstream is None:
+        return
+    if not isinstance(upstream.value, dict):
+        report(upstream, "upstream has a value of the wrong kind: it holds `url`")
+        return
+    for key, entry in upstream.value.items():
+        if key == "url" and "addr" in words:
+            report(entry, "upstream.url says what addr has said already")
+        elif key == "url":
+            words["addr"] = replace(entry, key="upstream.url")
+        elif key == "protocol":
+            if entry.value not in ("http1", "", None):
+                report(entry, f"upstream.protocol is not implemented here; {INSTEAD['upstream_protocol']}")
+        elif key == "proxy_protocol" and "proxy_proto" not in words:
+            words["proxy_proto"] = replace(entry, key="proxy_proto")
+        else:
+            words[f"upstream.{key}"] = entry
 
 
 def _kind_of(row: PolicyField) -> Kind:

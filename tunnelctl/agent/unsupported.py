@@ -7,6 +7,7 @@ _WEBHOOK = "check the webhook's signature in the app, which gets its body and he
 _USER_AGENT = "every client can make its User-Agent up; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
 _UPSTREAM_ONLY = "services are reached by http:// and https://, in HTTP/1.1"
 _PROXY_PROTOCOL = "the PROXY protocol is not spoken; the visitor's address comes in `X-Forwarded-For`"
+_AUTHORITIES = "the system's authorities are trusted; SSL_CERT_FILE in the environment names others"
 _TLS = "the relay ends TLS with its own certificate (`tunnelrelay serve --tls-cert`)"
 
 INSTEAD: dict[str, str] = {
@@ -37,14 +38,37 @@ INSTEAD: dict[str, str] = {
     "upstream_proxy_protocol": _PROXY_PROTOCOL,
     "upstream_protocol": _UPSTREAM_ONLY,
     "app_protocol": _UPSTREAM_ONLY,
-    "upstream_tls_verify_cas": "the system's authorities are trusted; SSL_CERT_FILE in the environment names others",
+    "upstream_tls_verify_cas": _AUTHORITIES,
     "websocket_tcp_converter": "WebSockets pass as they are, to an app that speaks them",
     "crt": _TLS,
     "key": _TLS,
     "terminate_at": _TLS,
     "remote_addr": "it is of tcp tunnels: `tunnel tcp 22 --remote-addr 20022`",
+    "verify_upstream_tls_cas": _AUTHORITIES,
+    "agent_tls_termination": _TLS,
 }
 """As the configuration file spells them; a flag is the same with dashes."""
+IN_A_DEFINITION = frozenset(
+    {
+        "agent_tls_termination", "app_protocol", "circuit_breaker", "compression", "crt", "key", "mutual_tls_cas",
+        "oauth", "policy", "proxy_proto", "saml", "terminate_at", "traffic_policy", "traffic_policy_file",
+        "user_agent_filter", "verify_upstream_tls_cas", "verify_webhook", "websocket_tcp_converter",
+    }
+)  # fmt: skip
+"""Those of them that ngrok has in a tunnel or an endpoint of its file: a definition with one is not started."""
+OFF = frozenset({"", "0", "0.0", "false"})
+"""Values that ask for nothing."""
+MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "proxy_proto", "websocket_tcp_converter"})
+WITHOUT_EFFECT = frozenset({"description", "inspect", "region"})
+"""Keys of a tunnel or an endpoint that say nothing which could matter here."""
+OF_THE_AGENT = frozenset(
+    {
+        "connect_interface", "connect_timeout", "console_ui_color", "crl_noverify", "crl_url", "dns_resolver_ips",
+        "heartbeat_interval", "heartbeat_tolerance", "inspect_db_size", "local_storage", "metadata", "region",
+        "remote_management", "update", "update_channel", "update_check", "web_allow_hosts",
+    }
+)  # fmt: skip
+"""Keys of ngrok's about the agent that have no effect here. They are told of, and none keeps a visitor out."""
 IN_A_TUNNEL: dict[str, str] = {
     "auth": 'write `basic_auth: ["USER:PASS"]` into a tunnel below `tunnels`',
     "basic_auth": "write it into a tunnel below `tunnels`, or give --basic-auth",

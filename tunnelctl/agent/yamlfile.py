@@ -42,16 +42,14 @@ class YamlEntry:
                     yield YamlEntry(str(key.value), key.start_mark.line + 1, None)
                     waiting.append(value)
 
-    def named_items(self) -> "Iterator[tuple[int, str]]":
-        """Line and `name` ("" without one) of every item of the list that the value is; of anything else one item."""
-        if not isinstance(self.node, yaml.SequenceNode):
-            if self.value:
-                yield self.line, ""
-            return
-        for item in self.node.value:
-            pairs = item.value if isinstance(item, yaml.MappingNode) else []
-            names = [str(value.value) for key, value in pairs if key.value == "name"]
-            yield item.start_mark.line + 1, names[0] if names else ""
+    def items(self, path: Path) -> "list[YamlEntry]":
+        """An entry without a key for each item of the list that the value is.
+
+        Raises:
+            FileInvalid: An item has a key twice.
+        """
+        assert isinstance(self.node, yaml.SequenceNode)
+        return [YamlEntry("", item.start_mark.line + 1, _value(item, path), item) for item in self.node.value]
 
 
 Mapping = dict[str, YamlEntry]

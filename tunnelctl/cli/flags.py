@@ -140,12 +140,8 @@ def _public_alone(ctx: click.Context, param: click.Parameter, value: str) -> str
     return value
 
 
-def _https_alone(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    schemes = {scheme.strip() for value in values for scheme in value.split(",")}
-    if schemes - {"https"}:
-        hint = "leave it out: the relay decides, and one with https sends http:// on to it"
-        raise Failure(Exit.USAGE, [f"--scheme {','.join(sorted(schemes))} is not implemented here"], hint)
-    return values
+def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.strip() for value in values for part in value.split(","))
 
 
 FAMILIAR: tuple[Decorator, ...] = (
@@ -157,6 +153,6 @@ FAMILIAR: tuple[Decorator, ...] = (
 FAMILIAR_HTTP: tuple[Decorator, ...] = (
     *FAMILIAR,
     click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
-    click.option("--scheme", hidden=True, expose_value=False, multiple=True, callback=_https_alone),
+    click.option("--scheme", "schemes", hidden=True, multiple=True, metavar="https|http", callback=_split),
     click.option("--hostname", hidden=True, default="", metavar="HOST", help="The older name of --domain."),
 )

@@ -310,7 +310,7 @@ class _Resolver:
     def _is_https_asked(self, flags: TunnelFlags, address: PublicUrl) -> bool:
         """Whether visitors must not come over plain http. That an address is asked for at both is no wish for less."""
         if unknown := sorted(set(flags.schemes) - {"http", "https"}):
-            self._problems.append(f"schemes: {', '.join(unknown)} is neither http nor https")
+            self._problems.append(f"--scheme: {', '.join(unknown)} is neither http nor https")
         return address.scheme == "https" or set(flags.schemes) == {"https"}
 
     def _joined(self, flags: TunnelFlags) -> TunnelConfig:
