@@ -191,8 +191,10 @@ def test_a_key_about_the_agent_that_has_no_effect_is_told_of(file, key):
 
 
 def test_older_keys_of_a_tunnel_mean_the_same(file):
-    text = "version: 2\ntunnels:\n  web: {addr: 80, proto: http, auth: 'ann:long-enough', bind_tls: true}\n"
+    older = "app_protocol: http1, proxy_proto: '2', auth: 'ann:long-enough', bind_tls: true"
+    text = f"version: 2\ntunnels:\n  web: {{addr: 80, proto: http, {older}}}\n"
     (web,) = load(file(text)).tunnels
+    assert (web.problems, web.proxy_protocol) == ((), "2")
     assert (web.policy, web.schemes) == (typed(basic_auth=("ann:long-enough",)), ("https",))
 
 

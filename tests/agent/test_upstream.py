@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -136,13 +137,13 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *scripts: Script, service: Service | None = None, port: int = 0, connect_timeout: float = 10.0
+    *scripts: Script, service: Service | None = None, port: int = 0, connect_timeout: float = 10.0, **more: Any
 ) -> AsyncIterator[Scene]:
     service = service or Service(*scripts)
     server = await asyncio.start_server(service.connected, "127.0.0.1", 0)
     service.port = server.sockets[0].getsockname()[1]
     async with linked() as (relay, agent):
-        upstream = Upstream("127.0.0.1", port or service.port, connect_timeout=connect_timeout)
+        upstream = Upstream("127.0.0.1", port or service.port, connect_timeout=connect_timeout, **more)
         yield Scene(relay, agent, upstream, service)
         upstream.close()
     server.close()

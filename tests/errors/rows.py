@@ -60,6 +60,7 @@ ROWS = (
         "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
     ),
     Row("tunnel http 3000 --scheme ftp", 2, "ftp is neither http nor https", f"tunnel http {HELP}"),
+    Row("tunnel http 3000 --upstream-protocol http2", 2, "http2 is not implemented here", "HTTP/1.1"),
     Row("tunnel completion", 2, "SHELL names no shell", "tunnel completion bash", {"SHELL": "/bin/false"}),
     Row("tunnel config upgrade 2 --config {d}/tunnel.yml", 2, "version 2 cannot be written", "put the file right"),
     Row("tunnel config upgrade --config {d}", 2, "{d}: Is a directory", "put the file right"),

@@ -259,7 +259,7 @@ async def test_a_tunnel_that_cannot_be_had_as_asked_is_refused(body, err):
         ({"url": "tls://"}, "protocol name"),
         ({"upstream": "80"}, "upstream has a value of the wrong kind"),
         ({"upstream": {"url": "80", "protocol": "http2"}}, "upstream.protocol is not implemented"),
-        ({"upstream": {"url": "80", "proxy_protocol": "1"}}, "proxy_proto is not implemented"),
+        ({"upstream": {"url": "80", "proxy_protocol": "3"}}, "3 is neither 1 nor 2"),
         ({"traffic_policy": "on_http_request: []"}, "traffic_policy is not implemented here"),
         ({"upstream": {}}, "upstream.url is missing"),
     ],

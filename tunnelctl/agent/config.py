@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
+from tunnelctl.agent.proxy_header import ProxyVersion
 from tunnelctl.link.proxy import Proxy
 from tunnelctl.policy.describe import describe
 from tunnelctl.policy.fields import FLAGS
@@ -32,6 +33,7 @@ class TunnelConfig:
         metadata: The owner's own words about it, for the relay's API.
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
             this machine, where self-signed certificates are the norm and no other machine sits in between.
+        proxy_protocol: Version of the PROXY header with which connections to the local service begin; 0 for none.
         names: How people call each setting of the policy: by its flag, or by its key in the configuration file.
     """
 
@@ -48,6 +50,7 @@ class TunnelConfig:
     weight: int = 1
     metadata: str = ""
     verify_upstream: bool | None = None
+    proxy_protocol: ProxyVersion = 0
     names: Mapping[str, str] = field(default_factory=lambda: FLAGS, repr=False)
 
     @property

@@ -16,7 +16,15 @@ from typing import Any
 
 import platformdirs
 
-from tunnelctl.agent.tunnelfile import DEFINITION_KEYS, INNER, FileTunnel, ReportUnknown, read_definition_at, read_endpoints, read_tunnels
+from tunnelctl.agent.tunnelfile import (
+    DEFINITION_KEYS,
+    INNER,
+    FileTunnel,
+    ReportUnknown,
+    read_definition_at,
+    read_endpoints,
+    read_tunnels,
+)
 from tunnelctl.agent.unsupported import (
     IN_A_DEFINITION,
     IN_A_TUNNEL,
@@ -260,7 +268,7 @@ class _Reader:
     def _read_definitions(self, entry: YamlEntry, *, is_v2: bool) -> None:
         report_unknown = self._unknown_in_definition(is_v2=is_v2)
         if entry.key == "endpoints" and isinstance(entry.value, tuple):
-            self._tunnels += read_endpoints(entry.items(self._path), self._at, report_unknown)
+            self._tunnels += read_endpoints(entry.items(self._path or Path()), self._at, report_unknown)
         elif entry.key == "endpoints" and entry.value:
             self._problem(entry, "endpoints has a value of the wrong kind: it is a list")
         else:

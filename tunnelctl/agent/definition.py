@@ -13,7 +13,8 @@ from tunnelctl.agent.yamlfile import Mapping
 
 FOR_WRAPPERS = frozenset(
     {
-        "authtoken", "binPath", "configPath", "host", "onLogEvent", "onStatusChange", "onTerminated", "port", "web_addr",
+        "authtoken", "binPath", "configPath", "host", "onLogEvent", "onStatusChange", "onTerminated", "port",
+        "web_addr",
     }
 )  # fmt: skip
 """Keys that npm's `ngrok` sends and means for itself."""

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
 READ_BYTES = 256 * 1024
 """Read at once. All of it is at most what the kernel keeps for a connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
@@ -48,12 +49,17 @@ class CarefulTls(asyncio.sslproto.SSLProtocol):
     """TLS as asyncio's own loop has it; decrypts last words too.
 
     uvloop's own TLS is faster, but it cannot be given bytes that another has read from the socket. So this is only for
-    requests with a body, which have a connection of their own.
+    requests with a body, which have a connection of their own, and for connections that begin with a PROXY header.
     """
+
+    preface: bytes = b""
+    """Sent before TLS begins."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP is connected, TLS begins."""
         self._last_words = LastWords(transport)
+        if self.preface:
+            cast(asyncio.Transport, transport).write(self.preface)
         super().connection_made(transport)
 
     def give_up(self) -> None:
@@ -73,8 +79,13 @@ class CarefulTls(asyncio.sslproto.SSLProtocol):
         super().connection_lost(exc)
 
 
-async def connect_tls(protocol: asyncio.Protocol, host: str, port: int, context: ssl.SSLContext) -> None:
+async def connect_tls(
+    protocol: asyncio.Protocol, host: str, port: int, context: ssl.SSLContext, preface: bytes = b""
+) -> None:
     """Connects `protocol` as `loop.create_connection` does, by `CarefulTls`.
+
+    Args:
+        preface: Sent before TLS begins.
 
     Raises:
         OSError: There is no connection, or TLS did not come about.
@@ -82,6 +93,7 @@ async def connect_tls(protocol: asyncio.Protocol, host: str, port: int, context:
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
     tls = CarefulTls(loop, protocol, context, waiter, server_hostname=host)
+    tls.preface = preface
     try:
         await loop.create_connection(lambda: tls, host, port)
         await waiter

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tunnelctl.agent.proxy_header import ProxyVersion, local_header, proxy_header
 from tunnelctl.agent.upstream import AWAY_SECONDS, TRY_SECONDS, connect_problem
 from tunnelctl.link.link import Link
 from tunnelctl.link.pipe import Pipe
@@ -16,8 +17,6 @@ from tunnelctl.wire.frames import OpenHead, pack_head
 from tunnelctl.wire.stream import Stream
 
 READ_BYTES = 64 * 1024
-PEER = b"Peer: "
-"""Begins the line of an OPEN that tells where the visitor connects from."""
 
 
 class TcpExchange:
@@ -124,6 +123,7 @@ class TcpUpstream:
 
     Args:
         host, port: Where it listens.
+        proxy_protocol: Version of the PROXY header that begins each connection.
         connect_timeout: Seconds.
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
 
@@ -137,11 +137,13 @@ class TcpUpstream:
         host: str,
         port: int,
         *,
+        proxy_protocol: ProxyVersion = 0,
         connect_timeout: float = 10.0,
         on_change: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self._host = host
         self._port = port
+        self._proxy_protocol = proxy_protocol
         self._connect_timeout = connect_timeout
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
@@ -192,7 +194,7 @@ class TcpUpstream:
         seconds = self._connect_timeout
         try:
             async with asyncio.timeout(seconds):
-                await self._loop.create_connection(lambda: exchange.pipe, self._host, self._port)
+                transport, _ = await self._loop.create_connection(lambda: exchange.pipe, self._host, self._port)
         except OSError as error:  # TimeoutError is one
             problem = connect_problem(error, seconds)
             self._note(problem)
@@ -204,6 +206,8 @@ class TcpUpstream:
             self._note("")
             if not exchange.is_over:
                 self.on_connected(exchange)
+            if self._proxy_protocol:
+                transport.write(proxy_header(self._proxy_protocol, exchange.head, self._port))
             exchange.begin()
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:
@@ -217,6 +221,7 @@ class TcpUpstream:
         except OSError as error:  # TimeoutError is one
             self._note(connect_problem(error, TRY_SECONDS))
         else:
+            transport.write(local_header(self._proxy_protocol))
             transport.close()
             self._note("")
 

@@ -246,12 +246,12 @@ def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda pro
     """What connects to a tunnel's local service; `tell` as its `on_change`."""
     address = config.upstream
     if config.is_tcp:
-        return TcpUpstream(address.host, address.port, on_change=tell)
+        return TcpUpstream(address.host, address.port, proxy_protocol=config.proxy_protocol, on_change=tell)
     if address.scheme == "http":
-        return Upstream(address.host, address.port, on_change=tell)
+        return Upstream(address.host, address.port, proxy_protocol=config.proxy_protocol, on_change=tell)
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if not (config.verify_upstream if config.verify_upstream is not None else not is_loopback(address.host)):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return Upstream(address.host, address.port, tls=context, on_change=tell)
+    return Upstream(address.host, address.port, tls=context, proxy_protocol=config.proxy_protocol, on_change=tell)

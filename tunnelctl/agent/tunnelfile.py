@@ -35,12 +35,12 @@ OWN: dict[str, tuple[str, Kind]] = {
     "url": ("url", "text"),
     "schemes": ("schemes", "list"),
     "remote_addr": ("remote_addr", "text"),
-    "schemes": ("schemes", "list"),
     "labels": ("labels", "list"),
     "edge": ("edge", "text"),
     "pooling_enabled": ("pooling", "switch"),
     "weight": ("weight", "number"),
     "metadata": ("metadata", "text"),
+    "proxy_proto": ("proxy_protocol", "text"),
     "verify_upstream_tls": ("upstream_tls_verify", "switch"),
 }
 """Key of a tunnel to the member of `FileTunnel` that it fills."""
@@ -80,6 +80,7 @@ class FileTunnel:
     weight: int | None = None
     metadata: str = ""
     upstream_tls_verify: bool | None = None
+    proxy_protocol: str = ""
     policy: PolicyTexts = field(default_factory=PolicyTexts)
     problems: tuple[str, ...] = ()
     where: str = field(default="", compare=False)
@@ -185,6 +186,8 @@ def in_tunnel_words(entries: Entries, report: Report) -> Entries:
 
 def _move_older_keys(words: Entries, report: Report) -> None:
     auth, bind_tls = words.pop("auth", None), words.pop("bind_tls", None)
+    if "app_protocol" in words and words["app_protocol"].value == "http1":
+        del words["app_protocol"]
     if auth is not None and "basic_auth" in words:
         report(auth, "auth and basic_auth are names of one setting: give one of them")
     elif auth is not None:
@@ -214,7 +217,7 @@ def _move_upstream(words: Entries, report: Report) -> None:
             if entry.value not in ("http1", "", None):
                 report(entry, f"upstream.protocol is not implemented here; {INSTEAD['upstream_protocol']}")
         elif key == "proxy_protocol" and "proxy_proto" not in words:
-            words["proxy_proto"] = replace(entry, key="proxy_proto")
+            words["proxy_proto"] = replace(entry, key="upstream.proxy_protocol")
         else:
             words[f"upstream.{key}"] = entry
 

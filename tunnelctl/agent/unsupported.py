@@ -6,7 +6,6 @@ _CLIENT_CERTIFICATES = "client certificates are not asked for; let visitors in b
 _WEBHOOK = "check the webhook's signature in the app, which gets its body and headers unchanged"
 _USER_AGENT = "every client can make its User-Agent up; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
 _UPSTREAM_ONLY = "services are reached by http:// and https://, in HTTP/1.1"
-_PROXY_PROTOCOL = "the PROXY protocol is not spoken; the visitor's address comes in `X-Forwarded-For`"
 _AUTHORITIES = "the system's authorities are trusted; SSL_CERT_FILE in the environment names others"
 _TLS = "the relay ends TLS with its own certificate (`tunnelrelay serve --tls-cert`)"
 
@@ -34,8 +33,6 @@ INSTEAD: dict[str, str] = {
     "traffic_policy_url": _POLICY,
     "policy": _POLICY,
     "policy_file": _POLICY,
-    "proxy_proto": _PROXY_PROTOCOL,
-    "upstream_proxy_protocol": _PROXY_PROTOCOL,
     "upstream_protocol": _UPSTREAM_ONLY,
     "app_protocol": _UPSTREAM_ONLY,
     "upstream_tls_verify_cas": _AUTHORITIES,
@@ -51,14 +48,14 @@ INSTEAD: dict[str, str] = {
 IN_A_DEFINITION = frozenset(
     {
         "agent_tls_termination", "app_protocol", "circuit_breaker", "compression", "crt", "key", "mutual_tls_cas",
-        "oauth", "policy", "proxy_proto", "saml", "terminate_at", "traffic_policy", "traffic_policy_file",
+        "oauth", "policy", "saml", "terminate_at", "traffic_policy", "traffic_policy_file",
         "user_agent_filter", "verify_upstream_tls_cas", "verify_webhook", "websocket_tcp_converter",
     }
 )  # fmt: skip
 """Those of them that ngrok has in a tunnel or an endpoint of its file: a definition with one is not started."""
 OFF = frozenset({"", "0", "0.0", "false"})
 """Values that ask for nothing."""
-MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "proxy_proto", "websocket_tcp_converter"})
+MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "websocket_tcp_converter"})
 WITHOUT_EFFECT = frozenset({"description", "inspect", "region"})
 """Keys of a tunnel or an endpoint that say nothing which could matter here."""
 OF_THE_AGENT = frozenset(

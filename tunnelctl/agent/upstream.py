@@ -14,6 +14,7 @@ from typing import cast
 
 from tunnelctl.agent.exchange import OnDone, UpstreamExchange
 from tunnelctl.agent.lastwords import LastWords, connect_tls
+from tunnelctl.agent.proxy_header import ProxyVersion, local_header, proxy_header
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.link.link import Link
@@ -47,6 +48,7 @@ class Upstream:
     Args:
         host, port: Where it listens.
         tls: None for plain TCP.
+        proxy_protocol: Version of the PROXY header that begins each connection. A connection carries one exchange then.
         connect_timeout: Seconds.
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
 
@@ -61,12 +63,14 @@ class Upstream:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
+        proxy_protocol: ProxyVersion = 0,
         connect_timeout: float = 10.0,
         on_change: Callable[[str], None] = lambda problem: None,
     ) -> None:
         self._host = host
         self._port = port
         self._tls = tls
+        self._proxy_protocol = proxy_protocol
         self._connect_timeout = connect_timeout
         self._loop = asyncio.get_running_loop()
         self._idle: list[_Connection] = []
@@ -95,6 +99,9 @@ class Upstream:
         """
         exchange = UpstreamExchange(link, stream, opened, fin, on_done)
         stream.owner = exchange
+        if self._proxy_protocol:
+            self.connect(exchange)
+            return exchange
         connection = None if exchange.is_last and not exchange.is_upgrade else self._take(exchange.is_repeatable)
         if connection is not None:
             exchange.begin(connection)
@@ -161,7 +168,9 @@ class Upstream:
         connection = _Connection(self)
         try:
             async with asyncio.timeout(self._connect_timeout):
-                if self._tls is not None and exchange.is_last and not exchange.is_upgrade:
+                if self._proxy_protocol:
+                    await self._connect_for_one(connection, exchange)
+                elif self._tls is not None and exchange.is_last and not exchange.is_upgrade:
                     await connect_tls(connection, self._host, self._port, self._tls)
                 else:
                     await self._loop.create_connection(
@@ -184,12 +193,23 @@ class Upstream:
                 self.on_connected(exchange)
                 exchange.begin(connection)
 
+    async def _connect_for_one(self, connection: "_Connection", exchange: UpstreamExchange) -> None:
+        """Open a connection that begins with a PROXY header: it is its visitor's, and carries no other exchange."""
+        exchange.is_last = True
+        header = proxy_header(self._proxy_protocol, exchange.head, self._port)
+        if self._tls is not None:
+            await connect_tls(connection, self._host, self._port, self._tls, header)
+            return
+        transport, _ = await self._loop.create_connection(lambda: connection, self._host, self._port)
+        transport.write(header)
+
     async def _try_out(self, tell: Callable[[bool], None]) -> None:
         await self._try()
         tell(not self.problem)
 
     async def _try(self) -> None:
         """Connect as for an exchange, TLS too: a bare TCP connection to a TLS port is an error in its log each time."""
+        look = _Look(b"" if self._tls else local_header(self._proxy_protocol))
         if self._was_silent:
             self._was_silent = await self._speaks_tls()
             if self._was_silent:
@@ -197,13 +217,16 @@ class Upstream:
                 return
         try:
             async with asyncio.timeout(TRY_SECONDS):
-                await self._loop.create_connection(
-                    _Look,
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
-                )
+                if self._tls is not None and self._proxy_protocol:
+                    await connect_tls(_Look(), self._host, self._port, self._tls, local_header(self._proxy_protocol))
+                else:
+                    await self._loop.create_connection(
+                        lambda: look,
+                        self._host,
+                        self._port,
+                        ssl=self._tls,
+                        server_hostname=self._host if self._tls else None,
+                    )
         except OSError as error:  # TimeoutError is one
             self._note(connect_problem(error, TRY_SECONDS))
         else:
@@ -250,7 +273,12 @@ def connect_problem(error: OSError, seconds: float) -> str:
 class _Look(asyncio.Protocol):
     """A connection that was only to come about: it closes itself, also when the one who asked is gone by then."""
 
+    def __init__(self, header: bytes = b"") -> None:
+        self._header = header
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if self._header:
+            cast(asyncio.Transport, transport).write(self._header)
         transport.close()
 
 

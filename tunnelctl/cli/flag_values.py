@@ -39,6 +39,7 @@ class TunnelFlags(LinkFlags):
         is_tcp: It is a tcp tunnel.
         remote_addr: Its port at the relay, with the relay's domain in front or without.
         schemes: Of the public address: `https`, `http` or both; empty for whatever the relay has.
+        proxy_protocol: Version of the PROXY header, "" for none.
         policy: With forms of secrets, not the secrets.
     """
 
@@ -56,6 +57,7 @@ class TunnelFlags(LinkFlags):
     name: str = ""
     metadata: str = ""
     upstream_tls_verify: bool | None = None
+    proxy_protocol: str = ""
     policy: PolicyTexts = field(default_factory=PolicyTexts)
 
 
@@ -74,7 +76,7 @@ class StartFlags(LinkFlags):
 
 F = TypeVar("F", bound=LinkFlags)
 
-MAY_BE_EMPTY = frozenset({"url", "metadata"})
+MAY_BE_EMPTY = frozenset({"url", "metadata", "proxy_protocol", "proxy_proto"})
 """Flags whose empty value says nothing wrong."""
 
 

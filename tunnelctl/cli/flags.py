@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tunnelctl.agent.configfile import ConfigFiles
+from tunnelctl.agent.unsupported import INSTEAD
 from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.log_formats import LEVELS, STYLES
@@ -133,6 +134,15 @@ UPSTREAM: Decorator = click.option(
 )
 
 
+PROXY_PROTOCOL: Decorator = click.option(
+    "--upstream-proxy-protocol",
+    "proxy_protocol",
+    default="",
+    metavar="1|2",
+    help="Begin connections to the service with the PROXY protocol's header, which tells the visitor's address.",
+)
+
+
 def _public_alone(ctx: click.Context, param: click.Parameter, value: str) -> str:
     if value not in ("", "public"):
         hint = "every tunnel is public: say who gets in, with --oidc, --jwt-issuer or --cidr-allow"
@@ -140,19 +150,46 @@ def _public_alone(ctx: click.Context, param: click.Parameter, value: str) -> str
     return value
 
 
+def _http1_alone(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value not in ("", "http1"):
+        raise Failure(Exit.USAGE, [f"{param.opts[0]} {value} is not implemented here"], INSTEAD["upstream_protocol"])
+    return value
+
+
+def older_name(given: dict[str, Any], today: str, older: str) -> str:
+    """The value of a flag that has an older name of ngrok's too.
+
+    Args:
+        today, older: Names of the parameters, as in `given`.
+    """
+    if given[today] and given[older]:
+        flags = f"{_flag_of(today)} and {_flag_of(older)}"
+        raise Failure(Exit.USAGE, [f"{flags} are two names of one flag"], f"give it once, as {_flag_of(today)}")
+    return str(given[today] or given[older])
+
+
+def _flag_of(parameter: str) -> str:
+    return "--upstream-proxy-protocol" if parameter == "proxy_protocol" else f"--{parameter.replace('_', '-')}"
+
+
 def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.strip() for value in values for part in value.split(","))
 
 
 FAMILIAR: tuple[Decorator, ...] = (
+    click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
     click.option("--region", hidden=True, expose_value=False, help="The relay is where it is."),
     click.option("--inspect/--no-inspect", hidden=True, expose_value=False, help="There is no inspector."),
     click.option("--description", hidden=True, expose_value=False, help="No effect; --metadata reaches the relay."),
 )
 """Flags of ngrok's that say nothing which could matter here, so that its command lines run as they are."""
+OLDER_PROXY_PROTOCOL: Decorator = click.option(
+    "--proxy-proto", hidden=True, default="", metavar="1|2", help="The older name of --upstream-proxy-protocol."
+)
 FAMILIAR_HTTP: tuple[Decorator, ...] = (
     *FAMILIAR,
-    click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
+    click.option("--upstream-protocol", hidden=True, expose_value=False, default="", callback=_http1_alone),
+    click.option("--app-protocol", hidden=True, expose_value=False, default="", callback=_http1_alone),
     click.option("--scheme", "schemes", hidden=True, multiple=True, metavar="https|http", callback=_split),
     click.option("--hostname", hidden=True, default="", metavar="HOST", help="The older name of --domain."),
 )

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from tunnelctl.agent.tcp import PEER
+from tunnelctl.agent.proxy_header import PEER
 from tunnelctl.agent.watcher import Exchange
 from tunnelctl.wire.errors import Code
 

@@ -5,9 +5,18 @@ from typing import Any
 import click
 
 from tunnelctl.cli.command import Command, Decorator
-from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flag_values import TunnelFlags, flags_from
-from tunnelctl.cli.flags import CONNECTION, FAMILIAR_HTTP, LOGGING, TUNNEL, UPSTREAM, option
+from tunnelctl.cli.flags import (
+    CONNECTION,
+    FAMILIAR_HTTP,
+    LOGGING,
+    OLDER_PROXY_PROTOCOL,
+    PROXY_PROTOCOL,
+    TUNNEL,
+    UPSTREAM,
+    older_name,
+    option,
+)
 from tunnelctl.cli.policy_flags import ORDER, flags_in, texts_of, with_bare_values
 from tunnelctl.cli.serving import serve
 
@@ -30,9 +39,9 @@ SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Login": (*flags_in("Login"), CHECK),
     "Other rules": flags_in("Other rules"),
     "Headers": flags_in("Headers"),
-    "App": (UPSTREAM,),
+    "App": (UPSTREAM, PROXY_PROTOCOL),
     "Log": LOGGING,
-    "-": FAMILIAR_HTTP,  # hidden: a section without a line is not written
+    "-": (*FAMILIAR_HTTP, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
 }
 EXAMPLES = (
     ("tunnel http 3000", "The app on port 3000 gets an address, through a relay on this machine."),
@@ -75,15 +84,9 @@ def http(ctx: click.Context, /, **given: Any) -> None:
     flags = flags_from(
         TunnelFlags,
         ctx,
-        domain=_domain(given),
+        domain=older_name(given, "domain", "hostname"),
+        proxy_protocol=older_name(given, "proxy_protocol", "proxy_proto"),
         pooling=given["pooling_enabled"],
         policy=texts_of(given, ctx.meta[ORDER]),
     )
     serve("tunnel http", flags, given, checks_providers=not given["no_oidc_check"])
-
-
-def _domain(given: dict[str, Any]) -> str:
-    """The host by either name of the flag."""
-    if given["domain"] and given["hostname"]:
-        raise Failure(Exit.USAGE, ["--domain and --hostname are two names of one flag"], "give it once, as --domain")
-    return str(given["domain"] or given["hostname"])

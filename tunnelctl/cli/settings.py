@@ -24,6 +24,7 @@ from tunnelctl.agent.configfile import FileConfig
 from tunnelctl.agent.definition import DefinitionInvalid
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
+from tunnelctl.agent.proxy_header import ProxyVersion
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
@@ -46,6 +47,7 @@ LOGIN_VARIABLE = BY_PATH["oidc.issuer"].variable
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
 """Stands for the secrets that `-` in a file would read."""
 TCP_HINT = "nothing of a tcp connection is looked at but where it comes from: say who gets in with --cidr-allow"
+PROXY_VERSIONS: Mapping[str, ProxyVersion] = {"": 0, "0": 0, "1": 1, "2": 2}
 SECRET_KINDS = ("secret", "password")
 ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it as env:NAME or file:PATH"
 
@@ -265,7 +267,13 @@ class _Resolver:
             weight=flags.weight or 1,
             metadata=flags.metadata,
             verify_upstream=flags.upstream_tls_verify,
+            proxy_protocol=self._proxy_protocol(flags),
         )
+
+    def _proxy_protocol(self, flags: TunnelFlags) -> ProxyVersion:
+        if flags.proxy_protocol not in PROXY_VERSIONS:
+            self._problems.append(f"--upstream-proxy-protocol: {flags.proxy_protocol} is neither 1 nor 2")
+        return PROXY_VERSIONS.get(flags.proxy_protocol, 0)
 
     def _published(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
         """A tunnel with an address and rules of its own."""

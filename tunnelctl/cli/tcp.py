@@ -8,7 +8,16 @@ from click.exceptions import NoSuchOption
 from tunnelctl.cli.command import Command, Decorator
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.flag_values import TunnelFlags, flags_from
-from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, option
+from tunnelctl.cli.flags import (
+    CONNECTION,
+    FAMILIAR,
+    LOGGING,
+    OLDER_PROXY_PROTOCOL,
+    PROXY_PROTOCOL,
+    TUNNEL,
+    older_name,
+    option,
+)
 from tunnelctl.cli.policy_flags import flags_for, texts_of
 from tunnelctl.cli.serving import serve
 from tunnelctl.cli.settings import TCP_HINT
@@ -18,14 +27,16 @@ from tunnelctl.policy.fields import FIELDS
 ADDRESS: tuple[Decorator, ...] = (
     option("--remote-addr", "Port of the relay [default: one that is free].", "[HOST:]PORT"),
     click.option("--pooling-enabled", is_flag=True, help="Share the port with your other tunnels that say so too."),
+    option("--url", "The same as tcp://[HOST:PORT], as ngrok has it.", "URL"),
     *TUNNEL,
 )
 SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Relay": CONNECTION,
     "Address": ADDRESS,
     "Rules": flags_for(OF_CONNECTIONS),
+    "App": (PROXY_PROTOCOL,),
     "Log": LOGGING,
-    "-": FAMILIAR,  # hidden: a section without a line is not written
+    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
 }
 EXAMPLES = (
     ("tunnel tcp 22", "The SSH server of this machine gets a port of the relay."),
@@ -64,6 +75,13 @@ def tcp(ctx: click.Context, /, **given: Any) -> None:
     Ends on Ctrl-C, and open connections with it.
     """
     flags = flags_from(
-        TunnelFlags, ctx, is_tcp=True, pooling=given["pooling_enabled"], policy=texts_of(given, (), OF_CONNECTIONS)
+        TunnelFlags,
+        ctx,
+        is_tcp=True,
+        url="",
+        remote_addr=older_name(given, "remote_addr", "url"),
+        proxy_protocol=older_name(given, "proxy_protocol", "proxy_proto"),
+        pooling=given["pooling_enabled"],
+        policy=texts_of(given, (), OF_CONNECTIONS),
     )
     serve("tunnel tcp", flags, given)

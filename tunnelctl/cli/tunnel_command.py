@@ -6,7 +6,16 @@ import click
 
 from tunnelctl.cli.command import Command
 from tunnelctl.cli.flag_values import TunnelFlags, flags_from
-from tunnelctl.cli.flags import CONNECTION, FAMILIAR, LOGGING, TUNNEL, UPSTREAM
+from tunnelctl.cli.flags import (
+    CONNECTION,
+    FAMILIAR,
+    LOGGING,
+    OLDER_PROXY_PROTOCOL,
+    PROXY_PROTOCOL,
+    TUNNEL,
+    UPSTREAM,
+    older_name,
+)
 from tunnelctl.cli.serving import serve
 
 LABEL = click.option(
@@ -23,9 +32,9 @@ SECTIONS = {
     "Edge": (LABEL,),
     "Relay": CONNECTION,
     "Tunnel": TUNNEL,
-    "App": (UPSTREAM,),
+    "App": (UPSTREAM, PROXY_PROTOCOL),
     "Log": LOGGING,
-    "-": FAMILIAR,  # hidden: a section without a line is not written
+    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
 }
 EXAMPLES = (
     ("tunnel tunnel --label edge=edghts_2abc 3000", "Serve the edge of this id, which the relay's dashboard shows."),
@@ -47,4 +56,5 @@ def tunnel(ctx: click.Context, /, **given: Any) -> None:
     Address and rules are the edges' own, kept at the relay. Several such tunnels share their requests. Ends on Ctrl-C;
     then requests in flight finish first.
     """
-    serve("tunnel tunnel", flags_from(TunnelFlags, ctx), given)
+    flags = flags_from(TunnelFlags, ctx, proxy_protocol=older_name(given, "proxy_protocol", "proxy_proto"))
+    serve("tunnel tunnel", flags, given)
