@@ -61,6 +61,13 @@ ROWS = (
     ),
     Row("tunnel http 3000 --scheme ftp", 2, "ftp is neither http nor https", f"tunnel http {HELP}"),
     Row("tunnel http 3000 --upstream-protocol http2", 2, "http2 is not implemented here", "HTTP/1.1"),
+    Row("tunnel diagnose --config {d}/typo.yml", 2, "unknown key agent.authtokn", FILE_STEP),
+    Row(
+        "tunnel diagnose --relay {closed} --config {d}/empty.yml --write-report {d}/tunnel.yml/x",
+        1,
+        "cannot write {d}/tunnel.yml/x",
+        "name another file",
+    ),
     Row("tunnel completion", 2, "SHELL names no shell", "tunnel completion bash", {"SHELL": "/bin/false"}),
     Row("tunnel config upgrade 2 --config {d}/tunnel.yml", 2, "version 2 cannot be written", "put the file right"),
     Row("tunnel config upgrade --config {d}", 2, "{d}: Is a directory", "put the file right"),

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tunnelctl.agent.wayout import ByEnvironment
+from tunnelctl.agent.wayout import ByEnvironment, for_httpx
 from tunnelctl.link.dial import tls_context
+from tunnelctl.link.proxy import Proxy
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.oidc.client_auth import authenticated
 from tunnelctl.oidc.findings import Answer, Answered, Finding, Unanswered, ok
@@ -143,17 +144,25 @@ def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
         RelaySilent: It told nothing.
     """
 
-    async def run() -> Answer:
-        caller = _Caller(ByEnvironment(tls_context(ca_file)), CALL_SECONDS)
-        try:
-            return await caller.get(f"{relay}{INFO_PATH}")
-        finally:
-            await caller.aclose()
-
-    document, findings = read_document(asyncio.run(run()), "relay's information", fix="")
+    answer = asyncio.run(_ask_relay(relay, ByEnvironment(tls_context(ca_file))))
+    document, findings = read_document(answer, "relay's information", fix="")
     if document is None:
         raise RelaySilent(findings[0].found)
     return document
+
+
+async def relay_information(relay: str, ca_file: str | None, proxy: Proxy | None) -> Answer:
+    """A relay's answer to a question about itself, by the way that the agent's link takes."""
+    way = httpx.AsyncHTTPTransport(verify=tls_context(ca_file), trust_env=False, proxy=for_httpx(proxy))
+    return await _ask_relay(relay, way)
+
+
+async def _ask_relay(relay: str, way: httpx.AsyncBaseTransport) -> Answer:
+    caller = _Caller(way, CALL_SECONDS)
+    try:
+        return await caller.get(f"{relay}{INFO_PATH}")
+    finally:
+        await caller.aclose()
 
 
 def redirect_uri_in(document: Mapping[str, Any]) -> str:

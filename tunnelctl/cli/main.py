@@ -18,6 +18,7 @@ COMMANDS = {
     "tunnel": ("tunnelctl.cli.tunnel_command:tunnel", "Serve an edge that is set up at the relay."),
     "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
+    "diagnose": ("tunnelctl.cli.diagnose:diagnose", "Say what stands in the way of a tunnel."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
     "config": ("tunnelctl.cli.config:config", "Save a relay, authtoken or API key, check the configuration file."),
     "authtoken": ("tunnelctl.cli.config:add_authtoken", "Save an authtoken, as `tunnel config add-authtoken` does."),

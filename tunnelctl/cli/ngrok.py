@@ -11,7 +11,6 @@ NGROK = Foreign(
     commands={
         "tls": "the relay ends TLS: `tunnel http https://localhost:PORT`; or pass it on unread: `tunnel tcp PORT`",
         "service": "run `tunnel start --all` under systemd, as the guide to self-hosting shows",
-        "diagnose": "`tunnel config check` looks at the file, `tunnel oidc check ISSUER` at a login's provider",
         "add-server-addr": "it is `tunnel config add-relay URL`",
         "credits": "`pip show tunnelctl` lists what it is built on",
         "edit": "open the file that `tunnel config check` names in an editor",

@@ -13,6 +13,7 @@ import click
 from tunnelctl.agent.address import AddressInvalid, parse_relay
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, plain
+from tunnelctl.cli.findings import plain_findings, show_findings
 from tunnelctl.cli.flag_values import typed_parameters
 from tunnelctl.cli.flags import NO_CONFIG, NO_LOG, with_options
 from tunnelctl.cli.output_mode import can_draw
@@ -23,18 +24,10 @@ from tunnelctl.secret_source import SecretMissing, read_secret
 
 if TYPE_CHECKING:
     from tunnelctl.agent.preflight import Client
-    from tunnelctl.oidc.findings import Finding, Level
+    from tunnelctl.oidc.findings import Finding
     from tunnelctl.wire.messages import JwtSpec, OidcSpec
 
-MARKS: "dict[Level, tuple[str, str, str]]" = {
-    "ok": ("✓", "ok", "green"),
-    "warning": ("!", "warning", "yellow"),
-    "error": ("✗", "error", "red"),
-}
-"""Each level's mark, its word where marks cannot be written, and its colour."""
 PEM_HINT = "name a PEM file of certificates that this user can read"
-MAX_LINE = 2000
-"""Characters of a line off a terminal: longer than any finding."""
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
 """Topics of errors that are mostly none for tokens alone: a CI system publishes its keys and no login."""
 LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri")
@@ -130,7 +123,7 @@ def check(
     if as_json:
         click.echo(as_document(issuer, findings))
     else:
-        _show(issuer, findings, purpose="its tokens" if for_tokens else "a login")
+        show_findings(issuer, findings, purpose="its tokens" if for_tokens else "a login")
         if hint := _hint(client, findings, for_tokens=for_tokens):
             click.echo(f"hint: {hint}", err=True)
     if any(finding.level == "error" for finding in findings):
@@ -153,10 +146,7 @@ def as_document(issuer: str, findings: "Sequence[Finding]") -> str:
         {
             "issuer": issuer,
             "ok": not any(finding.level == "error" for finding in findings),
-            "findings": [
-                {"topic": one.topic, "level": one.level, "found": one.found, "why": one.why, "fix": one.fix}
-                for one in findings
-            ],
+            "findings": plain_findings(findings),
         },
         indent=2,
     )
@@ -223,32 +213,6 @@ def _redirect_uri(relay: str, info: "Mapping[str, Any]") -> str:
 
 def _warn_of(relay: str, what: str) -> None:
     click.echo(f"warning: the relay at {relay} {plain(what)}", err=True)
-
-
-def _show(issuer: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
-    """Print a line for each finding, errors last where they are seen, with its meaning and what to do below it."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = MAX_LINE  # a pipe has no width; hints must be found whole by a search
-    has_marks = "utf" in (getattr(sys.stdout, "encoding", "") or "").lower()
-    console.print(Text(plain(issuer), style="bold"))
-    for finding in sorted(findings, key=lambda finding: list(MARKS).index(finding.level)):
-        mark, word, colour = MARKS[finding.level]
-        console.print(Text.assemble("  ", (mark if has_marks else f"{word}:", colour), " ", plain(finding.found)))
-        for text, style in ((finding.why, "dim"), (f"hint: {finding.fix}" if finding.fix else "", "")):
-            if text:
-                console.print(Padding(Text(plain(text), style=style), (0, 0, 0, 4), expand=False))
-    console.print(Text(_summary(findings, purpose)))
-
-
-def _summary(findings: "Sequence[Finding]", purpose: str) -> str:
-    counts = [(sum(one.level == level for one in findings), level) for level in ("error", "warning")]
-    info = [f"{count} {level}{'s' if count > 1 else ''}" for count, level in counts if count]
-    return " and ".join(info) if info else f"Nothing stands in the way of {purpose}, as far as can be seen from here."
 
 
 def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec]" = ()) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Literal
 
 import msgspec
@@ -155,7 +156,9 @@ class Router:
         if path.startswith(API_PATH) and self._address.is_local and _is_loopback_name(head.host):
             return Own(self._address.api_host, "api")
         if path == INFO_PATH and head.method in (b"GET", b"HEAD"):
-            return Reply(200, ((b"Content-Type", b"application/json"),), self._info())
+            # `tunnel diagnose` compares clocks.
+            date = formatdate(usegmt=True).encode()
+            return Reply(200, ((b"Content-Type", b"application/json"), (b"Date", date)), self._info())
         return None
 
     def _info(self) -> bytes:

@@ -1,0 +1,228 @@
+"""What stands between this machine and a working tunnel: `tunnel diagnose`. Each finding says what to do.
+
+It takes the ways that the agent takes: the proxy, the relay's information, a link with the authtoken (which publishes
+nothing), names under the relay's domain and the certificate for them, and the providers at which visitors log in.
+"""
+
+import asyncio
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tunnelctl.agent.address import RelayAddress
+from tunnelctl.agent.preflight import check_provider, relay_information
+from tunnelctl.link.dial import DialFailed, dial, tls_context
+from tunnelctl.link.proxy import Proxy, ProxyFailed, connect
+from tunnelctl.link.tcp import reason
+from tunnelctl.oidc.findings import Answered, Finding, error, ok, warning
+from tunnelctl.oidc.judge_answer import clock_skew, read_document
+from tunnelctl.wire.errors import Code
+from tunnelctl.wire.messages import Message
+from tunnelctl.wire.stream import Stream
+
+STEP_SECONDS = 8.0
+"""For one look."""
+MAX_SKEW = 30
+"""Seconds between this machine's clock and the relay's. Beyond it certificates and tokens are refused or outlive their
+time."""
+RENEW = "ask the relay's operator for a certificate that is for the domain and for *.DOMAIN"
+
+Resolve = Callable[[str, int], Awaitable[set[str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What to look at.
+
+    Attributes:
+        token: The authtoken, "" for none.
+        issuers: Providers at which visitors log in.
+    """
+
+    relay: RelayAddress
+    token: str = field(default="", repr=False)
+    ca_file: str | None = None
+    proxy: Proxy | None = None
+    issuers: tuple[str, ...] = ()
+
+
+async def diagnose(
+    subject: Subject, *, resolve: Resolve | None = None, clock: Callable[[], float] = time.time
+) -> list[Finding]:
+    """The findings, in the order in which a tunnel meets them.
+
+    Args:
+        resolve: Name and port to addresses, raises OSError; None for the system's resolver.
+        clock: Unix time.
+    """
+    resolve = resolve or _resolve
+    findings = [_proxy(subject), *await _relay_name(subject, resolve)]
+    answer = await relay_information(subject.relay.url, subject.ca_file, subject.proxy)
+    linked = await _link(subject)
+    findings += linked
+    if all(one.level != "error" for one in linked):
+        document, unread = read_document(answer, "relay's information", fix="is --relay the address of a tunnelrelay?")
+        findings += [replace(one, topic="relay") for one in unread]
+        if isinstance(answer, Answered):
+            findings.append(_clock(answer, clock()))
+        if document is not None:
+            findings += await _domain(subject, document, resolve)
+    return [*findings, *await _providers(subject.issuers)]
+
+
+def _proxy(subject: Subject) -> Finding:
+    if subject.proxy is None:
+        return ok("proxy", "the relay is reached without a proxy")
+    return ok("proxy", f"the relay is reached through the proxy {subject.proxy.url}")
+
+
+async def _relay_name(subject: Subject, resolve: Resolve) -> list[Finding]:
+    """Whether the relay's own name resolves. Through a proxy that is the proxy's to do."""
+    host = subject.relay.host
+    if subject.proxy is not None:
+        return []
+    try:
+        found = await resolve(host, subject.relay.port)
+    except OSError as problem:
+        fix = "look for a slip in --relay, and at this machine's DNS"
+        return [error("dns", f"the relay's name {host} does not resolve: {reason(problem)}", fix=fix)]
+    return [ok("dns", f"the relay's name {host} is {', '.join(sorted(found))}")]
+
+
+async def _link(subject: Subject) -> list[Finding]:
+    """Whether the relay takes a link with this authtoken."""
+    began = time.perf_counter()
+    try:
+        link = await dial(
+            subject.relay.url,
+            user=_Guest(),
+            token=subject.token or None,
+            ca_file=subject.ca_file,
+            timeout=STEP_SECONDS,
+            proxy=subject.proxy,
+        )
+    except DialFailed as failure:
+        fix = failure.hint or "look whether the relay runs, and whether a firewall is in between"
+        return [error(_topic(failure), failure.message, fix=fix)]
+    took = (time.perf_counter() - began) * 1000
+    link.close(Code.NO_ERROR, "it was a look")
+    transport = "TLS" if subject.relay.scheme == "https" else "plain http on this machine"
+    findings = [ok("tls", f"the connection to the relay is {transport}")]
+    who = "with this authtoken" if subject.token else "without an authtoken"
+    return [*findings, ok("relay", f"the relay at {subject.relay.url} takes this agent {who} ({took:.0f} ms)")]
+
+
+def _topic(failure: DialFailed) -> str:
+    match failure.__cause__:
+        case ssl.SSLError():
+            return "tls"
+        case ProxyFailed():
+            return "proxy"
+        case _:
+            return "authtoken" if failure.kind == "refused" else "relay"
+
+
+def _clock(answer: Answered, now: float) -> Finding:
+    skew = clock_skew(answer, now)
+    if skew is None:
+        return ok("clock", "the relay does not tell the time")
+    if abs(skew) <= MAX_SKEW:
+        return ok("clock", "this machine's clock and the relay's agree")
+    side = "behind" if skew > 0 else "ahead of"
+    return error(
+        "clock",
+        f"this machine's clock is {abs(skew):.0f} s {side} the relay's",
+        why="certificates and tokens are judged by it",
+        fix="set this machine's clock by NTP; if it is right, ask the relay's operator to do so",
+    )
+
+
+async def _domain(subject: Subject, document: Mapping[str, Any], resolve: Resolve) -> list[Finding]:
+    """Whether visitors find names under the relay's domain, and its certificate is for them."""
+    domain = document.get("domain")
+    if not isinstance(domain, str) or not domain:
+        return []
+    if domain == "localhost" or domain.endswith(".localhost"):
+        return [ok("wildcard", f"browsers of this machine find every name under {domain} by themselves")]
+    name = f"diagnose-{secrets.token_hex(4)}.{domain}"
+    findings = [await _wildcard(subject, domain, name, resolve)]
+    if subject.relay.scheme == "https":
+        findings.append(await _certificate(subject, domain, name))
+    return findings
+
+
+async def _wildcard(subject: Subject, domain: str, name: str, resolve: Resolve) -> Finding:
+    record = f"add a DNS record for *.{domain} that leads to the relay"
+    try:
+        found = await resolve(name, subject.relay.port)
+    except OSError as problem:
+        why = "visitors find no tunnel's name"
+        return error("wildcard", f"names under {domain} do not resolve: {reason(problem)}", why=why, fix=record)
+    try:
+        relay = await resolve(subject.relay.host, subject.relay.port) if subject.proxy is None else found
+    except OSError:
+        relay = found
+    if not found & relay:
+        there, here = ", ".join(sorted(found)), ", ".join(sorted(relay))
+        why = f"the relay is at {here}; another server in front of it can be meant so"
+        return warning("wildcard", f"names under {domain} lead to {there}", why=why, fix=record)
+    return ok("wildcard", f"names under {domain} lead to the relay")
+
+
+async def _certificate(subject: Subject, domain: str, name: str) -> Finding:
+    relay = subject.relay
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            transport, _ = await connect(
+                asyncio.Protocol,
+                relay.host,
+                relay.port,
+                tls=tls_context(subject.ca_file),
+                server_name=name,
+                proxy=subject.proxy,
+            )
+    except OSError as problem:  # TimeoutError is one
+        fix = RENEW.replace("DOMAIN", domain)
+        return error("certificate", f"TLS for names under {domain} fails: {reason(problem)}", fix=fix)
+    transport.abort()
+    return ok("certificate", f"the certificate is good for names under {domain}")
+
+
+async def _providers(issuers: Iterable[str]) -> list[Finding]:
+    """What is wrong with the providers; one finding for one that is in order."""
+    findings = []
+    for issuer in dict.fromkeys(issuers):
+        wrong = [one for one in await check_provider(issuer) if one.level != "ok"]
+        findings += [replace(one, topic="provider", found=f"{issuer}: {one.found}") for one in wrong]
+        if not wrong:
+            findings.append(ok("provider", f"{issuer}: nothing stands in the way of a login"))
+    return findings
+
+
+async def _resolve(host: str, port: int) -> set[str]:
+    async with asyncio.timeout(STEP_SECONDS):
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return {str(address[0]) for *_, address in found}
+
+
+class _Guest:
+    """The user of a link that is opened to be closed: nothing is offered on it."""
+
+    def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
+        """Never called: no tunnel was offered."""
+
+    def on_message(self, message: Message) -> None:
+        """Nothing was asked."""
+
+    def on_pong(self, rtt: float) -> None:
+        """The link does not last so long."""
+
+    def on_go_away(self, code: Code, reason: str) -> None:
+        """It is closed anyway."""
+
+    def on_closed(self, code: Code, reason: str) -> None:
+        """So it should be."""
