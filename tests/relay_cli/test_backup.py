@@ -5,11 +5,12 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,21 +106,46 @@ async def fill(store: SqlStore) -> None:
     await store.end_sessions(SessionCriteria(email="2@example.com"), 7.5)
 
 
-@pytest.fixture
-def relay(tmp_path: Path) -> Relay:
-    """One that keeps something, in SQLite."""
-    made = Relay(tmp_path / "data").make()
-    made.do(fill)
-    return made
+@dataclass(frozen=True)
+class Originals:
+    """Made once, and copied for each test.
+
+    Attributes:
+        relay: One that keeps something, in SQLite.
+        backup: A backup of it.
+        other: Another relay, which keeps one token.
+    """
+
+    relay: Relay
+    backup: Path
+    other: Relay
 
 
-@pytest.fixture
-def backup(relay: Relay, tmp_path: Path) -> Path:
-    """A backup of it."""
-    file = tmp_path / "backup.tar.gz"
-    result = relay.run("backup", str(file))
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Originals:
+    folder = tmp_path_factory.mktemp("originals")
+    relay, other = Relay(folder / "relay").make(), Relay(folder / "other").make()
+    relay.do(fill)
+    other.do(lambda store: store.add_token(Token(id="tok_other", owner="bob", created_at=1.0), b"o" * 32))
+    backup = folder / "backup.tar.gz"
+    result = relay.run("backup", str(backup))
     assert result.exit_code == 0, result.output
-    return file
+    return Originals(relay, backup, other)
+
+
+@pytest.fixture
+def relay(originals: Originals, tmp_path: Path) -> Relay:
+    return Relay(shutil.copytree(originals.relay.data_dir, tmp_path / "data"))
+
+
+@pytest.fixture
+def other(originals: Originals, tmp_path: Path) -> Relay:
+    return Relay(shutil.copytree(originals.other.data_dir, tmp_path / "other"))
+
+
+@pytest.fixture
+def backup(originals: Originals, tmp_path: Path) -> Path:
+    return Path(shutil.copy2(originals.backup, tmp_path))
 
 
 def made(kind: str, folder: Path, postgres: PostgresServer) -> Relay:
@@ -200,9 +226,7 @@ def test_it_goes_through_pipes(relay: Relay, tmp_path: Path) -> None:
     assert other.rows() == relay.rows()
 
 
-def test_what_was_there_is_gone_and_its_keys_lie_beside(backup: Path, relay: Relay, tmp_path: Path) -> None:
-    other = Relay(tmp_path / "other").make()
-    other.do(lambda store: store.add_token(Token(id="tok_other", owner="bob", created_at=1.0), b"o" * 32))
+def test_what_was_there_is_gone_and_its_keys_lie_beside(backup: Path, relay: Relay, other: Relay) -> None:
     former = other.keys()
     result = other.run("restore", "--yes", str(backup))
     assert result.exit_code == 0, result.output
@@ -323,9 +347,7 @@ DAMAGE: dict[str, Callable[[dict[str, bytes]], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_backup_changes_nothing(damage: str, backup: Path, tmp_path: Path) -> None:
-    other = Relay(tmp_path / "other").make()
-    other.do(lambda store: store.add_token(Token(id="tok_other", owner="bob", created_at=1.0), b"o" * 32))
+def test_a_damaged_backup_changes_nothing(damage: str, backup: Path, other: Relay) -> None:
     before = (other.rows(), other.keys())
     backup.write_bytes(DAMAGE[damage](members(backup)))
 
