@@ -13,6 +13,7 @@ import httpx
 from playwright.async_api import BrowserContext, Page
 
 from tests.support.managed import ADMIN, Managed
+from tests.support.visitor import NO_TLS
 from tests.support.world import World
 from tunnelctl.http1.head import parse_request
 from tunnelrelay.dashboard.app import dashboard
@@ -40,7 +41,7 @@ class DashboardClient:
             address = world.relay.address
             origin = address.url(address.dashboard_host)
             host = origin.partition("://")[2]
-            http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}", headers={"Host": host})
+            http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}", headers={"Host": host}, verify=NO_TLS)
         assert http is not None
         self.http = http
         self.origin = origin
