@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import signal
+import subprocess
 
 import pytest
 from websockets.asyncio.client import connect as websocket
@@ -147,3 +148,31 @@ def test_a_table_of_cases_is_run_to_its_end_and_fails_with_each_case_that_fails(
 def test_a_table_of_cases_is_not_empty():
     with pytest.raises(AssertionError):
         every("number", [])
+
+
+def test_a_command_that_is_forked_off_has_its_callers_streams_folder_and_exit_code(tmp_path):
+    tunnel = processes.commands() / "tunnel"
+    saved = subprocess.run(
+        [tunnel, "config", "add-authtoken", "-", "--config", "here.yml"], input="from stdin", cwd=tmp_path, text=True
+    )
+    refused = subprocess.run([tunnel, "nope"], capture_output=True, text=True)
+
+    assert saved.returncode == 0
+    assert "from stdin" in (tmp_path / "here.yml").read_text()
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "No such command 'nope'" in refused.stderr
+
+
+def test_a_program_that_was_forked_off_is_killed_with_its_command(tmp_path):
+    line = [
+        processes.commands() / "tunnelrelay",
+        "serve",
+        "--http=127.0.0.1:0",
+        "--admin=off",
+        f"--data-dir={tmp_path}",
+    ]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        assert any("relay ready" in line for line in command.stderr)
+        command.kill()
+        command.stderr.read()  # to its end: the program has it open

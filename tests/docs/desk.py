@@ -19,13 +19,15 @@ from tests.support.idp import mock_provider
 from tests.support.issuer import issuer
 from tests.support.ports import free_ports
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Child
+from tests.support.processes import Child, commands, python
 from tests.support.stack import is_listening, until
 from tests.support.tools import ROOT, require_tool
 from tests.support.visitor import Visitor
 from tests.support.waiting import PATIENCE
 
 GUIDES = ROOT / "docs" / "guides"
+PROVIDER_GUIDES = {"auth0.md", "authentik.md", "entra-id.md", "google.md", "keycloak.md", "okta.md"}
+"""Other flags with the same programs: test_provider_guides.py follows these, test_examples.py the others."""
 PORTS = ("8080", "8081", "3000", "9400", "443", "80")
 """The usual ports, which the pages speak of and which may be taken on this machine. The last two stand in a URL only by
 its scheme, and in a configuration behind a colon."""
@@ -35,6 +37,14 @@ RELAY_MACHINE, DATABASE_MACHINE = "the relay's machine", "the database's machine
 ONLY_ONE = "one machine"
 FOLDERS = ("etc/systemd/system", "etc/letsencrypt", "opt", "srv", "usr/local/bin", "var/lib", "var/backups")
 """What a machine has after its system was installed."""
+PIP_SETTINGS = {
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    # pip takes the value of an option that begins with `no` for the opposite: 0 is yes. It builds with what is
+    # installed here, compiles no module that is not imported, and does not check all that is installed: 2 s of 5.
+    "PIP_NO_BUILD_ISOLATION": "0",
+    "PIP_NO_COMPILE": "0",
+    "PIP_NO_WARN_CONFLICTS": "0",
+}
 
 
 class Desk:
@@ -140,7 +150,7 @@ class Desk:
 
     def _give_app(self, _: str) -> None:
         """An app on port 3000."""
-        child = Child("app", [sys.executable, "-m", "http.server", self.ports["3000"], "--bind", "127.0.0.1"])
+        child = python("app", "http.server", self.ports["3000"], "--bind", "127.0.0.1")
         self.running.append(("app", child))
         child.wait_for(lambda line: "Serving HTTP" in line)
 
@@ -149,7 +159,7 @@ class Desk:
         folder, port = self.authority.folder, int(self.ports["443"])
         flags = [f"--https=127.0.0.1:{port}", f"--tls-cert={folder / 'cert.pem'}", f"--tls-key={folder / 'key.pem'}"]
         flags += [f"--domain={DOMAIN}", "--admin=off", "--http=off", f"--data-dir={self.folder / 'relay'}"]
-        child = Child("relay", [sys.executable, "-m", "tunnelrelay", "serve", *flags])
+        child = python("relay", "tunnelrelay", "serve", *flags)
         self.running.append(("relay", child))
         until(lambda: is_listening(port), "the relay to listen", child=child)
 
@@ -205,7 +215,7 @@ class Desk:
         """A terminal as it is after logging in."""
         home = self.folder / "home" / re.sub(r"\W", "", self.whose)
         home.mkdir(parents=True, exist_ok=True)
-        path = [str(Path(sys.executable).parent), os.environ["PATH"]]
+        path = [str(commands()), str(Path(sys.executable).parent), os.environ["PATH"]]
         common = {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "PYTHONWARNINGS": "ignore"}
         common["PATH"] = os.pathsep.join(path)
         if self.whose in {RELAY_MACHINE, DATABASE_MACHINE}:
@@ -225,26 +235,18 @@ class Desk:
     def _machine_environment(self, path: list[str]) -> dict[str, str]:
         """A machine on which nothing was done yet but to install the system."""
         if self.machine is None:
-            for name in (
-                "etc/systemd/system",
-                "etc/letsencrypt",
-                "opt",
-                "srv",
-                "usr/local/bin",
-                "var/lib",
-                "var/backups",
-            ):
+            for name in FOLDERS:
                 (self.root / name).mkdir(parents=True)
             self.machine = Machine(self.root)
             install_commands(self.root)
         found = {
-            "PATH": os.pathsep.join([str(self.root / "usr/local/bin"), str(self.root / "bin"), *path]),
+            "PATH": os.pathsep.join([str(self.root / "bin"), *path]),
             ROOT_VARIABLE: str(self.root),
             CERTIFICATE_VARIABLE: str(self.authority.folder),
             "TUNNELRELAY_ADMIN": f"127.0.0.1:{self.ports['8081']}",
-            # What is installed comes from there, its libraries from here: not one download for each test.
+            # What is installed comes from there, its libraries and pip from here: not one download for each test.
             "PYTHONPATH": str(libraries(self.folder / "libraries")),
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            **PIP_SETTINGS,
         }
         if self.whose == DATABASE_MACHINE:
             server = self._postgres()
@@ -282,7 +284,7 @@ def libraries(folder: Path) -> Path:
         folder.mkdir()
         installed = Path(next(path for path in sys.path if path.endswith("site-packages")))
         for entry in installed.iterdir():
-            if not entry.name.startswith(("tunnelctl", "_tunnelctl", "pip")) and entry.suffix != ".pth":
+            if not entry.name.startswith(("tunnelctl", "_tunnelctl")) and entry.suffix != ".pth":
                 (folder / entry.name).symlink_to(entry)
     return folder
 

@@ -4,7 +4,6 @@ What people meet first who run Keycloak: all of it in a network of its own, with
 """
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
@@ -52,13 +51,12 @@ class Company:
         self._tls = {"cert": str(cert), "key": str(key)}
         self.start_provider()
 
-    def start(self, what: str, *args: str) -> Child:
-        child = self.net.child(what, *args)
+    def until_the_end(self, child: Child) -> Child:
         self._ends.callback(child.stop)
         return child
 
     def python(self, what: str, module: str, *args: str) -> Child:
-        return self.start(what, sys.executable, "-m", module, *args)
+        return self.until_the_end(self.net.python(what, module, *args))
 
     def start_provider(self) -> None:
         """For the first time, or again: with new keys, and the old ones' names."""
@@ -72,7 +70,8 @@ class Company:
             "port": 8443,
             "tls": self._tls,
         }
-        self.provider = self.start("idp", *idp.node(), str(idp.IDP / "server.mjs"), json.dumps(config))
+        command = [*idp.node(), str(idp.IDP / "server.mjs"), json.dumps(config)]
+        self.provider = self.until_the_end(self.net.child("idp", *command))
         self.provider.wait_for_record("listening")
 
     def start_relay(self, *flags: str) -> Child:

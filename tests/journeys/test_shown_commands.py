@@ -7,7 +7,6 @@ import asyncio
 import html
 import os
 import re
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,11 @@ import httpx
 import pytest
 
 from tests.support.dashboard import DashboardClient, actor_for, signed_in
-from tests.support.processes import Child
+from tests.support.ports import free_ports
+from tests.support.processes import Child, commands
 from tests.support.tools import ROOT, require_tool
 from tests.support.world import World, world
+from tunnelrelay.config.values import PortRange
 from tunnelrelay.services.edges import EdgeDraft
 from tunnelrelay.services.provider_settings import ProviderSettings
 
@@ -26,8 +27,10 @@ TEMPLATES = ROOT / "server" / "tunnelrelay" / "dashboard" / "templates"
 COMMAND = re.compile(
     r'<div class="command"><span class="prompt" aria-hidden="true">\$</span>.*?<code>(.*?)</code>', re.DOTALL
 )
-BEGINS = ("tunnel http", "tunnel tunnel")
+BEGINS = ("tunnel http", "tunnel tcp", "tunnel tunnel")
 """Commands that go on until Ctrl-C."""
+EMPTY = ("/", "/domains", "/tcp-ports", "/credentials", "/logins", "/providers")
+"""Pages of what there is none of yet."""
 
 
 @dataclass
@@ -40,12 +43,12 @@ class Machine:
     async def paste(self, command: str) -> None:
         """Types a command, and waits until it has ended well or its tunnel is up."""
         self.typed.append(command)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{commands()}{os.pathsep}{os.environ['PATH']}"
         env = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / ".config"), "PATH": path}
         child = Child("shell", ["sh", "-c", f"exec {command}" if command.startswith(BEGINS) else command], env=env)
         try:
             if command.startswith(BEGINS):
-                await asyncio.to_thread(child.wait_for, lambda line: line.startswith("http://"))
+                await asyncio.to_thread(child.wait_for, lambda line: line.startswith(("http://", "tcp://")))
                 assert await asyncio.to_thread(child.stop) == 0, child.output
             else:
                 assert await asyncio.to_thread(child.wait) == 0, child.output
@@ -64,7 +67,8 @@ class Machine:
 @pytest.fixture
 async def relay(tmp_path: Path) -> AsyncIterator[World]:
     """A relay on loopback that asks agents for authtokens."""
-    async with world(tmp_path / "data", multi_tenant=True) as w:
+    (port,) = free_ports(1)
+    async with world(tmp_path / "data", multi_tenant=True, tcp_ports=(PortRange(None, port, port),)) as w:
         yield w
 
 
@@ -89,17 +93,20 @@ async def test_what_every_page_shows_works_when_it_is_pasted(relay: World, machi
     services = relay.relay.parts.services
     async with signed_in(relay) as admin:
         actor = actor_for((await relay.relay.store.users.all(role="admin"))[0])
-        empty = {path: await admin.get(path) for path in ("/", "/domains", "/credentials", "/logins", "/providers")}
+        empty = {path: await admin.get(path) for path in EMPTY}
         assert not COMMAND.search(empty["/logins"].text), "no provider is there that a command could name"
         assert not COMMAND.search(empty["/providers"].text)
 
         await machine.paste_all(await new_key(admin), 3)
         await machine.paste_all(await new_authtoken(admin), 2)
-        for path in ("/", "/domains", "/credentials"):
+        for path in ("/", "/domains", "/tcp-ports", "/credentials"):
             await machine.paste_all(empty[path], 1)
 
         (domain,) = await services.domains.page(actor)
         await machine.paste_all(await admin.get(f"/domains/{domain.id}"), 1)
+
+        (addr,) = await services.addrs.page(actor)
+        await machine.paste_all(await admin.get(f"/tcp-ports/{addr.id}"), 1)
 
         settings = ProviderSettings(issuer="https://login.acme.example", client_id="c")
         provider = await services.providers.create(actor, "staff", settings, "s3cret-of-the-client")
@@ -139,6 +146,8 @@ def test_every_template_that_shows_a_command_is_among_the_pages_above() -> None:
         if "ui.command(" in path.read_text()
     }
     assert showing == {
+        "addrs/list.html": 1,
+        "addrs/one.html": 1,
         "api_keys/made.html": 3,
         "credentials/list.html": 1,
         "credentials/made.html": 2,

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from tests.support.pipes import pipe
-from tests.support.processes import environment
+from tests.support.processes import commands, environment
 from tests.support.raw_http import fetch
 from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
@@ -25,9 +25,10 @@ LOOK_EVERY = 0.02
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
 
-def command(tmp_path, *flags):
-    where = ["--http=127.0.0.1:0", "--admin=off", f"--data-dir={tmp_path}"]
-    return [sys.executable, "-m", "tunnelrelay", "serve", *where, *flags]
+def command(tmp_path, *flags, anew=False):
+    """The command line; `anew` where a test is about what Python itself inherits."""
+    program = [sys.executable, "-m", "tunnelrelay"] if anew else [str(commands() / "tunnelrelay")]
+    return [*program, "serve", "--http=127.0.0.1:0", "--admin=off", f"--data-dir={tmp_path}", *flags]
 
 
 @contextlib.asynccontextmanager
@@ -37,7 +38,11 @@ async def relay(tmp_path, *flags, ignored=(), more=(), stderr=subprocess.PIPE):
             signal.signal(number, signal.SIG_IGN)
 
     process = await asyncio.create_subprocess_exec(
-        *command(tmp_path, *flags), env=environment(dict(more)), cwd=ROOT, stderr=stderr, preexec_fn=ignore
+        *command(tmp_path, *flags, anew=bool(ignored)),
+        env=environment(dict(more)),
+        cwd=ROOT,
+        stderr=stderr,
+        preexec_fn=ignore if ignored else None,
     )
     try:
         yield process
@@ -97,7 +102,7 @@ async def test_every_line_of_a_json_log_is_json_the_first_administrators_link_to
 
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>&-"])
 async def test_it_runs_with_its_standard_streams_closed(tmp_path, closed):
-    line = " ".join(command(tmp_path))
+    line = " ".join(command(tmp_path, anew=True))
     process = await asyncio.create_subprocess_shell(f"exec {line} {closed}", env=environment({}), cwd=ROOT)
     control = tmp_path / "control.sock"
     while not await asyncio.to_thread(control.exists):

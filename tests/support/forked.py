@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.forkserver import import_all
 from tests.support.processes import environment
 from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
@@ -84,16 +85,7 @@ def error_sites(*names: str) -> dict[Site, str]:
 
 
 def _serve() -> None:
-    import tunnelrelay.app.process
-    import tunnelrelay.cli.admin
-    import tunnelrelay.cli.backup
-    import tunnelrelay.cli.keys
-    import tunnelrelay.cli.main
-    import tunnelrelay.cli.names
-    import tunnelrelay.cli.sessions
-    import tunnelrelay.cli.tokens
-    import tunnelrelay.store.postgresql  # noqa: F401 (imported once, for all that are forked off)
-
+    import_all()
     for line in sys.stdin.buffer:
         with tempfile.TemporaryDirectory() as folder:
             answer = _ran(json.loads(line), Path(folder))

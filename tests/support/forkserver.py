@@ -3,6 +3,9 @@
 A relay takes 0.8 s of CPU to import and 0.2 s to start, and most journeys start one. What is forked off is a process as
 any other: its own session, arguments, environment, working directory, streams and exit code. Only `ps` shows the
 fork server's command line: a test of that asks `processes.python` for a program started `anew`.
+
+Shells and other programs get them by the commands `tunnel` and `tunnelrelay` in a folder for PATH. The commands speak
+to the server through `fork_command`.
 """
 
 import atexit
@@ -13,24 +16,35 @@ import os
 import resource
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO
 
+from tests.support.fork_command import MAX_ORDER, Order
 from tests.support.tools import ROOT
 
-MAX_ORDER = 1 << 17
-"""Bytes of one order: arguments and environment."""
+COMMANDS = {"tunnel": "tunnelctl", "tunnelrelay": "tunnelrelay"}
+"""The module that each command runs."""
 IMPORTED = (
+    "tunnelctl.cli.api",
+    "tunnelctl.cli.config",
+    "tunnelctl.cli.http",
     "tunnelctl.cli.main",
+    "tunnelctl.cli.oidc",
+    "tunnelctl.cli.start",
+    "tunnelctl.cli.tcp",
+    "tunnelctl.cli.tunnel_command",
     "tunnelctl.agent.agent",
     "tunnelrelay.app.process",
     "tunnelrelay.cli.admin",
@@ -97,17 +111,33 @@ class Forked:
 
 
 class ForkServer:
-    """The process that forks, and what it tells of its children."""
+    """The process that forks, and what it tells of its children.
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    Attributes:
+        folder: The commands that ask it to fork.
+    """
+
+    def __init__(self, env: Mapping[str, str], inside: Sequence[str] = ()) -> None:
+        """Start it.
+
+        Args:
+            env: Its environment; each child has its own.
+            inside: The command line that runs a command in another network; empty for this one.
+        """
+        self.folder = Path(tempfile.mkdtemp())
+        address = self.folder / "server.sock"
+        _write_commands(self.folder, address)
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as commands:
+            commands.bind(str(address))
+            commands.listen()
+            passed = [theirs.fileno(), commands.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                [*inside, sys.executable, "-m", __name__, *map(str, passed)],
                 cwd=ROOT,
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=passed,
                 start_new_session=True,
             )
         self._news = threading.Condition()
@@ -122,19 +152,21 @@ class ForkServer:
         self, module: str, args: Sequence[str], env: Mapping[str, str], files: tuple[int, int] | None = None
     ) -> Forked:
         """See `forked`."""
-        order = {
-            "module": module,
-            "args": list(args),
-            "env": dict(env),
-            "files": files or resource.getrlimit(resource.RLIMIT_NOFILE),
-        }
+        order = Order(
+            module=module,
+            args=list(args),
+            env=dict(env),
+            cwd=str(ROOT),
+            files=files or resource.getrlimit(resource.RLIMIT_NOFILE),
+        )
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
         with self._ordering:
+            streams = [os.open(os.devnull, os.O_RDONLY), their_out, their_err]
             try:
-                socket.send_fds(self._orders, [json.dumps(order).encode()], [their_out, their_err])
+                socket.send_fds(self._orders, [json.dumps(order).encode()], streams)
             finally:
-                os.close(their_out)
-                os.close(their_err)
+                for stream in streams:
+                    os.close(stream)
             with self._news:
                 self._news.wait_for(lambda: self._pids or self._is_over)
                 assert self._pids, "the fork server has ended"
@@ -149,6 +181,7 @@ class ForkServer:
         with contextlib.suppress(OSError):
             self._orders.shutdown(socket.SHUT_RDWR)
         self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _listen(self) -> None:
         with self._orders, contextlib.suppress(ConnectionResetError):
@@ -178,84 +211,150 @@ def forked(module: str, args: Sequence[str], env: Mapping[str, str], files: tupl
     Args:
         files: Soft and hard limit of open files; None for this process's.
     """
-    python = {name: value for name, value in env.items() if name.startswith("PYTHON")}
-    return _server(tuple(sorted(python.items()))).start(module, args, env, files)
+    return _server(_python(env)).start(module, args, env, files)
+
+
+def commands(env: Mapping[str, str]) -> Path:
+    """A folder for PATH with `tunnel` and `tunnelrelay`, forked off a process with this environment's PYTHON variables.
+
+    Whatever starts such a command passes on its environment, working directory and streams; a signal that ends
+    programs reaches the forked program, which is killed with the command.
+    """
+    return _server(_python(env)).folder
+
+
+def _python(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables that Python reads once."""
+    return tuple(sorted((name, value) for name, value in env.items() if name.startswith("PYTHON")))
 
 
 @cache
 def _server(python: tuple[tuple[str, str], ...]) -> ForkServer:
-    """The fork server for these variables, which Python reads once."""
     server = ForkServer({**os.environ, **dict(python)})
     atexit.register(server.stop)
     return server
 
 
-def _serve(orders: socket.socket) -> dict[str, Any] | None:
-    """Fork for every order. Returns the order in the child, and None in the server when there will be no more."""
-    wake, woken = socket.socketpair()
-    for end in (wake, woken):
-        end.setblocking(False)
-    signal.signal(signal.SIGCHLD, _noticed)
-    signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(orders, selectors.EVENT_READ)
-        selector.register(wake, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                if key.fileobj is wake:
-                    with contextlib.suppress(BlockingIOError):
-                        wake.recv(MAX_ORDER)
-                    _reap(orders)
-                    continue
-                data, fds, _, _ = socket.recv_fds(orders, MAX_ORDER, 2)
-                if not data:
-                    return None
-                pid = os.fork()
+def _write_commands(folder: Path, address: Path) -> None:
+    for name, module in COMMANDS.items():
+        command = folder / name
+        command.write_text(
+            f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+            f"from tests.support.fork_command import main\nsys.exit(main({str(address)!r}, {module!r}))\n"
+        )
+        command.chmod(0o755)
+
+
+class _Server:
+    """Forks for every order that comes from the tests or from a command."""
+
+    def __init__(self, tests: socket.socket, commands: socket.socket) -> None:
+        self._tests = tests
+        self._commands = commands
+        self._wake, self._woken = socket.socketpair()
+        self._clients: dict[int, socket.socket] = {}
+        """Who asked for each child, and hears how it ended."""
+
+    def serve(self) -> Order | None:
+        """Returns the order in the child, and None in the server when there will be no more."""
+        for end in (self._wake, self._woken):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, _noticed)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
+        with selectors.DefaultSelector() as selector:
+            for end in (self._tests, self._commands, self._wake):
+                selector.register(end, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    client = key.fileobj
+                    assert isinstance(client, socket.socket)
+                    if client is self._wake:
+                        self._reap()
+                    elif client is self._commands:
+                        selector.register(client.accept()[0], selectors.EVENT_READ)
+                    else:
+                        data, streams, _, _ = socket.recv_fds(client, MAX_ORDER, 3)
+                        if data and self._fork(client, streams):
+                            for each in [one.fileobj for one in selector.get_map().values()]:
+                                assert isinstance(each, socket.socket)
+                                each.close()
+                            return _as_ordered(data, streams)
+                        if not data and client is self._tests:
+                            return None
+                        if not data:
+                            selector.unregister(client)
+                            self._leave(client)
+
+    def _fork(self, client: socket.socket, streams: list[int]) -> bool:
+        """Whether this is the child."""
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._woken.close()
+            return True
+        for stream in streams:
+            os.close(stream)
+        self._clients[pid] = client
+        _tell(client, {"pid": pid})
+        return False
+
+    def _leave(self, client: socket.socket) -> None:
+        """Kill what a command that is gone has asked for."""
+        for pid in [pid for pid, one in self._clients.items() if one is client]:
+            os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is no other's
+        client.close()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake.recv(MAX_ORDER)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    for end in (wake, woken, orders):
-                        end.close()
-                    os.setsid()
-                    for number, fd in zip((1, 2), fds, strict=True):
-                        os.dup2(fd, number)
-                        os.close(fd)
-                    order: dict[str, Any] = json.loads(data)
-                    return order
-                for fd in fds:
-                    os.close(fd)
-                orders.send(json.dumps({"pid": pid}).encode())
+                    return
+                _tell(self._clients.pop(pid), {"pid": pid, "status": status})
+
+
+def _tell(client: socket.socket, news: dict[str, int]) -> None:
+    with contextlib.suppress(OSError):  # the client has ended
+        client.send(json.dumps(news).encode())
+
+
+def _as_ordered(data: bytes, streams: list[int]) -> Order:
+    """Make this process as its order says, but for the program."""
+    order: Order = json.loads(data)
+    os.setsid()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, order["files"])
+    sys.argv[1:] = order["args"]
+    return order
 
 
 def _noticed(_number: int, _frame: FrameType | None) -> None:
     """Only what writes to the wake-up descriptor counts."""
 
 
-def _reap(orders: socket.socket) -> None:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            with contextlib.suppress(OSError):  # the tests have ended
-                orders.send(json.dumps({"pid": pid, "status": status}).encode())
-
-
-def _main() -> None:
+def import_all() -> None:
+    """Import what children would import, before any is forked off."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries about one another
         for name in IMPORTED:
             import_module(name)
     gc.collect()
     gc.freeze()  # so that collections in the children pass this by
-    order = _serve(socket.socket(fileno=int(sys.argv[1])))
-    if order is None:
-        return
-    os.environ.clear()
-    os.environ.update(order["env"])
-    resource.setrlimit(resource.RLIMIT_NOFILE, tuple(order["files"]))
-    sys.argv[1:] = order["args"]
-    runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+
+
+def _main() -> None:
+    import_all()
+    order = _Server(*(socket.socket(fileno=int(end)) for end in sys.argv[1:])).serve()
+    if order is not None:
+        runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.processes import Child
+from tests.support.forkserver import ForkServer
+from tests.support.processes import Child, environment
 from tests.support.tools import missing, require_tool
 
 ETC = Path("/etc/netns")
@@ -27,6 +28,7 @@ class Network:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._fork_server: ForkServer | None = None
 
     def inside(self, *args: str) -> list[str]:
         """The command line that runs a command in this network."""
@@ -35,6 +37,16 @@ class Network:
     def child(self, what: str, *args: str, env: Mapping[str, str] | None = None) -> Child:
         """A process in this network."""
         return Child(what, self.inside(*args), env=env)
+
+    def python(self, what: str, module: str, *args: str) -> Child:
+        """`python -m module args...` in this network."""
+        self._fork_server = self._fork_server or ForkServer(environment({}), self.inside())
+        return Child(what, [module, *args], forked=self._fork_server.start(module, args, environment({})))
+
+    def stop(self) -> None:
+        """End what starts programs; the programs go on."""
+        if self._fork_server is not None:
+            self._fork_server.stop()
 
     def wrapper(self, folder: Path, command: str) -> Path:
         """A script that runs a command in this network, for who wants a single path."""
@@ -57,8 +69,8 @@ def network(addresses: Mapping[str, str]) -> Iterator[Network]:
     made = subprocess.run([ip, "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         missing(f"this machine makes no network namespaces: {made.stderr.strip()}")
+    found = Network(name)
     try:
-        found = Network(name)
         for command in (
             ["ip", "link", "set", "lo", "up"],
             *(["ip", "address", "add", f"{address}/32", "dev", "lo"] for address in sorted(set(addresses.values()))),
@@ -69,5 +81,6 @@ def network(addresses: Mapping[str, str]) -> Iterator[Network]:
         (ETC / name / "hosts").write_text("\n".join(lines) + "\n")
         yield found
     finally:
+        found.stop()
         shutil.rmtree(ETC / name, ignore_errors=True)
         subprocess.run([ip, "netns", "delete", name], check=False, capture_output=True)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support import forkserver
 from tests.support.forkserver import Forked, forked
 from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
@@ -211,3 +212,8 @@ def run(
     child = python(module, module, *args, env=env, anew=anew)
     child.wait(timeout)
     return child
+
+
+def commands() -> Path:
+    """A folder for PATH with `tunnel` and `tunnelrelay`, which start at once."""
+    return forkserver.commands(environment({}))
