@@ -1,5 +1,6 @@
 """The local API of an agent behind a real relay: what programs that drive `ngrok` do with it, and what visitors get."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ import httpx
 import pytest
 
 from tests.support.apps import App
-from tests.support.raw_http import Response, fetch
+from tests.support.ports import free_port
+from tests.support.raw_http import Response, connect, fetch
 from tests.support.waiting import turns
 from tests.support.world import World, WorldTunnel, world
 from tunnelctl.agent.status import SessionState
@@ -16,6 +18,7 @@ from tunnelctl.cli.settings import build_tunnel
 from tunnelctl.localapi.address import WebAddress, listen
 from tunnelctl.localapi.api import LocalApi
 from tunnelctl.localapi.server import ApiWatcher
+from tunnelrelay.config.values import PortRange
 
 
 @dataclass(slots=True)
@@ -54,6 +57,31 @@ async def test_a_tunnel_is_added_visited_counted_and_deleted(tmp_path, app: App)
         assert shown["metrics"]["http"]["p50"] > 1000
         assert (await agent.client.delete(made["uri"])).status_code == 204
         assert (await agent.visit(made["public_url"])).status == 404
+
+
+async def test_a_tcp_tunnel_is_added_and_counts_its_connections(tmp_path):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        writer.close()
+
+    app = await asyncio.start_server(serve, "127.0.0.1", 0)
+    local = f"127.0.0.1:{app.sockets[0].getsockname()[1]}"
+    port = free_port()
+    async with app, world(tmp_path / "data", tcp_ports=(PortRange(None, port, port),)) as w, driven(w) as agent:
+        await agent.tunnel.agent.online()
+        body = {"name": "ssh", "upstream": {"url": local}, "url": "tcp://", "inspect": False}
+        made = (await agent.client.post("/api/endpoints", json=body)).raise_for_status().json()
+        assert (made["proto"], made["public_url"]) == ("tcp", f"tcp://localhost:{port}")
+        assert (made["config"]["addr"], made["upstream"]["url"]) == (local, local)
+        async with connect(port) as visitor:
+            await visitor.send(b"hello\n")
+            assert await visitor.rest() == b"hello\n"
+        await turns(lambda: agent.tunnel.diary.exchanges)
+        metrics = (await agent.client.get(made["uri"])).json()["metrics"]
+        assert (metrics["conns"]["count"], metrics["conns"]["gauge"], metrics["http"]["count"]) == (1, 0, 0)
+        assert (
+            await agent.client.post("/api/tunnels", json={"name": "x", "addr": local, "proto": "tcp"})
+        ).status_code == 502
 
 
 async def test_a_tunnel_to_the_api_shows_visitors_the_status_and_nothing_else(tmp_path):
