@@ -176,6 +176,11 @@ def test_what_only_ngrok_has_may_be_switched_off(file, key, value):
     assert load(file(f"version: 2\n{TUNNEL}    {key}: {value}\n")).tunnels[0] == FileTunnel(name="web", addr="80")
 
 
+def test_no_proxy_header_may_be_asked_for_in_words(file):
+    (web,) = load(file(f"version: 2\n{TUNNEL}    proxy_proto: ''\n")).tunnels
+    assert web == FileTunnel(name="web", addr="80")
+
+
 @every("key", sorted(WITHOUT_EFFECT))
 @every("version", ["2", "3"])
 def test_a_key_of_a_tunnel_that_says_nothing_here_changes_nothing(file, version, key):

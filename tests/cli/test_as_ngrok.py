@@ -88,6 +88,13 @@ def test_what_drivers_run_prints_what_they_read_and_nothing_on_stderr(arguments,
     assert err.replace("Relay: https://tun.example (connect_url)\n", "") == ""
 
 
+def test_an_unknown_flag_is_told_in_ngroks_words(capsys):
+    assert run(["http", "80", "--no-such-flag"], AS_NGROK) == 2
+    assert capsys.readouterr().err.startswith("error: unknown flag: --no-such-flag\nhint: ")
+    assert run(["http", "80", "--no-such-flag"]) == 2
+    assert "unknown flag" not in capsys.readouterr().err
+
+
 def test_the_file_is_ngroks_own_and_only_its_owner_reads_it(home, started):
     assert run(["config", "add-authtoken", "TOK"], AS_NGROK) == 0
     path = home / "ngrok" / "ngrok.yml"
@@ -137,6 +144,14 @@ def test_a_flag_before_the_command_means_the_same_and_one_behind_it_wins(home, s
     assert run([f"--log={home}/a.log", "http", "3000", f"--log={home}/b.log", "--authtoken=x"]) == 0
     assert (home / "b.log").exists()
     assert not (home / "a.log").exists()
+
+
+@every("at", [0, 1, 3])
+def test_a_file_is_named_before_api_and_behind_each_of_its_names(at, home, capsys):
+    words = ["api", "users", "me"]
+    words.insert(at, f"--config={home}/none.yml")
+    assert run(words) == 2
+    assert f"{home}/none.yml: there is no such file" in capsys.readouterr().err
 
 
 def test_a_file_named_on_the_command_line_wins_over_the_variables(home, started, monkeypatch):

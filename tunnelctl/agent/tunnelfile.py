@@ -186,8 +186,9 @@ def in_tunnel_words(entries: Entries, report: Report) -> Entries:
 
 def _move_older_keys(words: Entries, report: Report) -> None:
     auth, bind_tls = words.pop("auth", None), words.pop("bind_tls", None)
-    if "app_protocol" in words and words["app_protocol"].value == "http1":
-        del words["app_protocol"]
+    for key, nothing in (("app_protocol", "http1"), ("proxy_proto", "")):
+        if key in words and words[key].value == nothing:
+            del words[key]
     if auth is not None and "basic_auth" in words:
         report(auth, "auth and basic_auth are names of one setting: give one of them")
     elif auth is not None:

@@ -99,6 +99,8 @@ def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOT
             return Failure(Exit.USAGE, [what], foreign.commands[word])
         case NoSuchOption(option_name=flag, message=message) if context is not None:
             hint = _meant(nearest(flag, _flags(context.command))) or _elsewhere(context, flag)
+            if name == foreign.owner:
+                message = f"unknown flag: {flag}"  # in that program's words, which people search for
         case NoSuchCommand(command_name=word, message=message) if isinstance(context and context.command, click.Group):
             assert context is not None
             hint = _meant(nearest(word, context.command.list_commands(context)))
