@@ -10,7 +10,7 @@ from tunnelctl.link.dial import dial
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead, pack_head, unpack_open
-from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpec, Refused, Superseded, Welcome
+from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpec, Refused, Superseded, Unbind, Welcome
 from tunnelctl.wire.stream import Stream
 
 NEVER = 1e6
@@ -144,6 +144,7 @@ class ScriptedAgent(Changing):
         self.answers: Callable[[Asked], None] = lambda asked: None
         self._taken = 0
         self._numbers = 0
+        self._named: dict[str, int] = {}
         self._pings, self._pongs = 1, 0  # a link begins with one
 
     async def connect(
@@ -163,8 +164,12 @@ class ScriptedAgent(Changing):
         await self.until(lambda: self._said(Welcome))
 
     async def bind(self, subdomain: str | None = None, *, policy: PolicySpec | None = None, **where: object) -> Message:
-        """Asks for a name. Returns `Bound` or `Refused`."""
+        """Asks for a name, in place of a tunnel of this agent that has it. Returns `Bound` or `Refused`."""
+        if subdomain and not where.get("pooling") and subdomain in self._named:
+            self.link.send(Unbind(tunnel=self._named[subdomain]))
         self._numbers += 1
+        if subdomain:
+            self._named[subdomain] = self._numbers
         bind = Bind(
             tunnel=self._numbers,
             name="test",
