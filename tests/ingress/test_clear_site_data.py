@@ -136,12 +136,13 @@ async def test_row84_a_worker_the_app_does_not_have_goes_whatever_the_browser_wa
     assert (response.get("clear-site-data") == CLEAR) is is_cleared
 
 
-async def test_row84_behind_a_login_a_browser_is_told_before_it_is_sent_to_the_provider(s: Scene, endpoint: Endpoint):
-    before = endpoint.policy
+async def test_row84_behind_a_login_a_browser_is_told_before_it_is_sent_to_the_provider(s: Scene):
     await s.agent.bind("demo", policy=PolicySpec(basic_auth=("ann:secret-word",)))
-    endpoint.generation = 2
+    guarded = s.relay.registry.find(HOST)
+    assert guarded is not None
+    guarded.generation = 2
     response = await s.fetch(get())
-    endpoint.policy = before
+    await s.agent.bind("demo")
 
     assert (response.status, response.get("clear-site-data")) == (401, CLEAR)
 

@@ -99,8 +99,9 @@ class Run:
         self.visitor.client.post(f"{tunnel.url}/upload", content=self.canaries.plant("body"))
 
     def refresh(self, tunnel: Tunnel) -> None:
-        """Visits until the provider has been asked again."""
+        """Visits until the relay has asked the provider again, and noted it."""
         until(lambda: self.visitor.get(tunnel.url) and "refresh_token" in self.idp.grants, "a refresh")
+        self.stack.relay.wait_for(lambda line: "session.refresh" in line)
 
     def show_tokens(self, tunnel: Tunnel) -> None:
         """A program with a good token, and one with a broken one."""
