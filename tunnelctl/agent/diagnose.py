@@ -216,7 +216,7 @@ class _Guest:
         """Never called: no tunnel was offered."""
 
     def on_message(self, message: Message) -> None:
-        """Nothing was asked."""
+        """No question was sent, so there is no answer."""
 
     def on_pong(self, rtt: float) -> None:
         """The link does not last so long."""

@@ -197,7 +197,7 @@ class UpstreamExchange:
             self.over()
 
     def over(self) -> None:
-        """Nothing more will happen."""
+        """End the exchange: no more of it is read or sent."""
         if self.is_over:
             return
         self.is_over = True

@@ -137,7 +137,8 @@ class AgentTunnel:
         return read_meters(now, self._exchanges, self._upgrades)
 
     def http_requests(self, now: float) -> MeterReading:
-        """The same of HTTP exchanges alone; an upgraded connection says nothing about how long the app takes."""
+        """Counts, rates and durations of HTTP exchanges. Upgraded connections are left out: they say nothing about how
+        long the app takes."""
         return read_meters(now, self._exchanges)
 
     @property
@@ -148,7 +149,7 @@ class AgentTunnel:
     # Before the relay
 
     def claim(self) -> Bind | Join:
-        """The message that offers it."""
+        """The message that asks the relay to serve this tunnel: a bind, or a join where an edge has the address."""
         config = self.config
         if config.is_joined:
             return Join(

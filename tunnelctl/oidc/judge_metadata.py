@@ -31,7 +31,7 @@ def judge_metadata(
 def judge_token_issuer(
     document: Mapping[str, Any], *, issuer: str, allow_http: bool
 ) -> tuple[Metadata | None, list[Finding]]:
-    """The same of an issuer whose tokens are taken, without logins: a CI system publishes no login."""
+    """Judge the metadata of an issuer whose tokens are taken, without logins: a CI system publishes no login."""
     findings = [*_issuer(document, issuer), *_signatures(document)]
     return _ruled(findings, lambda: read_issuer(document, configured=issuer, allow_http=allow_http))
 

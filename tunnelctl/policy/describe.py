@@ -20,7 +20,7 @@ def describe(policy: PolicySpec) -> str:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """`a, b or c`."""
+    """The words as a choice in a sentence: `a, b or c`."""
     words = list(words)
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 

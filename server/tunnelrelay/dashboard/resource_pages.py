@@ -110,7 +110,7 @@ class ResourcePages(Generic[V, M]):
         return self._page(request, "one", row, error, **await self.one_context(request, row))
 
     async def save(self, request: UserRequest) -> Response:
-        """Changes a thing as its form says."""
+        """Change the row as the sent form says; the page with the problems when it cannot be."""
         try:
             await self._check_unchanged(request)
             await self.update(request)

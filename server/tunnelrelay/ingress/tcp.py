@@ -382,7 +382,7 @@ class TcpPorts:
         return True
 
     def leave(self, owner: str) -> None:
-        """Count it out."""
+        """Count the end of a connection that `enter` let in."""
         give_back(self._connections, owner)
 
     def close(self) -> None:
