@@ -370,7 +370,7 @@ async def test_the_background_work_writes_at_once_and_ends_when_told(node, store
     work = asyncio.create_task(node.keeper.run())
     node.end(tunnel, "ann")
     async with asyncio.timeout(PATIENCE):
-        while (await store.name(HOST)).released_at is None:  # noqa: ASYNC110  # the store tells nobody
+        while (await store.name(HOST)).released_at is None:  # noqa: ASYNC110  # the store has no event for it
             await asyncio.sleep(0)
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

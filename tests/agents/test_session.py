@@ -419,7 +419,7 @@ async def test_what_is_unbound_while_the_store_is_asked_is_not_served(public, mo
         return row is not None and row.released_at is not None
 
     async with asyncio.timeout(PATIENCE):
-        while not await is_released():  # noqa: ASYNC110  # the store tells nobody
+        while not await is_released():  # noqa: ASYNC110  # the store has no event for it
             await asyncio.sleep(0)
     await agent.close()
 

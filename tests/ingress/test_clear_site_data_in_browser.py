@@ -87,7 +87,7 @@ async def test_a_planted_worker_answers_once_more_and_is_gone(s: Scene, context:
     new = Owner({"/": NEW})
     change_hands(s, new)
     await page.reload()
-    assert await page.title() == "owned"  # nobody but the worker was asked
+    assert await page.title() == "owned"  # only the worker was asked
     await until_no_worker(page)
     assert new.paths == ["/sw.js"]
     await open_new(s, page)

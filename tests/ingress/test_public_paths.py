@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CLAIMS = {"sub": "alice", "email": "alice@acme.example", "email_verified": True}
 ISSUER = "http://127.0.0.1:9"
-"""Nobody listens there: nothing on a public path may need the provider."""
+"""No port is open there: nothing on a public path may need the provider."""
 WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 LOGIN = OidcSpec(
     issuer=ISSUER, client_id="c", client_secret="s", recheck_seconds=0, public_paths=("/hooks/*", "/health")

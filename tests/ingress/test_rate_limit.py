@@ -84,7 +84,7 @@ async def v(s: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Visitors
     visitors = Visitors(s)
     monkeypatch.setattr(ingress, "now", lambda: visitors.now)
     monkeypatch.setattr(ingress, "rate_limits", RateLimits())
-    monkeypatch.setattr(ingress, "audit", Audit(clock=lambda: 0.0))  # nobody takes its events to a store
+    monkeypatch.setattr(ingress, "audit", Audit(clock=lambda: 0.0))  # its events reach no store
     yield visitors
 
 

@@ -70,7 +70,7 @@ async def test_a_connection_carries_several_requests_pipelined_or_not():
     assert [answer.text for answer in answers] == ["GET /a 0\n", "GET /b 0\n", "POST /x 2000\n", ""]
     assert answers[3].get("content-length") == "10"
     assert told.addresses == [server.address]
-    assert told.requests[4:6] == [("began", "/x"), (200, "/x")]  # the query may hold what is nobody's business
+    assert told.requests[4:6] == [("began", "/x"), (200, "/x")]  # the query may hold secrets
 
 
 async def test_a_body_that_waits_to_be_asked_for_is_asked_for():

@@ -315,7 +315,7 @@ def test_tunnels_of_one_address_must_have_the_same_public_paths_in_whatever_orde
     one, other = (policy(oidc=oidc(public_paths=paths)) for paths in (("/a", "/b"), ("/b", "/a", "/a")))
     assert one == other
     assert one != policy(oidc=oidc(public_paths=("/a",)))
-    assert one.connection == policy(oidc=oidc()).connection  # nobody has to sign in again
+    assert one.connection == policy(oidc=oidc()).connection  # all stay signed in
 
 
 def test_without_public_paths_no_request_is_looked_at_for_them() -> None:

@@ -24,7 +24,7 @@ NAVIGATION = {
 MAX_HOPS = 12
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts nobody: for clients that speak http. Reading the usual authorities takes each client 0.03 s."""
+"""Trusts no authority: for clients that speak http. Reading the usual authorities takes each client 0.03 s."""
 
 
 class LoopbackTransport(httpx.HTTPTransport):
