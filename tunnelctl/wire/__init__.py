@@ -1,1 +1,3 @@
-"""The wire protocol `tunnel.v1`, Sans-I/O. Start reading at `session`, beside docs/reference/wire-protocol.md."""
+"""The protocol `tunnel.v1` between relay and agent, as code without I/O. Start reading at `session`, beside
+docs/reference/wire-protocol.md.
+"""

@@ -1,6 +1,6 @@
-"""The events of a session. They are in the past tense: the session's state has changed already.
+"""The events that a session reports. Their names are in the past tense, as the session's state has already changed.
 
-Structs of msgspec, untracked by the garbage collector: several are made for every exchange.
+They are msgspec structs that the garbage collector does not track, because each exchange creates several of them.
 """
 
 import msgspec
@@ -11,7 +11,7 @@ from tunnelctl.wire.stream import Stream
 
 
 class Opened(msgspec.Struct, gc=False):
-    """The peer opened a stream. `payload` is an OPEN payload, see `frames.unpack_open`."""
+    """The peer opened a stream. `payload` is the payload of its OPEN frame; `frames.unpack_open` reads it."""
 
     stream: Stream
     payload: bytes
@@ -19,7 +19,7 @@ class Opened(msgspec.Struct, gc=False):
 
 
 class HeadReceived(msgspec.Struct, gc=False):
-    """A response head came, interim or final. `payload` is a HEAD payload, see `frames.unpack_head`."""
+    """A response head arrived, interim (1xx) or final. `payload` is a HEAD payload; `frames.unpack_head` reads it."""
 
     stream: Stream
     payload: bytes
@@ -27,9 +27,9 @@ class HeadReceived(msgspec.Struct, gc=False):
 
 
 class DataReceived(msgspec.Struct, gc=False):
-    """Bytes came. Their reader calls `Session.consumed` when done with them, also after the stream's end.
+    """Body bytes arrived. The reader calls `Session.consumed` when done with them, even after the stream has ended.
 
-    `data` may be a read-only view into the chunk given to `receive_data`, which it keeps alive.
+    `data` may be a read-only view into the chunk that `receive_data` was given; the view keeps that chunk in memory.
     """
 
     stream: Stream
@@ -38,14 +38,14 @@ class DataReceived(msgspec.Struct, gc=False):
 
 
 class Ended(msgspec.Struct, gc=False):
-    """The peer's half ended with an END frame. `trailers` are field lines ended by CRLF, or empty."""
+    """The peer ended its half with an END frame. `trailers` holds field lines that end with CRLF, or is empty."""
 
     stream: Stream
     trailers: bytes
 
 
 class WasReset(msgspec.Struct, gc=False):
-    """The stream is gone in both directions; what was queued is dropped. REFUSED: nothing was begun."""
+    """The stream ended in both directions and its queued frames were dropped. With REFUSED, no work on it had begun."""
 
     stream: Stream
     code: Code
@@ -53,25 +53,25 @@ class WasReset(msgspec.Struct, gc=False):
 
 
 class Writable(msgspec.Struct, gc=False):
-    """The stream's queue was over HIGH_WATER and has fallen below LOW_WATER."""
+    """The stream's send queue, once above HIGH_WATER, has fallen below LOW_WATER: the user may send more."""
 
     stream: Stream
 
 
 class ControlReceived(msgspec.Struct, gc=False):
-    """The peer sent a message."""
+    """The peer sent a control message."""
 
     message: Message
 
 
 class PongReceived(msgspec.Struct, gc=False):
-    """A PING came back after `rtt` seconds."""
+    """The peer answered a PING after `rtt` seconds."""
 
     rtt: float
 
 
 class GoAwayReceived(msgspec.Struct, gc=False):
-    """The peer takes no new streams. Streams above `last_stream` are told apart by a WasReset(REFUSED) each."""
+    """The peer accepts no new streams. For each open stream above `last_stream` a WasReset(REFUSED) event follows."""
 
     code: Code
     last_stream: int

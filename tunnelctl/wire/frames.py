@@ -1,4 +1,4 @@
-"""How a frame lies on the wire: header, kinds, and the payloads that have a shape of their own. No state.
+"""Encodes and decodes frames: the header, the kinds of frames, and their payloads. Keeps no state.
 
 0        8                        32                       64
 +--------+------------------------+------------------------+=========+
@@ -13,14 +13,15 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.wire.errors import Code, WireError
 
 HEADER: Final = Struct(">II")
-"""(first byte << 24 | payload length, stream id)."""
+"""The two 32-bit numbers of a frame's header: (first byte << 24 | payload length, stream id)."""
 HEADER_SIZE: Final = 8
 LENGTH_MASK: Final = 0xFFFFFF
 
 MAX_PAYLOAD: Final = 64 * 1024
-"""Bytes. Large enough to make headers free, small enough that one frame never holds up the others for long."""
+"""Maximum payload of a frame in bytes. Headers cost little at this size, and one frame delays other streams only
+briefly."""
 MAX_REASON: Final = 512
-"""Bytes of text in RESET and GOAWAY: a sentence for a log, not a place to put data."""
+"""Maximum bytes of the reason text in RESET and GOAWAY, which is meant for a log and must not carry data."""
 
 BOUNDS = (
     DeclaredBound(
@@ -42,12 +43,12 @@ BOUNDS = (
 )
 MAX_STREAM_ID: Final = 2**32 - 1
 MAX_CREDIT: Final = 2**31 - 1
-"""Credit a sender may hold. Far above any window we grant: it only keeps sums from running away."""
+"""Maximum credit in bytes that a sender may hold. Far above any window that is granted; it only prevents overflow."""
 
 OPTIONAL: Final = 0x80
-"""In the first byte: a peer that does not know this kind skips the frame."""
+"""Bit of a frame's first byte: a peer that does not know this kind of frame skips it."""
 FIN: Final = 0x40
-"""In the first byte: the sender's half of the stream ends with this frame."""
+"""Bit of a frame's first byte: this frame ends the sender's half of the stream."""
 KIND_MASK: Final = 0x3F
 
 OPEN: Final = 1
@@ -81,12 +82,12 @@ _GOAWAY: Final = Struct(">II")
 
 
 class OpenHead(NamedTuple):
-    """What an OPEN payload says.
+    """The decoded payload of an OPEN frame.
 
     Attributes:
-        tunnel: Number of the tunnel within the link, as its bind chose it.
+        tunnel: Number of the tunnel within the link, chosen by the agent when it bound the tunnel.
         type: TYPE_EXCHANGE, TYPE_UPGRADE or TYPE_TCP.
-        framing: Whether a body follows, and if so how its end was told: BODY_NONE, BODY_LENGTH or BODY_CHUNKED.
+        framing: Whether a request body follows and how its length was declared: BODY_NONE, BODY_LENGTH or BODY_CHUNKED.
         head: Request line and field lines, each ended by CRLF, without the empty line.
     """
 
@@ -97,20 +98,20 @@ class OpenHead(NamedTuple):
 
 
 def frame(first: int, stream_id: int, payload: bytes | memoryview = b"") -> bytes:
-    """One whole frame. The payload is at most MAX_PAYLOAD bytes."""
+    """Return one complete frame. The payload may have at most MAX_PAYLOAD bytes."""
     return HEADER.pack(first << 24 | len(payload), stream_id) + payload
 
 
 def pack_open(tunnel: int, type_: int, framing: int, head: bytes) -> bytes:
-    """The payload of an OPEN frame."""
+    """Return the payload of an OPEN frame."""
     return _OPEN.pack(tunnel, type_, framing) + head
 
 
 def unpack_open(payload: bytes) -> OpenHead:
-    """Read the payload of an OPEN frame.
+    """Decode the payload of an OPEN frame.
 
     Raises:
-        WireError: It is shorter than 4 bytes, or names a type or body framing that does not exist.
+        WireError: The payload is shorter than 4 bytes, or contains an unknown type or body framing.
     """
     if len(payload) < _OPEN.size:
         raise WireError(Code.PROTOCOL, "OPEN is too short")
@@ -121,30 +122,32 @@ def unpack_open(payload: bytes) -> OpenHead:
 
 
 def pack_head(status: int, fields: bytes) -> bytes:
-    """The payload of a HEAD frame: status, then field lines each ended by CRLF."""
+    """Return the payload of a HEAD frame: the status, then field lines that each end with CRLF."""
     return _U16.pack(status) + fields
 
 
 def unpack_head(payload: bytes) -> tuple[int, bytes]:
-    """Status and field lines of a HEAD payload, which a session never lets through with less than 2 bytes."""
+    """Decode a HEAD payload into status and field lines. The session has checked that it has at least 2 bytes."""
     return payload[0] << 8 | payload[1], payload[2:]
 
 
 def is_interim(payload: bytes) -> bool:
-    """Whether a HEAD payload is a 1xx that another head follows. 101 ends the exchange of heads (RFC 9110, 15.2)."""
+    """Return whether a HEAD payload is an interim response (1xx). 101 is not, as no other head follows (RFC 9110,
+    15.2).
+    """
     return payload[0] == 0 and 100 <= payload[1] < 200 and payload[1] != 101
 
 
 def pack_reset(code: Code, reason: str) -> bytes:
-    """The payload of a RESET frame."""
+    """Return the payload of a RESET frame."""
     return _U32.pack(code) + _cut(reason)
 
 
 def unpack_reset(payload: bytes) -> tuple[Code, str]:
-    """Read the payload of a RESET frame.
+    """Decode the payload of a RESET frame.
 
     Raises:
-        WireError: It is too short, or its text too long.
+        WireError: The payload is too short, or its text is too long.
     """
     if not 4 <= len(payload) <= 4 + MAX_REASON:
         raise WireError(Code.PROTOCOL, "RESET has a wrong length")
@@ -152,15 +155,15 @@ def unpack_reset(payload: bytes) -> tuple[Code, str]:
 
 
 def pack_go_away(code: Code, last_stream: int, reason: str) -> bytes:
-    """The payload of a GOAWAY frame."""
+    """Return the payload of a GOAWAY frame."""
     return _GOAWAY.pack(code, last_stream) + _cut(reason)
 
 
 def unpack_go_away(payload: bytes) -> tuple[Code, int, str]:
-    """Read the payload of a GOAWAY frame: code, last stream taken, reason.
+    """Decode the payload of a GOAWAY frame into code, id of the last accepted stream, and reason.
 
     Raises:
-        WireError: It is too short, or its text too long.
+        WireError: The payload is too short, or its text is too long.
     """
     if not 8 <= len(payload) <= 8 + MAX_REASON:
         raise WireError(Code.PROTOCOL, "GOAWAY has a wrong length")
@@ -169,15 +172,15 @@ def unpack_go_away(payload: bytes) -> tuple[Code, int, str]:
 
 
 def pack_window(credit: int) -> bytes:
-    """The payload of a WINDOW frame."""
+    """Return the payload of a WINDOW frame."""
     return _U32.pack(credit)
 
 
 def unpack_window(payload: bytes) -> int:
-    """Read the payload of a WINDOW frame.
+    """Decode the payload of a WINDOW frame.
 
     Raises:
-        WireError: It is not 4 bytes long, or grants nothing.
+        WireError: The payload is not 4 bytes long, or grants no credit.
     """
     if len(payload) != 4 or not any(payload):
         raise WireError(Code.PROTOCOL, "WINDOW must grant credit in 4 bytes")
@@ -186,7 +189,7 @@ def unpack_window(payload: bytes) -> int:
 
 
 def _code(number: int) -> Code:
-    """A code, where unknown ones of later versions count as INTERNAL."""
+    """Return the Code of a number; codes of later protocol versions count as INTERNAL."""
     try:
         return Code(number)
     except ValueError:
@@ -194,5 +197,5 @@ def _code(number: int) -> Code:
 
 
 def _cut(reason: str) -> bytes:
-    """At most MAX_REASON bytes; a character cut in half is dropped."""
+    """Encode a reason as UTF-8, cut to MAX_REASON bytes without leaving a partial character."""
     return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore").encode()

@@ -1,4 +1,4 @@
-"""Tracks unanswered PINGs and measures the round trip. A PONG must answer the oldest open PING."""
+"""Tracks unanswered PINGs and measures the round trip. A PONG must answer the oldest unanswered PING."""
 
 from collections import deque
 from struct import Struct
@@ -9,11 +9,11 @@ from tunnelctl.wire.errors import Code, WireError
 _CLOCK: Final = Struct(">d")
 PING_SIZE: Final = _CLOCK.size
 SMOOTHING: Final = 8
-"""A new sample counts for one part in so many (RFC 6298, 2)."""
+"""Divisor of the moving average: a new sample counts 1/8 (RFC 6298, section 2)."""
 
 
 class Heartbeat:
-    """Counts PINGs out and PONGs in.
+    """Records the PINGs that were sent and matches PONGs to them.
 
     Attributes:
         rtt: Smoothed round trip in seconds; None before the first PONG.
@@ -27,10 +27,10 @@ class Heartbeat:
         self.rtt: float | None = None
 
     def ping(self, now: float) -> bytes:
-        """The payload of the next PING.
+        """Return the payload of the next PING and record that it was sent.
 
         Raises:
-            WireError: HEARTBEAT, when as many as are allowed went unanswered.
+            WireError: HEARTBEAT, when the maximum number of PINGs is already unanswered.
         """
         if len(self._sent) >= self._max_unanswered:
             raise WireError(Code.HEARTBEAT, f"{len(self._sent)} pings went unanswered")
@@ -38,10 +38,10 @@ class Heartbeat:
         return _CLOCK.pack(now)
 
     def pong(self, payload: bytes, now: float) -> float:
-        """The round trip in seconds that this PONG ends.
+        """Match a PONG to the oldest unanswered PING and return the round trip in seconds.
 
         Raises:
-            WireError: It answers no PING, or not the oldest.
+            WireError: The PONG answers no PING, or not the oldest.
         """
         if not self._sent or payload != _CLOCK.pack(self._sent[0]):
             raise WireError(Code.PROTOCOL, "PONG does not answer the oldest PING")

@@ -1,10 +1,11 @@
-"""What the two ends say to each other in CONTROL frames, as JSON.
+"""The control messages between agent and relay, sent as JSON in CONTROL frames.
 
-Structs here are nouns only: who sends which, and when, is told in docs/reference/wire-protocol.md. Unknown fields are
-skipped, so that versions can meet, except inside a policy: a restriction the relay does not know must never be lost,
-so `PolicySpec` and what it holds refuse unknown fields. They leave out what is as by default, so that a peer of an
-earlier release refuses a new setting only where it is used. So a default here never changes: a peer would read what is
-left out with its own.
+The structs here define only the fields; which side sends a message, and when, is in docs/reference/wire-protocol.md. A
+receiver skips unknown fields, so that different versions work together. `PolicySpec` and the structs in it are the
+exception: they refuse unknown fields, because a relay must never ignore a restriction that it does not know.
+
+Fields with their default value are not sent, so that an older peer refuses a new setting only where it is used. A
+default must therefore never change: the receiver fills a missing field with its own default.
 """
 
 import msgspec
@@ -19,10 +20,10 @@ class Hello(msgspec.Struct, tag="hello", frozen=True, kw_only=True):
     """The agent's first message.
 
     Attributes:
-        agent: Instance id of the agent process, 32 hex digits; the same over all its reconnects.
-        version: The agent's release, for people.
-        platform: Operating system and machine, for people.
-        max_streams: Streams the agent is ready to serve at once on this link.
+        agent: Instance id of the agent process, 32 hex digits; it stays the same across reconnects.
+        version: The agent's release, for display only.
+        platform: Operating system and machine, for display only.
+        max_streams: Streams that the agent serves at once on this link.
     """
 
     agent: str
@@ -36,10 +37,10 @@ class Welcome(msgspec.Struct, tag="welcome", frozen=True, kw_only=True):
     """The relay's answer to `Hello`.
 
     Attributes:
-        owner: Whose the credential is.
-        domain: The domain endpoints live under, without scheme or port.
+        owner: Name of the owner of the credential.
+        domain: The domain under which endpoints get their names, without scheme or port.
         heartbeat_seconds: How often each side sends a PING.
-        max_streams: Streams the relay opens at most on this link.
+        max_streams: Maximum number of streams that the relay opens on this link.
     """
 
     version: str
@@ -51,9 +52,9 @@ class Welcome(msgspec.Struct, tag="welcome", frozen=True, kw_only=True):
 
 
 class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Who signs visitors in, and who of them is let in. Empty rules let in every user of the provider.
+    """OpenID Connect login for an endpoint: the provider, and which of its users may enter. Without rules, all may.
 
-    What each setting does, and what it may be, is in `policy/fields.py`. Claims and parameters are (name, value) pairs.
+    `policy/fields.py` describes each setting. Claims and parameters are (name, value) pairs.
     """
 
     issuer: str
@@ -80,15 +81,15 @@ class OidcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_paths: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Never the secret (it would end up in logs and tracebacks)."""
+        """Leave out the client secret, which would end up in logs and tracebacks."""
         return f"OidcSpec(issuer={self.issuer!r}, client_id={self.client_id!r})"
 
 
 class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An issuer whose JWTs programs may show instead of a login.
+    """An issuer whose JWTs are accepted from programs instead of a login.
 
     Attributes:
-        claims: (name, value) pairs. Every name must match one of its values.
+        claims: (name, value) pairs. For every name, the token's claim must equal one of the values given for it.
     """
 
     issuer: str
@@ -97,23 +98,23 @@ class JwtSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class HeaderEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Headers to add (name, value) and to remove (name)."""
+    """Headers to add, as (name, value) pairs, and names of headers to remove."""
 
     add: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Never a value: any may be a secret, whatever the field is called."""
+        """Leave out all header values, because any of them may be a secret."""
         return f"HeaderEdit(add={[name for name, _ in self.add]!r}, remove={list(self.remove)!r})"
 
 
 class RateLimitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How often one visitor may ask.
+    """How many requests one visitor may send.
 
     Attributes:
-        limit: As `policy/rate.py` reads it: `100/1m:20`.
-        by: `visitor` counts who is signed in, or shows a token, by who they are, and all others by address; `address`
-            counts everyone by address.
+        limit: A rate such as `100/1m:20`, in the format of `policy/rate.py`.
+        by: `visitor` counts signed-in visitors and bearers of tokens by identity, and all others by address; `address`
+            counts all by address.
     """
 
     limit: str
@@ -121,18 +122,20 @@ class RateLimitSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 MIN_PASSWORD = 8
-"""Characters of a visitors' password at least: with the relay's limit on guesses from one address, 26**8 tries take
-longer than anybody waits."""
+"""Minimum length of a visitor's password in characters. With the relay's limit on wrong passwords per address, trying
+all 26**8 passwords is not practical."""
 
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The rules an agent asks the relay to guard its endpoint with.
+    """The access rules that an agent asks the relay to enforce on its endpoint.
 
     Attributes:
-        basic_auth: `user:password` pairs, any of which opens; a password has at least `MIN_PASSWORD` characters.
+        basic_auth: `user:password` pairs, any of which grants access; a password has at least `MIN_PASSWORD`
+            characters.
         cidr_allow: Networks visitors may come from; empty means from anywhere.
         cidr_deny: Networks visitors may not come from; wins over `cidr_allow`.
-        host_header: None keeps the visitor's Host, `rewrite` sends the upstream's, anything else is sent as it is.
+        host_header: The Host that the upstream receives. None keeps the visitor's, `rewrite` uses the upstream's own,
+            any other text is sent as it is.
     """
 
     oidc: OidcSpec | None = None
@@ -146,22 +149,22 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rate_limit: RateLimitSpec | None = None
 
     def __repr__(self) -> str:
-        """Never the passwords."""
+        """Leave out the passwords."""
         return f"PolicySpec(oidc={self.oidc!r}, basic_auth={len(self.basic_auth)} pairs)"
 
 
 class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
-    """The agent offers to serve an endpoint.
+    """The agent's request to serve an endpoint.
 
     Attributes:
-        tunnel: Number of this tunnel within the link, chosen by the agent, 1 to 65535. OPEN frames carry it.
-        name: The agent's name for it, for people and for its local API.
-        subdomain: Label under the relay's domain; None lets the relay choose.
-        host: Whole host name instead; at most one of the two.
-        upstream: The local service as a URL, for people and for `host_header: rewrite`.
-        pooling: Share the address with other agents of the same owner that have it too.
-        weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
-        metadata: The owner's own words about it, for the relay's API.
+        tunnel: Number of this tunnel within the link, 1 to 65535, chosen by the agent. OPEN frames carry it.
+        name: The agent's name for the tunnel, for display and for the agent's local API.
+        subdomain: Label under the relay's domain; None lets the relay choose one.
+        host: A full host name instead of `subdomain`; at most one of the two is set.
+        upstream: URL of the local service, for display and for `host_header: rewrite`.
+        pooling: Share the endpoint with other agents of the same owner that serve the same name.
+        weight: Share of a pooled endpoint's requests, relative to the weights of its other agents; 1 to 100.
+        metadata: Free text of the owner, returned by the relay's API.
     """
 
     tunnel: int
@@ -176,13 +179,16 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
 
 
 class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
-    """The agent offers to serve the owner's edges that look for these labels; their rules are kept at the relay.
+    """The agent's request to serve edges (endpoints configured at the relay), chosen by labels.
 
-    A message of its own, not a field of `Bind`: a relay that does not know it must not publish the tunnel elsewhere.
+    The relay keeps their rules.
+
+    This is a separate message and not a field of `Bind`, so that a relay that does not know it publishes no endpoint.
 
     Attributes:
-        labels: (name, value) pairs; an edge is joined when every label its tunnel group asks for is among them.
-        edge: Id, host or name under the domain of one edge instead; "" with labels.
+        labels: (name, value) pairs of the tunnel. It serves each edge whose tunnel group requires only labels among
+            them.
+        edge: Id, host or name under the relay's domain of a single edge, instead of labels; "" with labels.
         tunnel, name, upstream, weight, metadata: As in `Bind`.
     """
 
@@ -196,16 +202,16 @@ class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
 
 
 class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
-    """The endpoint is served from now on.
+    """The relay's confirmation that it serves the tunnel from now on.
 
     Attributes:
-        url: The public address, without a path.
-        host: Its host name, without a port: what an agent asks for when it comes back.
-        redirect_uri: What to register at the OpenID provider; None without `oidc`.
-        generation: Grows with every claim of this name.
+        url: Public address of the endpoint, without a path.
+        host: Host name of `url` without a port. The agent requests it again when it reconnects.
+        redirect_uri: OpenID Connect redirect URI to register at the provider; None without `oidc`.
+        generation: Counter that grows each time an agent claims this name.
         id: The tunnel's id in the relay's API.
-        urls: Addresses of the edges it serves now, after `Join`; `url` and `host` are the first one's, or "" while
-            there is none.
+        urls: Addresses of the edges that the tunnel serves now, after `Join`; `url` and `host` are those of the first
+            one, or "" while there is none.
     """
 
     tunnel: int
@@ -218,14 +224,14 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
-    """The relay will not serve this tunnel.
+    """The relay's refusal to serve a tunnel.
 
     Attributes:
         code: One of `name_taken`, `name_invalid`, `policy_invalid`, `too_many`, `not_allowed`, `edge_unknown`, or
-            `try_later`: the same wish may be granted in a moment.
-        message: What is wrong, for people.
-        hint: What to do about it.
-        problems: What `message` says, by setting, where it is about settings; none from relays of earlier releases.
+            `try_later`, with which the same request may succeed in a moment.
+        message: Description of the error, for display.
+        hint: What the user can do about the error.
+        problems: The mistakes of `message` by setting, if it is about settings; empty from relays of earlier releases.
     """
 
     tunnel: int
@@ -236,16 +242,16 @@ class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
 
 
 class Unbind(msgspec.Struct, tag="unbind", frozen=True, kw_only=True):
-    """The agent stops serving this tunnel, on purpose."""
+    """The agent's notice that it stops serving this tunnel on purpose."""
 
     tunnel: int
 
 
 class AppState(msgspec.Struct, tag="app_state", frozen=True, kw_only=True):
-    """The agent saw its local service begin or cease to take connections.
+    """The agent's notice that its local service began or ceased to accept connections.
 
     Attributes:
-        reason: Why it does not, for people; "" when it does.
+        reason: Why the service does not accept connections, for display; "" when it does.
     """
 
     tunnel: int
@@ -253,11 +259,13 @@ class AppState(msgspec.Struct, tag="app_state", frozen=True, kw_only=True):
 
 
 class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
-    """Another agent of the same owner has taken the name. Terminal for the agent that hears it.
+    """The relay's notice that another agent of the same owner took over the name.
+
+    The receiving agent gives the name up.
 
     Attributes:
-        by: Where the other agent connects from.
-        at: When, RFC 3339 in UTC.
+        by: Address from which the other agent connects.
+        at: Time of the takeover, RFC 3339 in UTC.
     """
 
     tunnel: int

@@ -1,7 +1,7 @@
-"""What is wrong with one setting, as a value: the check that finds the mistake names the setting.
+"""A mistake in one setting, as a value that names the setting.
 
-Flags, keys of a file, fields of the API and of forms are names for the same settings: `policy/fields.py` leads from the
-name here to each of them.
+Command line flags, keys of the configuration file, and fields of the API and of forms are other names for the same
+settings; `policy/fields.py` maps the setting names used here to them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,17 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 MAX_PROBLEMS, MAX_TEXT = 16, 400
-"""Problems that one refusal tells an agent by setting, and characters of each, in ASCII. JSON needs two bytes for a
-quote: 16 x (400 x 2 + 40 for the setting's name) = 14 KB of the 64 KiB that a control message may have. The rest
-follows when these are corrected."""
+"""Maximum number of problems that one refusal reports to an agent by setting, and maximum length of each text in ASCII
+characters. JSON needs two bytes for a quote: 16 x (400 x 2 + 40 for the setting's name) = 14 KB of the 64 KiB of a
+control message. The agent sees further problems once these are corrected."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One mistake.
+    """One mistake in a setting.
 
     Attributes:
-        field: The setting, as `PolicySpec` calls it, with dots: `oidc.issuer`, `cidr_allow`, `request_headers.add`.
-        text: What is wrong with it, for people. Never a secret.
+        field: Name of the setting in `PolicySpec`, with dots: `oidc.issuer`, `cidr_allow`, `request_headers.add`.
+        text: Description of the mistake for display. Never contains a secret.
     """
 
     field: str
@@ -27,16 +27,16 @@ class Problem(msgspec.Struct, frozen=True):
 
     @property
     def part(self) -> str:
-        """The setting's first name: `oidc` for everything about a login."""
+        """The first part of the setting's name, such as `oidc` for `oidc.issuer`."""
         return self.field.partition(".")[0]
 
     def __str__(self) -> str:
-        """As agents of earlier releases expect it in a refusal's message."""
+        """Return `setting: text`, the form that agents of earlier releases expect in a refusal's message."""
         return f"{self.part}: {self.text}"
 
 
 def first_ones(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """The first problems, with texts cut, as many as one refusal can hold."""
+    """Return the first problems, at most MAX_PROBLEMS, with their texts cut to MAX_TEXT characters."""
     return tuple(Problem(problem.field, _ascii(problem.text)[:MAX_TEXT]) for problem in problems[:MAX_PROBLEMS])
 
 
@@ -45,5 +45,5 @@ def _ascii(text: str) -> str:
 
 
 def joined(problems: Iterable[Problem]) -> str:
-    """All of them as one text."""
+    """Join all problems into one text, separated by semicolons."""
     return "; ".join(map(str, problems))

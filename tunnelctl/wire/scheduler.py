@@ -1,8 +1,8 @@
-"""Decides which frames go next: ready ones in the order they were made, then round robin over streams with a queue.
+"""Decides which frames are sent next: first ready frames in order, then those of queued streams in round robin.
 
-Frames of the link, and small ones of streams that have nothing queued, are ready at once: what controls the link, and
-small exchanges, pass the bulk by, and a RESET never overtakes its OPEN. A stream is in the ring exactly while it has
-queued frames that its credit allows.
+Frames of the link, and small frames of streams without a queue, are ready at once, so that control frames and small
+exchanges do not wait behind bulk data. A RESET never overtakes the OPEN of its stream. A stream takes part in the round
+robin only while it has queued frames that its credit allows to be sent.
 """
 
 from collections import deque
@@ -13,31 +13,33 @@ from tunnelctl.wire.frames import DATA, DATA_FIN, FIN, HEADER, HEADER_SIZE, KIND
 from tunnelctl.wire.stream import Part, Queue, Stream
 
 QUANTUM: Final = 32 * 1024
-"""Bytes one stream sends in its turn while others wait."""
+"""Bytes that one stream may send in its turn while others wait."""
 HIGH_WATER: Final = 256 * 1024
-"""Queued bytes above which a stream's user should stop giving more: what one socket read may bring."""
+"""Queued bytes above which the user should stop sending on a stream; one read of a socket may bring as many."""
 LOW_WATER: Final = 64 * 1024
-"""Queued bytes below which `Writable` is emitted: enough to bridge the turn of the loop until more comes."""
+"""Queued bytes below which a `Writable` event is emitted; they last until the user has sent more."""
 
 MAX_SMALL: Final = 4096
-"""Payloads up to this size need no turn, if their stream has nothing queued."""
+"""Payloads up to this size are sent without waiting for a turn if their stream has no queue."""
 MAX_DIRECT: Final = 64 * 1024
-"""Bytes of such frames between two calls of `take`; then they queue like the rest, and `queued` shows them."""
+"""Maximum bytes of small frames sent without a turn between two calls of `take`; further ones are queued and counted in
+`queued`."""
 MAX_DIRECT_BESIDE: Final = 16 * 1024
-"""The same while other streams wait for their turn: more would starve them."""
+"""Maximum bytes of small frames sent without a turn while other streams wait for theirs; more would starve those
+streams."""
 
 _MIN_ROOM: Final = 1024
-"""With less than this left in a message it is better to send it than to cut a frame for it."""
+"""Bytes left in a message below which no frame is cut to fill it."""
 _MERGE: Final = 4096
-"""Queued writes up to this size are merged up to a quantum: a peer that dribbles single bytes must not cost a tuple and
-a frame for each of them."""
+"""Small writes are merged into frames of up to QUANTUM bytes, so that a peer that sends single bytes does not cost a
+tuple and a frame for each."""
 
 
 _pack_header: Final = HEADER.pack
 
 
 class Scheduler:
-    """Frames of the link and of all streams, on their way out."""
+    """The outgoing frames of a link and of all its streams, in the order in which they are sent."""
 
     __slots__ = ("_ready", "_ready_size", "_ring")
 
@@ -48,16 +50,16 @@ class Scheduler:
 
     @property
     def has_frames(self) -> bool:
-        """Whether something may go now."""
+        """Return whether any frame may be sent now."""
         return bool(self._ready or self._ring)
 
     def put(self, first: int, number: int, payload: bytes = b"") -> None:
-        """Make a frame ready, whatever its size."""
+        """Make a frame ready to send, regardless of its size."""
         self._ready.append(_pack_header(first << 24 | len(payload), number) + payload)
         self._ready_size += HEADER_SIZE + len(payload)
 
     def send(self, stream: Stream, first: int, payload: Part) -> None:
-        """Make a frame of the stream ready, or queue it. DATA may be of any size."""
+        """Make a frame of the stream ready to send, or queue it. DATA payloads may have any size."""
         size = len(payload)
         cost = size if first & KIND_MASK == DATA else 0
         if (
@@ -73,13 +75,13 @@ class Scheduler:
         self._ready_size += HEADER_SIZE + size
 
     def wake(self, stream: Stream) -> None:
-        """Let the stream take turns again, if it has something sendable."""
+        """Let the stream take turns again if its first queued frame may be sent."""
         if not stream.is_waiting and _is_sendable(stream):
             stream.is_waiting = True
             self._ring.append(stream)
 
     def drop(self, stream: Stream) -> None:
-        """Forget what the stream has queued."""
+        """Discard the stream's queued frames."""
         stream.queue = None
         stream.queued = 0
         if stream.is_waiting:
@@ -87,7 +89,9 @@ class Scheduler:
             self._ring.remove(stream)
 
     def take(self, max_bytes: int) -> tuple[bytes, Collection[Stream]]:
-        """Frames of about `max_bytes` at most (see `Session.data_to_send`), and the streams that had a turn."""
+        """Return frames of up to about `max_bytes` in total (see `Session.data_to_send`), and the streams that sent
+        any.
+        """
         parts = self._ready
         room = max_bytes - self._ready_size
         if room < 0:
@@ -98,12 +102,12 @@ class Scheduler:
         return b"".join(parts), served
 
     def clear(self) -> None:
-        """Forget the frames that are ready."""
+        """Discard the ready frames."""
         self._ready = []
         self._ready_size = 0
 
     def _take_ready(self, max_bytes: int) -> bytes:
-        """The first ready frames that fit, and at least one."""
+        """Return the ready frames that fit into `max_bytes`, but at least one."""
         size = count = 0
         for part in self._ready:
             if count and size + len(part) > max_bytes:
@@ -115,7 +119,7 @@ class Scheduler:
         return b"".join(parts)
 
     def _take_turns(self, parts: list[Part], room: int) -> set[Stream]:
-        """Append frames of at most `room` bytes to `parts`. Returns the streams that had a turn."""
+        """Append queued frames of at most `room` bytes to `parts`. Return the streams that had a turn."""
         ring = self._ring
         served = set()
         while ring and (room >= _MIN_ROOM or not parts):
@@ -143,7 +147,7 @@ class Scheduler:
 
 
 def _is_sendable(stream: Stream) -> bool:
-    """Whether the first queued frame may go: only DATA needs credit, and an empty one none."""
+    """Return whether the stream's first queued frame may be sent: only DATA with a payload needs credit."""
     if not stream.queue:
         return False
     first, payload = stream.queue[0]
@@ -151,7 +155,7 @@ def _is_sendable(stream: Stream) -> bool:
 
 
 def _serve(stream: Stream, parts: list[Part], room: int, quantum: int) -> int:
-    """Move one turn's worth of frames from the stream's queue to `parts`. Returns their bytes."""
+    """Move the frames of one turn from the stream's queue to `parts`. Return their size in bytes."""
     queue = stream.queue
     taken = 0
     while queue and taken < quantum:
@@ -180,7 +184,7 @@ def _serve(stream: Stream, parts: list[Part], room: int, quantum: int) -> int:
 
 
 def _merge(queue: Queue, first: int, payload: Part) -> bool:
-    """Append the frame to the queue's last one where both are DATA. Only a bytearray may be grown."""
+    """Merge a frame into the last one in the queue if both are DATA. Only a bytearray payload can be extended."""
     kind, last = queue[-1]
     if kind != DATA:
         return False

@@ -1,14 +1,14 @@
-"""One end of a link, without I/O: bytes in, events out; commands in, bytes out.
+"""One end of a link, without I/O: turns received bytes into events, and commands into bytes to send.
 
     session.receive_data(chunk, now)  ->  session.events()
     session.open(...), send_head(...), send_data(...), ...  ->  session.data_to_send(max_bytes)
 
-The user looks at `events()` after `receive_data` and after `data_to_send`. Both directions change a stream's halves by
-the table in `stream`; `scheduler` decides which frame goes next, `window` how much credit the peer gets.
+The user reads `events()` after `receive_data` and after `data_to_send`. Sent and received frames change a stream's
+state by the table in `stream`; `scheduler` decides which frame is sent next, `window` how much credit the peer gets.
 
-Small frames go into an output list at once, in the order of the calls; larger ones, and those that must wait for
-credit, are queued on their stream, where `scheduler` takes turns. So control frames and small exchanges overtake bulk
-data, and a RESET never overtakes its OPEN.
+Small frames go into an output list at once, in the order of the calls. Larger frames, and those that must wait for
+credit, are queued on their stream, and `scheduler` serves the streams in turn. Control frames and small exchanges
+therefore overtake bulk data, and a RESET never overtakes the OPEN of its stream.
 """
 
 from typing import Final
@@ -67,20 +67,20 @@ from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_R
 from tunnelctl.wire.window import Budget, earned, release
 
 MAX_FRAMES_AT_ONCE: Final = 1 << 30
-"""As many frames as a chunk has: for callers that do not share a loop with others."""
+"""Default of `receive_data`: read all frames of a chunk at once."""
 MAX_PINNING: Final = 8
-"""A view keeps its whole chunk alive: DATA is copied out when it is less than one part in so many of it. Else a peer
-could make one byte of a slow stream hold a whole message, thousands of times."""
+"""A memory view keeps its whole chunk in memory, so DATA smaller than 1/8 of its chunk is copied. Otherwise a peer
+could make single bytes of many slow streams keep whole messages in memory."""
 MIN_VIEW: Final = 4096
-"""Bytes below which a copy costs no more than a view."""
+"""Size in bytes below which a copy costs no more than a memory view."""
 
 _STREAM_FRAMES: Final = frozenset({DATA, DATA_FIN, HEAD, HEAD_FIN, END_FIN, WINDOW, RESET})
 _LINK_FRAMES: Final = frozenset({PING, PONG, GOAWAY, CONTROL})
 _ANSWERS: Final = frozenset(
     {Code.NO_ERROR, Code.REFUSED, Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_BROKEN, Code.UPSTREAM_TIMEOUT}
 )
-"""Codes with which the acceptor answers a request. They cost the opener no more than a response does, and come for
-every request while an upstream is down: they are no rapid reset."""
+"""Reset codes that stand for a response to a request. They cost the opener no more than a response, and occur for every
+request while an upstream is down, so they do not count as rapid reset."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder[Message](Message).decode
@@ -88,18 +88,18 @@ _unpack_header: Final = HEADER.unpack_from
 
 
 class Session:
-    """One end of a link.
+    """One end of a link: the protocol state of all its streams, without I/O.
 
     Args:
-        opens: True on the relay's end, which opens the streams.
-        limits: What we allow the peer.
-        budget: What the link's own budget for window growth draws from; None: nothing above it.
+        opens: True on the relay's end, the only one that opens streams.
+        limits: The limits that the peer must keep.
+        budget: Parent of the link's own budget for window growth; None for no parent.
 
     Attributes:
-        budget: What windows of this link may grow by, and have grown.
-        last_received: When bytes last came, by the caller's clock.
-        is_behind: Frames are left that `receive_data` did not read, as it had read `max_frames`.
-        error: The violation that ended the session; None while it goes on.
+        budget: Bytes by which the windows of this link have grown and may still grow.
+        last_received: Time at which bytes last arrived, by the caller's clock.
+        is_behind: True when complete frames are left unread because `receive_data` had read `max_frames`.
+        error: The violation that ended the session; None while the session is alive.
     """
 
     __slots__ = (
@@ -150,7 +150,7 @@ class Session:
         self.last_received = 0.0
         self.is_behind = False
         self.error: WireError | None = None
-        # The opener keeps to half of what the acceptor enforces: the network may deliver resets closer together.
+        # The opener keeps to half of the acceptor's limit, as the network may deliver resets closer together than sent.
         rate, burst, share = limits.max_resets_per_second, limits.max_reset_burst, 0.5 if opens else 1.0
         self._resets_sent = Bucket(int(burst * share), rate * share)
         self._resets_heard = Bucket(burst, rate)
@@ -173,7 +173,9 @@ class Session:
 
     @property
     def max_streams(self) -> int:
-        """Streams that may be open at once: ours at first; the user sets it to what the peer said if that is less."""
+        """Maximum number of open streams: our own limit at first; the user lowers it to the peer's limit if that is
+        less.
+        """
         return self._max_streams
 
     @max_streams.setter
@@ -183,7 +185,7 @@ class Session:
 
     @property
     def stream_count(self) -> int:
-        """Streams that are not closed."""
+        """Number of streams that are not closed."""
         return len(self._streams)
 
     @property
@@ -193,7 +195,7 @@ class Session:
 
     @property
     def has_data_to_send(self) -> bool:
-        """Whether `data_to_send` would return something."""
+        """Whether `data_to_send` would return any bytes."""
         return self._scheduler.has_frames or bool(self._grants)
 
     @property
@@ -204,10 +206,10 @@ class Session:
     # Commands
 
     def open(self, payload: bytes, *, fin: bool) -> Stream:
-        """Open a stream with an OPEN payload of at most MAX_PAYLOAD bytes; with `fin`, nothing will follow it.
+        """Open a stream with an OPEN payload of at most MAX_PAYLOAD bytes; `fin` means that no request body follows.
 
         Raises:
-            WireError: REFUSED and not remote, when `can_open` is False.
+            WireError: REFUSED with `is_remote` False, when `can_open` is False.
         """
         if not self.can_open:
             raise WireError(Code.REFUSED, "no stream can be opened now", is_remote=False)
@@ -215,31 +217,34 @@ class Session:
         self._last_id = number = self._last_id + 1
         stream = Stream(number, ENDED if fin else FLOWING, HEAD_DUE)
         self._streams[number] = stream
-        # Never queued, whatever its size: ids must ascend on the wire.
+        # OPEN frames are never queued, whatever their size: stream ids must ascend on the wire.
         self._scheduler.put(OPEN_FIN if fin else OPEN, number, payload)
         return stream
 
     def send_head(self, stream: Stream, payload: bytes, *, fin: bool = False) -> None:
-        """Answer with a HEAD payload: any number of interim ones, then the final one."""
+        """Send a response head: any number of interim (1xx) heads, then the final one."""
         step = INTERIM if is_interim(payload) else HEAD
         self._send(stream, step | FIN if fin else step, payload)
 
     def send_data(self, stream: Stream, data: bytes | memoryview, *, fin: bool = False) -> None:
-        """Send bytes of any number, or queue them. The caller keeps an eye on `stream.queued`.
+        """Send or queue any number of bytes. The caller should watch `stream.queued` and pause above HIGH_WATER.
 
         Args:
-            data: A view must stay unchanged until the stream's queue is empty.
-            fin: These are the last.
+            data: A memory view must not change until the stream's queue is empty.
+            fin: These are the last bytes.
         """
         if data or fin:
             self._send(stream, DATA_FIN if fin else DATA, data)
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """End our half, with trailer field lines or none."""
+        """End our half of the stream, with trailer field lines or without."""
         self._send(stream, END_FIN, trailers)
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """End both halves now. For a stream that has ended: give back the window of data that nothing will consume."""
+        """End both halves now.
+
+        On a stream that has already ended, only return the growth of its window to the budget.
+        """
         if stream.is_closed:
             release(stream, self.budget)
             return
@@ -250,10 +255,10 @@ class Session:
         self._kill(stream)
 
     def consumed(self, stream: Stream, n: int) -> None:
-        """Say that n received bytes are done with, so that the peer may send as many more.
+        """Report that the reader is done with `n` received bytes; the peer may then send as many more.
 
         Raises:
-            WireError: INTERNAL and not remote: so many were never received.
+            WireError: INTERNAL with `is_remote` False: fewer bytes than that were received.
         """
         if stream.receiving == WAS_RESET:
             return
@@ -270,41 +275,45 @@ class Session:
             release(stream, self.budget)
 
     def send_control(self, message: Message, *, is_optional: bool = False) -> None:
-        """Send a message to the peer's user.
+        """Send a control message to the user of the peer's session.
 
         Args:
-            is_optional: A peer that does not know this message skips it, instead of ending the link.
+            is_optional: A peer that does not know this message skips it instead of ending the link.
         """
         payload = _encode(message)
         _check_size(payload)
         self._scheduler.put(CONTROL | OPTIONAL if is_optional else CONTROL, 0, payload)
 
     def ping(self, now: float) -> None:
-        """Ask for a sign of life, and measure the round trip.
+        """Send a PING, to check that the peer is alive and to measure the round trip.
 
         Raises:
-            WireError: HEARTBEAT, when `max_unanswered_pings` are under way already.
+            WireError: HEARTBEAT, when `max_unanswered_pings` PINGs are already unanswered.
         """
         self._now = now
         self._scheduler.put(PING, 0, self._heartbeat.ping(now))
 
     def go_away(self, code: Code, reason: str = "") -> None:
-        """Take no new streams. Those that are open go on; what the peer opens from now on is never begun."""
+        """Accept no new streams. Open streams continue; streams that the peer opens from now on are ignored."""
         if self.error is None:
             self._put_go_away(code, reason)
 
     def close(self) -> tuple[Stream, ...]:
-        """Free everything: the link is gone. Returns the streams that were still open, also those a violation ended."""
+        """Close the session after the link is lost.
+
+        Return the streams that were open, also those that an error had ended.
+        """
         streams, self._orphans = self._orphans + self._free(), ()
         return streams
 
     # Bytes out
 
     def data_to_send(self, max_bytes: int) -> bytes:
-        """Whole frames that may go now; empty when there are none.
+        """Return whole frames that may be sent now; empty when there are none.
 
         Args:
-            max_bytes: 1,024 or more. Only a single frame that cannot be cut (OPEN, HEAD, END, CONTROL) may be larger.
+            max_bytes: At least 1,024. The result may be larger only for one frame that cannot be split (OPEN, HEAD,
+                END, CONTROL).
         """
         if self._grants:
             self._put_grants()
@@ -327,12 +336,16 @@ class Session:
             self._forget(stream)
 
     def _refuse(self, stream: Stream) -> None:
-        """Ignore a frame for a stream that was reset, as its user may not know yet; any other out of turn is misuse."""
+        """Ignore a frame sent on a reset stream, as the user may not know of the reset; raise a WireError for any
+        other.
+        """
         if stream.sending != WAS_RESET:
             raise _misuse(f"stream {stream.id}: frame out of turn")
 
     def _put_grants(self) -> None:
-        """Send credit that `consumed` earned; not there, so that a peer that reads nothing costs one grant a stream."""
+        """Send the credit that `consumed` has collected: one WINDOW frame per stream, even if the peer reads nothing
+        for long.
+        """
         for stream, credit in self._grants.items():
             if stream.receiving == FLOWING:
                 self._scheduler.put(WINDOW, stream.id, pack_window(credit))
@@ -357,15 +370,15 @@ class Session:
     def receive_data(
         self, data: bytes | bytearray | memoryview, now: float, max_frames: int = MAX_FRAMES_AT_ONCE
     ) -> int:
-        """Take bytes of the peer, in any chunks.
+        """Process bytes from the peer, in chunks of any size.
 
-        Whole frames in a `bytes` chunk are not copied: events of large DATA hold views of it. After a violation, bytes
-        are ignored, and `data_to_send` has just a GOAWAY.
+        Whole frames in a `bytes` chunk are not copied: events of large DATA hold views of the chunk. After a violation
+        of the protocol, further bytes are ignored, and `data_to_send` returns only a GOAWAY.
 
         Args:
             data: Must not be changed afterwards.
-            now: Seconds, of a clock that never goes back.
-            max_frames: How many to read now. Those left are read by the next calls, which may bring no bytes.
+            now: Seconds of a clock that never goes back.
+            max_frames: How many frames to read now. The next calls read the rest, and may be given no new bytes.
 
         Returns:
             How many frames were read.
@@ -391,15 +404,15 @@ class Session:
         return frames
 
     def events(self) -> list[Event]:
-        """What happened since the last call, in order."""
+        """Return the events since the last call, in order."""
         events = self._events
         self._events = []
         return events
 
-    # Bytes in: the frames. Each reader emits at most one event, or raises a WireError.
+    # Receiving: reading single frames. Each of these methods emits at most one event, or raises a WireError.
 
     def _read_frames(self, data: bytes | memoryview, max_frames: int) -> tuple[int, int]:
-        """Read the whole frames at the start of `data`. Returns how many bytes, and how many frames, they are."""
+        """Read the complete frames at the start of `data`. Return their total bytes and their number."""
         position, size, frames = 0, len(data), 0
         find = self._streams.get
         self.is_behind = False
@@ -438,7 +451,10 @@ class Session:
         return position, frames
 
     def _want(self, length: int) -> None:
-        """Wait for the rest of a frame, unless its length is too large: then nothing is kept for it."""
+        """Wait for the rest of a frame.
+
+        Raise a WireError if its declared length exceeds the limit, before storing any of it.
+        """
         if length > MAX_PAYLOAD:
             raise WireError(Code.LIMIT, f"a payload of {length} bytes, expected no more than {MAX_PAYLOAD}")
         self._wanted = HEADER_SIZE + length
@@ -462,7 +478,7 @@ class Session:
         elif size:
             self._events.append(DataReceived(stream, payload, False))
         else:
-            # Costs a peer nothing and means nothing (CVE-2019-9518).
+            # An empty DATA frame costs a peer nothing and has no effect (CVE-2019-9518).
             raise WireError(Code.PROTOCOL, f"stream {stream.id}: empty DATA without FIN")
 
     def _read_head(self, stream: Stream, first: int, payload: bytes) -> None:
@@ -512,12 +528,14 @@ class Session:
             raise WireError(Code.TOO_MANY_RESETS, "streams were reset faster than allowed")
 
     def _read_other(self, byte: int, number: int, payload: bytes) -> None:
-        """A frame of the link, of a stream to be opened, or of one that is gone."""
+        """Handle a frame whose stream id is not open: a frame of the link, an OPEN, or one for a stream that has
+        ended.
+        """
         first = byte & ~OPTIONAL
         if first & KIND_MASK == OPEN:
             self._read_open(number, payload, first == OPEN_FIN)
         elif first in _STREAM_FRAMES:
-            # Frames may cross: a frame for a stream that was opened and is gone is ignored.
+            # Frames may cross on the wire: ignore a frame for a stream that was opened and has ended.
             if not 0 < number <= self._last_id:
                 raise WireError(Code.PROTOCOL, f"stream {number} was never opened")
         elif first not in _LINK_FRAMES:
@@ -574,7 +592,9 @@ class Session:
                     self._events.append(WasReset(stream, Code.REFUSED, reason))
 
     def _skip_unknown(self, byte: int) -> None:
-        """Skip an optional frame of an unknown kind, which has no FIN, as that ends a half; refuse any other."""
+        """Skip a frame of an unknown kind if it is marked optional and has no FIN (FIN would end a half); else
+        raise.
+        """
         if not byte & OPTIONAL or byte & FIN or byte & KIND_MASK <= CONTROL:
             raise WireError(Code.PROTOCOL, f"unknown frame type {byte}")
         self._count_link_frame()
@@ -592,19 +612,22 @@ class Session:
     # Ends of streams, and of the session
 
     def _make_room(self) -> int:
-        """How many streams may be open: a reset for each of them is kept in reserve."""
+        """Return how many streams may be open. For each of them, one reset is reserved within the peer's rate limit."""
         if not self._opens or self._is_leaving or self._last_id >= MAX_STREAM_ID:
             return 0
         return min(self._max_streams, self._resets_sent.room(self._now))
 
     def _forget(self, stream: Stream) -> None:
-        """Both halves have ended. Growth that holds unconsumed bytes is brought back by `consumed` or `reset`."""
+        """Remove a stream of which both halves have ended.
+
+        If bytes are unconsumed, `consumed` or `reset` release its budget.
+        """
         del self._streams[stream.id]
         if not stream.unconsumed:
             release(stream, self.budget)
 
     def _kill(self, stream: Stream) -> None:
-        """The stream was reset by either side."""
+        """Remove a stream that either side has reset."""
         stream.sending = stream.receiving = WAS_RESET
         self._scheduler.drop(stream)
         self._grants.pop(stream, None)
@@ -612,7 +635,7 @@ class Session:
         del self._streams[stream.id]
 
     def _free(self) -> tuple[Stream, ...]:
-        """End every stream, and bring the budget back. Returns the streams that were open."""
+        """Reset every stream and return their budget. Return the streams that were open."""
         streams = self.streams
         for stream in streams:
             self._kill(stream)
@@ -622,7 +645,10 @@ class Session:
         return streams
 
     def _fail(self, error: WireError) -> None:
-        """Leave just the GOAWAY to send. The caller of `close` tells the streams' owners."""
+        """End the session with an error; only a GOAWAY is left to send.
+
+        The caller of `close` informs the streams' owners.
+        """
         self.error = error
         self.is_behind = False
         self._orphans = self._free()

@@ -1,7 +1,7 @@
-"""One stream: two halves, each in a state of the table below, and what is counted for each.
+"""One stream of a link: the states of its two halves, and the byte counts that flow control needs.
 
-A session at the other end has the mirror image of it. The rules that need more than one frame's header (credit,
-limits) are in `session` and `window`.
+The peer's session holds the mirror image of each stream. Rules that need more than a frame's header (credit, limits)
+are in `session` and `window`.
 """
 
 from collections import deque
@@ -11,19 +11,19 @@ from typing import Any, Final
 from tunnelctl.wire.frames import DATA, DATA_FIN, END_FIN, HEAD, HEAD_FIN
 
 INITIAL_WINDOW: Final = 64 * 1024
-"""Bytes each half may send before any WINDOW frame came."""
+"""Bytes that each half may send before it has received a WINDOW frame."""
 
 HEAD_DUE: Final = 0
-"""The answering half before its final head."""
+"""State: the half that responds has not sent its final head yet."""
 FLOWING: Final = 1
-"""DATA may follow: the opening half after OPEN, the answering half after its final head."""
+"""State: DATA may follow. The opening half is in it after OPEN, the responding half after its final head."""
 ENDED: Final = 2
-"""FIN was seen."""
+"""State: the half ended with FIN."""
 WAS_RESET: Final = 3
-"""Ended without FIN: by either side's RESET, or with the link."""
+"""State: the half ended without FIN, because either side sent RESET or the link was lost."""
 
 INTERIM: Final = 0
-"""A HEAD frame with a 1xx status. Apart from this a step is the first byte of the frame."""
+"""Step in the table `NEXT` for a HEAD frame with a 1xx status. Every other step equals the first byte of the frame."""
 
 NEXT: Final[tuple[Mapping[int, int], ...]] = (
     {INTERIM: HEAD_DUE, HEAD: FLOWING, HEAD_FIN: ENDED},  # HEAD_DUE
@@ -31,25 +31,27 @@ NEXT: Final[tuple[Mapping[int, int], ...]] = (
     {},  # ENDED
     {},  # WAS_RESET
 )
-"""NEXT[state of a half][step] is its next state; a step that is missing is refused. RESET may come in any state."""
+"""State table of one half: NEXT[state][step] is the next state; a step that is missing is refused. RESET is allowed in
+every state."""
 
 Part = bytes | bytearray | memoryview
 Queue = deque[tuple[int, Part]]
 
 
 class Stream:
-    """One byte channel in each direction.
+    """A stream of a link: one byte channel in each direction.
 
     Attributes for users (read only, except `owner`):
         id: Number of the stream on its link.
-        owner: The user's object for the stream; events carry the stream.
-        queued: Bytes taken by `Session.send_data` (and heads, trailers) and not yet handed to `data_to_send`, apart
-            from small frames that were made ready at once (at most `scheduler.MAX_DIRECT` on the whole link).
+        owner: The user's object for this stream. Events carry the stream, and so lead to the owner.
+        queued: Bytes given to `Session.send_data` (and heads, trailers) that `data_to_send` has not yet returned,
+            except small frames that were made ready at once (at most `scheduler.MAX_DIRECT` on the whole link).
         is_closed: True when both halves have ended or the stream was reset.
 
-    Attributes for the session: `sending` and `receiving` are the states of the halves; `credit` is what we may still
-    send, `left` what the peer may, `window` how much of the peer's may be unconsumed, `owed` what was consumed and not
-    granted again; `flowed` and `since` measure how fast a window goes by; `interim` counts bytes of 1xx heads.
+    Attributes for the session: `sending` and `receiving` are the states of the halves; `credit` is how many bytes we
+    may still send, `left` how many the peer may, `window` how many received bytes may be unconsumed, `owed` how many
+    were consumed and not granted again; `flowed` and `since` measure how fast a window is used; `interim` counts bytes
+    of 1xx heads.
     """
 
     __slots__ = (
@@ -94,7 +96,7 @@ class Stream:
 
     @property
     def unconsumed(self) -> int:
-        """Bytes received that the user has not called consumed."""
+        """Received bytes that the user has not yet reported with `Session.consumed`."""
         return self.window - self.left - self.owed
 
     def __repr__(self) -> str:

@@ -1,8 +1,8 @@
-"""How much a receiver lets its peer send: credit goes back as data is consumed, and a window that is too small for the
-round trip grows, out of a budget that many streams share.
+"""Flow control: how much credit a receiver grants its peer.
 
-A fixed window holds one stream to window / RTT (256 KiB at 50 ms: 5 MB/s), a large one for every stream would let a
-peer fill our memory; credit once given cannot be taken back. So growth is earned by consuming, and drawn from a budget.
+A receiver returns credit as data is consumed. A fixed window limits one stream to window / RTT (256 KiB at 50 ms: 5
+MB/s), while a large window for every stream would let a peer fill memory, and granted credit cannot be revoked. So a
+window grows only when its data is consumed quickly, and all growth is drawn from a budget that many streams share.
 """
 
 from typing import Self
@@ -10,11 +10,14 @@ from typing import Self
 from tunnelctl.wire.stream import INITIAL_WINDOW, Stream
 
 GROWTH_RTTS = 2
-"""A whole window consumed within so many round trips was, likely, what the sender waited for (QUIC's rule)."""
+"""If a whole window is consumed within this many round trips, the window probably limited the sender (QUIC's rule)."""
 
 
 class Budget:
-    """Bytes that windows may grow by, together. A link's budget draws from its parent's, the relay's."""
+    """Bytes by which windows may grow in total.
+
+    A link's budget draws from its parent, the budget of the whole relay.
+    """
 
     __slots__ = ("_parent", "_size", "used")
 
@@ -24,27 +27,29 @@ class Budget:
         self.used = 0
 
     def take(self, n: int) -> bool:
-        """Draw n bytes. Returns False, having drawn nothing, when they are not left here or above."""
+        """Draw n bytes. Return False, and draw nothing, if this budget or a parent has fewer left."""
         if self.used + n > self._size or (self._parent is not None and not self._parent.take(n)):
             return False
         self.used += n
         return True
 
     def give(self, n: int) -> None:
-        """Return n drawn bytes. No effect after `close`."""
+        """Return n drawn bytes to this budget and its parents. Has no effect after `close`."""
         n = min(n, self.used)
         self.used -= n
         if self._parent is not None:
             self._parent.give(n)
 
     def close(self) -> None:
-        """Return all drawn bytes to the parent budget; nothing can be drawn any more."""
+        """Return all drawn bytes to the parent budget; later calls of `take` fail."""
         self._size = 0
         self.give(self.used)
 
 
 def earned(stream: Stream, now: float, rtt: float | None, budget: Budget, max_window: int) -> int:
-    """Credit to grant now for what was consumed, and for growth when the window proved too small."""
+    """Return the credit to grant now: the bytes consumed, plus growth if the window was too small for the round
+    trip.
+    """
     credit = stream.owed
     stream.owed = 0
     stream.flowed += credit
@@ -59,7 +64,7 @@ def earned(stream: Stream, now: float, rtt: float | None, budget: Budget, max_wi
 
 
 def release(stream: Stream, budget: Budget) -> None:
-    """Return the bytes that the stream's window grew by. Safe to call again."""
+    """Return the growth of the stream's window to the budget. May be called more than once."""
     grown = stream.window - INITIAL_WINDOW
     if grown:
         stream.window -= grown
