@@ -1,1 +1,3 @@
-"""HTTP/1.1 as both ends need it, Sans-I/O: heads behind a strict gate, bodies, field rules. Start at `head`."""
+"""The HTTP/1.1 parser that agent and relay share, without I/O: message heads, bodies and header fields. Start at
+`head`.
+"""

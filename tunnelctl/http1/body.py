@@ -1,8 +1,8 @@
-"""Message bodies taken out of their framing (RFC 9112 sections 6 and 7), and put into chunks.
+"""Decodes and encodes message bodies: fixed length, chunked, or until the connection ends (RFC 9112 sections 6 and 7).
 
-A decoder takes bytes in any chunks and returns the body's pieces; bytes behind the body's end are its `rest`. They are
-stricter than the RFC where leniency has led to request smuggling: sizes are plain hexadecimal of bounded length,
-every line ends with CR LF, and quoted chunk extensions are refused.
+A decoder takes bytes in any chunks and returns pieces of the body; bytes after the body's end are its `rest`. Decoders
+are stricter than the RFC where leniency has led to request smuggling: chunk sizes are plain hexadecimal of bounded
+length, every line ends with CR LF, and quoted chunk extensions are refused.
 """
 
 import re
@@ -16,13 +16,14 @@ Piece = bytes | memoryview
 
 LAST_CHUNK = b"0\r\n\r\n"
 MAX_CHUNK_LINE = 256
-"""Bytes of a chunk's size line. Extensions are thrown away, so a long one is only a way to make us read for nothing."""
+"""Maximum bytes of a chunk's size line. Extensions are discarded, so a long line only wastes our time."""
 MAX_EXTENSIONS = 16 * 1024
-"""Bytes of chunk extensions in one body, all together (hyper has the same limit). 400 beyond."""
+"""Maximum bytes of all chunk extensions in one body (hyper has the same limit); a request with more gets a 400."""
 MAX_TRAILERS = 16 * 1024
-"""Bytes of trailer section in one body: 16 KiB of names and values are kept until its end. 400 beyond."""
+"""Maximum bytes of the trailer section of one body, which is kept until the end of the body. A request with more gets a
+400."""
 MAX_TRAILER_FIELDS = 100
-"""Fields of trailer section in one body, as many as in a head: each is work for both ends. 400 beyond."""
+"""Maximum fields in the trailer section of one body, the same as in a head. A request with more gets a 400."""
 
 BOUNDS = (
     DeclaredBound(
@@ -59,27 +60,29 @@ BOUNDS = (
     ),
 )
 MIN_CHUNK = 32
-"""Bytes of data that a fast sender's chunks have on average, at least. A chunk costs about 1.5 us whatever its size, so
-that a body in one-byte chunks costs a hundred times what the same bytes cost in one piece."""
+"""Minimum average bytes of data per chunk from a fast sender. A chunk costs about 1.5 us whatever its size, so that a
+body in one-byte chunks costs a hundred times what the same bytes cost in one piece."""
 SAMPLE_BYTES = 64 * 1024
-"""Bytes of a chunked body, framing included, over which that average is taken: at most 11,000 chunks, 16 ms of work."""
+"""Bytes of a chunked body, framing included, over which the average chunk size is measured: at most 11,000 chunks, 16
+ms of work."""
 SAMPLE_SECONDS = 10.0
-"""A sender that takes longer for one sample may send chunks of any size: slow events are no flood."""
+"""Seconds per sample of `SAMPLE_BYTES` from which chunks may have any size, as slow events are no flood."""
 NO_LIMIT = 1 << 62
 _WHOLE_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n").match
-"""The usual size line, read without a detour: what it does not match, `_line` reads or refuses."""
+"""Matches the usual chunk size line without extensions, as a fast path; all other lines go to `_line`."""
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20\x21\x23-\x7e]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
-"""One way to match only: with a second, a line of blanks costs the cube of its length."""
+"""Pattern of a trailer field. It can match in one way only: a second way would make a line of blanks cost the cube of
+its length."""
 
 
 class Decoder(Protocol):
-    """Takes a body out of its framing.
+    """Interface of the decoders, which turn the bytes of a connection into a message body.
 
     Attributes:
-        is_done: The body is complete.
-        rest: Bytes behind its end; bytes that are still to be fed when it is not done.
-        trailers: Fields behind a chunked body.
+        is_done: True when the body is complete.
+        rest: Bytes after the body's end; while the body is incomplete, bytes that must be fed again.
+        trailers: Trailer fields after a chunked body.
     """
 
     is_done: bool
@@ -87,28 +90,30 @@ class Decoder(Protocol):
     trailers: list[Field]
 
     def feed(self, data: bytes, max_lines: int = NO_LIMIT) -> list[Piece]:
-        """The body's pieces in `data`, possibly none.
+        """Decode `data` and return the pieces of the body in it, possibly none.
 
         Args:
-            max_lines: Lines of framing that are read at most; what is behind them is left in `rest`.
+            max_lines: Maximum lines of framing to read; the bytes after them are left in `rest`.
 
         Raises:
-            HttpError: `bad_request` when the framing is broken.
+            HttpError: `bad_request` when the framing is invalid.
         """
 
     def is_too_fine(self, now: float) -> bool:
-        """Whether the last `SAMPLE_BYTES` came fast and in chunks below `MIN_CHUNK` on average. Ask after each `feed`.
+        """Return whether the last `SAMPLE_BYTES` came fast and in chunks below `MIN_CHUNK` on average.
+
+        Call after each `feed`.
 
         Args:
-            now: The loop's time.
+            now: Time of the event loop in seconds.
         """
 
     def eof(self) -> bool:
-        """The sender closed. True when that leaves a complete body."""
+        """Handle the sender's end of the connection. Return True if the body is then complete."""
 
 
 class LengthDecoder:
-    """A body of `length` bytes."""
+    """Decodes a body whose length is known from Content-Length."""
 
     __slots__ = ("is_done", "remaining", "rest", "trailers")
 
@@ -136,7 +141,7 @@ class LengthDecoder:
 
 
 class CloseDecoder:
-    """A response body that ends where the connection does (RFC 9112 section 6.3, item 8)."""
+    """Decodes a response body that ends when the connection ends (RFC 9112 section 6.3, item 8)."""
 
     __slots__ = ("is_done", "rest", "trailers")
 
@@ -157,7 +162,7 @@ class CloseDecoder:
 
 
 class ChunkedDecoder:
-    """A chunked body with its trailers (RFC 9112 section 7.1)."""
+    """Decodes a chunked body with its trailers (RFC 9112 section 7.1)."""
 
     __slots__ = (
         "_chunks",
@@ -178,12 +183,13 @@ class ChunkedDecoder:
         self.is_done = False
         self.rest = b""
         self.trailers: list[Field] = []
-        self._kept = b""  # a line that is not whole yet
-        self._left = 0  # bytes to come of this chunk's data
-        self._expects_line_end = False  # the CR LF behind a chunk's data is still to come
-        self._extensions = 0  # bytes of them so far
-        self._trailing = 0  # bytes of trailer section seen; 0 before the last chunk
-        # Of this sample: chunks, their data's bytes, all bytes, and when it began (None: with the next question).
+        self._kept = b""  # an incomplete line
+        self._left = 0  # bytes of the current chunk's data that are still missing
+        self._expects_line_end = False  # the CR LF after a chunk's data is still missing
+        self._extensions = 0  # bytes of extensions so far
+        self._trailing = 0  # bytes of trailer section so far; 0 before the last chunk
+        # The current sample: chunks, bytes of their data, all bytes, and its begin (None: the next `is_too_fine` sets
+        # it).
         self._chunks = self._size_of_chunks = self._framed = 0
         self._sample_began: float | None = None
 
@@ -242,7 +248,7 @@ class ChunkedDecoder:
         return self.is_done
 
     def _next_line(self, data: bytes, position: int) -> int:
-        """Read the line that begins there. Returns where the next begins; 0 when the line is not whole yet."""
+        """Read the line at `position`. Return the position of the next line, or 0 when the line is still incomplete."""
         end = data.find(b"\n", position, position + MAX_TRAILERS + 1) + 1
         if end:
             self._line(data[position:end])
@@ -292,17 +298,17 @@ class ChunkedDecoder:
 
 
 def request_decoder(*, is_chunked: bool, content_length: int | None) -> Decoder:
-    """The decoder for a request's body (RFC 9112 section 6.3): without a framing field it is empty."""
+    """Return the decoder for a request's body (RFC 9112 section 6.3). Without a framing field the body is empty."""
     return ChunkedDecoder() if is_chunked else LengthDecoder(content_length or 0)
 
 
 def encode_chunk(data: Piece) -> list[Piece]:
-    """One chunk, ready for `writelines`. `data` is not empty (an empty chunk would end the body)."""
+    """Return `data` as one chunk, ready for `writelines`. `data` must not be empty, as an empty chunk ends the body."""
     return [b"%x\r\n" % len(data), data, b"\r\n"]
 
 
 def encode_trailers(trailers: bytes) -> bytes:
-    """The end of a chunked body.
+    """Return the end of a chunked body: the last chunk and the trailer section.
 
     Args:
         trailers: Field lines, each with its CR LF; may be empty.

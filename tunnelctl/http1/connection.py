@@ -1,6 +1,7 @@
-"""Reads responses from an upstream's byte stream, Sans-I/O: one at a time, interim ones first.
+"""Parses the responses of an upstream from a byte stream, without I/O: one response at a time, interim (1xx) ones
+first.
 
-The upstream is the owner's own app and is read leniently (see `lenient`); what the sink gets is in the strict form.
+The upstream is the owner's own app, so it is parsed leniently (see `lenient`); the sink gets responses in strict form.
 """
 
 from typing import Protocol
@@ -12,9 +13,10 @@ from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead
 from tunnelctl.http1.lenient import LenientChunkedDecoder, check_part, head_end, read_response, skip_blanks
 
 MAX_INTERIM = 20
-"""1xx responses before the final one; more is a broken or hostile upstream."""
+"""Maximum 1xx responses before the final one; an upstream that sends more is broken or hostile."""
 MAX_INTERIM_BYTES = 32 * 1024
-"""Field lines of all of them together: half of what the wire lets through, where going over ends the whole link."""
+"""Maximum bytes of the field lines of all 1xx responses to one request: half of what the wire protocol allows, as
+exceeding that limit would end the whole link."""
 
 BOUNDS = (
     DeclaredBound(
@@ -37,25 +39,25 @@ BOUNDS = (
 
 
 class ResponseSink(Protocol):
-    """Takes a response as it arrives. Nothing follows a call with `fin` True, or `end_received`."""
+    """Receives a response as it arrives. No call follows one with `fin` True, or `end_received`."""
 
     def head_received(self, head: ResponseHead, fin: bool) -> None:
-        """A head; with `fin` there is no body. 1xx heads come before the final one."""
+        """Receive a head, interim (1xx) or final. `fin` means that no body follows."""
 
     def body(self, data: Piece, fin: bool) -> None:
-        """A piece of the body, never empty unless `fin`."""
+        """Receive a piece of the body, which is empty only with `fin`."""
 
     def end_received(self, trailers: list[Field]) -> None:
-        """The body ended, with these trailers."""
+        """Receive the trailers, which end the body."""
 
 
 class ResponseReader:
-    """The responses on one connection.
+    """Parses the responses on one connection.
 
     Attributes:
-        is_reusable: The last response is complete, surely so, and the upstream will take another request.
-        is_idle: No response is awaited.
-        has_begun: A byte of the awaited response has arrived.
+        is_reusable: The last response ended without doubt, and the upstream accepts another request.
+        is_idle: No response is expected.
+        has_begun: A byte of the expected response has arrived.
     """
 
     __slots__ = (
@@ -84,11 +86,13 @@ class ResponseReader:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the last response is complete without doubt, and the upstream takes another request."""
+        """Whether the last response ended without doubt, and the upstream accepts another request on this
+        connection.
+        """
         return self.is_idle and self._keep_alive and not self._kept
 
     def start(self, method: bytes, sink: ResponseSink) -> None:
-        """Await the response to a request of this method."""
+        """Expect the response to a request with this method, and pass it to `sink`."""
         self._method = method
         self._sink = sink
         self.is_idle = False
@@ -97,13 +101,13 @@ class ResponseReader:
         self._was_mended = False
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived; the sink is told.
+        """Parse received bytes and pass the response in them to the sink.
 
         Raises:
-            HttpError: The upstream does not speak HTTP/1.
+            HttpError: The bytes are not an HTTP/1 response.
         """
         if self.is_idle:
-            # Bytes without a request: the connection cannot be trusted to be at a message's start any more.
+            # Bytes without a request: it is no longer certain that the next response starts at a message boundary.
             self._keep_alive = False
             return
         self.has_begun = True
@@ -113,14 +117,14 @@ class ResponseReader:
             self._keep_alive = False
 
     def eof(self) -> bool:
-        """The upstream closed. True when no response was left incomplete."""
+        """Handle the upstream's close. Return True if no response was left incomplete."""
         self._keep_alive = False
         if self._decoder is not None and self._decoder.eof():
             self._finish(b"", [])
         return self.is_idle
 
     def _head(self, data: bytes) -> bytes:
-        """Take a head off the front; what is left is the body's."""
+        """Parse a head at the start of `data`. Return the bytes after it."""
         if self._kept:
             data = self._kept + data
             self._kept = b""
@@ -161,7 +165,7 @@ class ResponseReader:
             self._sink.head_received(head, False)
 
     def _decoder_for(self, head: ResponseHead) -> Decoder:
-        """RFC 9112 section 6.3, in its order."""
+        """Return the decoder for the response's body, by the rules of RFC 9112 section 6.3 in their order."""
         if head.status == 101:
             return CloseDecoder()
         if self._method == b"HEAD" or head.status in (204, 304):

@@ -1,12 +1,12 @@
-"""What a peer did wrong in HTTP, as one exception."""
+"""The exception for invalid HTTP from a peer."""
 
 
 class HttpError(Exception):
-    """The peer's bytes are not acceptable HTTP.
+    """A peer sent bytes that are not acceptable HTTP.
 
     Attributes:
-        code: The project's error code, such as `bad_request` or `head_too_large`.
-        detail: What exactly, for our log; never shown unescaped.
+        code: The error code shown to users, such as `bad_request` or `head_too_large`.
+        detail: Description of the error for our log; never shown to others without escaping.
     """
 
     def __init__(self, code: str, detail: str) -> None:

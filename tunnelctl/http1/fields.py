@@ -1,4 +1,4 @@
-"""Field lines as text, and which fields concern one hop only."""
+"""Converts header fields from and to lines of text, and lists the fields that must not be forwarded."""
 
 import re
 
@@ -20,7 +20,8 @@ HOP_BY_HOP = frozenset(
         b"http2-settings",
     }
 )
-"""RFC 9110 section 7.6.1, with the old ones of RFC 2616 section 13.5.1 and what belongs to h2c."""
+"""Field names that concern one connection only and are not forwarded: those of RFC 9110 section 7.6.1, the older ones
+of RFC 2616 section 13.5.1, and those of h2c."""
 
 FORBIDDEN_IN_TRAILERS = HOP_BY_HOP | {
     b"host",
@@ -38,30 +39,33 @@ FORBIDDEN_IN_TRAILERS = HOP_BY_HOP | {
     b"forwarded",
     b"max-forwards",
 }
-"""Fields that frame, route, authenticate or forward (RFC 9110 section 6.5.1); so do all `X-…-` identity names."""
+"""Field names that are dropped from trailers because they control framing, routing, authentication or forwarding (RFC
+9110 section 6.5.1). `_FORBIDDEN_PREFIXES` adds those that carry a visitor's identity."""
 
 _LOOSE = bytes(byte if chr(byte).isalnum() else 0x2D for byte in bytes(range(128)).lower()) + b"-" * 128
 _FORBIDDEN_PREFIXES = (b"x-tunnel-", b"x-auth-", b"x-forwarded-", b"x-real-", b"ngrok-auth-", b"tunnel-", b"remote-")
 _LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
-"""One way to match only: with a second for each line, a bad last one costs two to the power of their number."""
+"""Pattern of field lines. It can match in one way only: with a second way for each line, an invalid last line would
+cost two to the power of the number of lines."""
 
 
 def loose_name(name: bytes) -> bytes:
-    """A field name in the form of the loosest reader behind us: in lower case, with one byte for all punctuation.
+    """Return a field name in lower case with all punctuation replaced by `-`, as the most lenient upstream compares
+    names.
 
-    CGI, WSGI and Rack make a variable of it: `-` becomes `_` in all, `.` in PHP, and in lighttpd every byte that is no
-    letter or digit, so that `X-Tunnel.User` and `X-Tunnel-User` are one variable there.
+    CGI, WSGI and Rack turn field names into variables. All replace `-` by `_`, PHP also `.`, and lighttpd every byte
+    that is no letter or digit, so that `X-Tunnel.User` and `X-Tunnel-User` become one variable there.
     """
     return name.translate(_LOOSE)
 
 
 def to_lines(fields: list[Field]) -> bytes:
-    """Fields as text, each line ended by CR LF."""
+    """Return the fields as lines of text, each ended by CR LF."""
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def from_lines(lines: bytes) -> list[Field]:
-    """The reverse of `to_lines`, for lines from an untrusted peer.
+    """Parse field lines from an untrusted peer; the reverse of `to_lines`.
 
     Raises:
         HttpError: `bad_request` when a line is not `name: value`.
@@ -74,7 +78,7 @@ def from_lines(lines: bytes) -> list[Field]:
 
 
 def safe_trailers(fields: list[Field]) -> list[Field]:
-    """The trailers that may be passed on: a trailer must never act as a header would."""
+    """Return only the trailers that may be forwarded: those that could not act as a header field at the receiver."""
     return [(name, value) for name, value in fields if _may_trail(loose_name(name))]
 
 

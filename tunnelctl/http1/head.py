@@ -1,9 +1,8 @@
-"""Parses message heads: llhttp splits them, then this module refuses what llhttp tolerates.
+"""Parses message heads: llhttp splits them, and this module refuses what llhttp wrongly tolerates.
 
-llhttp (through httptools) is fast and widely tested, but tolerant: it takes a request line without a version, several
-Host fields, a `#` in the target, or Transfer-Encoding on HTTP/1.0. Each of those is a way to make two parsers disagree,
-so nothing passes here that is not plain RFC 9112. Only whole heads are parsed; `connection` and the ingress find where
-one ends.
+llhttp (through httptools) is fast and widely tested, but tolerant: it accepts a request line without a version, several
+Host fields, a `#` in the target, or Transfer-Encoding on HTTP/1.0. Each of those can make two parsers disagree, so only
+plain RFC 9112 is accepted here. Only whole heads are parsed; `connection` and `request_reader` find where a head ends.
 """
 
 import re
@@ -17,17 +16,20 @@ from tunnelctl.memo import Memo
 Field = tuple[bytes, bytes]
 
 MAX_REQUEST_HEAD = 32 * 1024
-"""Bytes. Cookies and single sign-on headers reach 16 KiB in the wild; more only helps an attacker fill memory."""
+"""Maximum bytes of a request's head. Cookies and single sign-on headers reach 16 KiB in practice; a larger limit would
+only help attackers fill memory."""
 MAX_FIELDS = 100
 MAX_OPTIONS = MAX_FIELDS
-"""Options of the Connection fields, which name other fields as a rule. Each is work, and 32 KiB hold 16,000."""
+"""Maximum options in Connection fields, which usually name other fields. Each costs work, and 32 KiB could hold
+16,000."""
 MAX_TARGET = 8 * 1024
-"""Bytes of request target (RFC 9112 section 3 asks for at least 8000)."""
+"""Maximum bytes of a request target (RFC 9112 section 3 asks for at least 8000)."""
 MAX_RESPONSE_HEAD = 64 * 1024
-"""Bytes. An upstream may set many cookies; a wire frame holds no more."""
+"""Maximum bytes of a response's head: an upstream may set many cookies, and a frame of the link holds no more."""
 
 MAX_METHOD = 128
-"""Bytes of a request's method; 501 beyond, as RFC 9112 section 3 says. The longest that is registered has 17."""
+"""Maximum bytes of a request's method; a longer one gets a 501 (RFC 9112 section 3). The longest registered method has
+17."""
 
 BOUNDS = (
     DeclaredBound(
@@ -82,20 +84,22 @@ BOUNDS = (
 
 _SPACE = 0x20
 _HEAD_BYTES = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
-"""Bytes that may stand in a head beside pairs of CR and LF."""
+"""Bytes that are allowed in a head, apart from CR LF pairs."""
 _TARGET_BYTES = bytes(set(range(0x21, 0x7F)) - {ord("#")})
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS = b"0123456789"
 _VERSION_BYTES = len(b" HTTP/1.1")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 COMMON_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
-"""Methods that llhttp is shown as they are; all others look like POST to it. It knows few, and has rules for some."""
+"""Methods that are passed to llhttp unchanged. All others are passed as POST, as llhttp knows only some and has special
+rules for some."""
 _REFUSED_UPGRADES = (b"h2c", b"http/", b"tls/")
-"""Tokens that would turn the connection into a protocol the ingress judges by request (h2c smuggling)."""
+"""Upgrade tokens that are refused: they switch to a protocol in which further requests bypass the ingress (h2c
+smuggling)."""
 
 
 class _Fields:
-    """Field lines and what they say about framing; the sink of llhttp's callbacks."""
+    """Header fields and what they say about framing. Receives the callbacks of llhttp."""
 
     __slots__ = ("connection", "content_length", "fields", "is_chunked", "keep_alive", "minor")
 
@@ -108,8 +112,8 @@ class _Fields:
         self.keep_alive = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """llhttp found a field line; it leaves white space behind the value, which is not part of it."""
-        if value and value[-1] <= _SPACE:  # cheaper than a strip of each
+        """Store a field line that llhttp found, without the white space that llhttp leaves after the value."""
+        if value and value[-1] <= _SPACE:  # cheaper than stripping every value
             value = value.rstrip(b" \t")
         self.fields.append((name, value))
         if name in _PLAIN_NAMES:
@@ -121,24 +125,24 @@ class _Fields:
             _PLAIN_NAMES[name]
 
     def get(self, name: bytes) -> bytes | None:
-        """The first value of a field, None when absent.
+        """Return the first value of a field, or None when it is absent.
 
         Args:
-            name: Lower-case field name.
+            name: Field name in lower case.
         """
-        size = len(name)  # tested first, as it is cheaper than a lower-case copy
+        size = len(name)  # compared first, as this is cheaper than a lower-case copy
         for key, value in self.fields:
             if len(key) == size and key.lower() == name:
                 return value
         return None
 
     def get_all(self, name: bytes) -> list[bytes]:
-        """Every value of a field, in order. `name` is lower-case."""
+        """Return every value of a field in order. `name` is in lower case."""
         size = len(name)
         return [value for key, value in self.fields if len(key) == size and key.lower() == name]
 
     def connection_tokens(self) -> set[bytes]:
-        """The options of the Connection fields, lower-case (RFC 9110 section 7.6.1)."""
+        """Return the options of the Connection fields in lower case (RFC 9110 section 7.6.1)."""
         return {token.strip().lower() for token in self.connection.split(b",")} - {b""}
 
     def _note_connection(self, value: bytes) -> None:
@@ -160,12 +164,14 @@ class _Fields:
         self.is_chunked = True
 
     def _note_host(self, value: bytes) -> None:
-        """Host, Upgrade and Expect say something in requests only."""
+        """Ignore Host, Upgrade and Expect, which have a meaning in requests only; `RequestHead` overrides this."""
 
     _note_upgrade = _note_expect = _note_host
 
     def settle(self) -> None:
-        """RFC 9112 sections 6.1-6.3 and 9.3, after the last field."""
+        """Check the framing fields together and set `keep_alive`, after the last field (RFC 9112 sections 6.1-6.3 and
+        9.3).
+        """
         if self.is_chunked and self.content_length is not None:
             raise HttpError("bad_request", "Content-Length beside Transfer-Encoding")
         if self.is_chunked and self.minor == 0:
@@ -180,17 +186,17 @@ class _Fields:
 
 
 class RequestHead(_Fields):
-    """A request's head that passed the gate.
+    """The head of a request that passed all checks.
 
     Attributes:
-        method: Any token (RFC 9110 section 9.1), in the case that was sent.
-        target: As sent: `/path?query`, `*`, or absolute-form.
+        method: Any token (RFC 9110 section 9.1), in the case in which it was sent.
+        target: Request target as sent: `/path?query`, `*`, or absolute-form.
         minor: 0 for HTTP/1.0, 1 for HTTP/1.1.
-        fields: (name, value) as sent, values trimmed.
-        host: Value of the one Host field.
-        content_length: None without the field.
-        upgrade: Lower-case protocol the visitor asks to switch to, else b"".
-        expects_continue: It waits for a 100 before the body (RFC 9110 section 10.1.1).
+        fields: (name, value) pairs as sent, with trimmed values.
+        host: Value of the single Host field.
+        content_length: Value of Content-Length; None without the field.
+        upgrade: Protocol the visitor asks to switch to, in lower case; b"" without one.
+        expects_continue: The client waits for a 100 response before it sends the body (RFC 9110 section 10.1.1).
         keep_alive: The connection may carry another request.
     """
 
@@ -206,28 +212,28 @@ class RequestHead(_Fields):
         self.expects_continue = False
 
     def on_url(self, url: bytes) -> None:
-        """llhttp found the target."""
+        """Append a piece of the request target that llhttp found."""
         self.target += url
 
     @property
     def has_body(self) -> bool:
-        """Whether body bytes, or at least a body's framing, follow the head."""
+        """Whether a body, or at least the framing of an empty chunked body, follows the head."""
         return self.is_chunked or bool(self.content_length)
 
     def respell_host(self, value: bytes) -> None:
-        """Put the Host field in another spelling, for all later readers of this head."""
+        """Replace the value of the Host field in this head."""
         self.host = value
         self.fields = [field if field[0].lower() != b"host" else (field[0], value) for field in self.fields]
 
     @property
     def path(self) -> bytes:
-        """The target without its query."""
+        """The request target without its query."""
         return self.target.partition(b"?")[0]
 
     def _note_host(self, value: bytes) -> None:
         if self._has_host:
             raise HttpError("bad_request", "two Host fields")
-        self._has_host = True  # also an empty value, so that a second Host is always refused
+        self._has_host = True  # also set for an empty value, so that a second Host is always refused
         self.host = value
 
     def _note_upgrade(self, value: bytes) -> None:
@@ -240,11 +246,11 @@ class RequestHead(_Fields):
 
 
 class ResponseHead(_Fields):
-    """A response's head from an upstream.
+    """The head of an upstream's response.
 
     Attributes:
-        status: 100 to 999.
-        lines: The field lines as they came, each with its CR LF.
+        status: Status code, 100 to 999.
+        lines: The field lines as received, each with its CR LF.
         fields, content_length, is_chunked, keep_alive: As in `RequestHead`.
     """
 
@@ -257,7 +263,7 @@ class ResponseHead(_Fields):
 
 
 _PLAIN_NAMES = Memo[bytes, None](lambda name: None, max_bytes=64)
-"""Spellings that are known to say nothing about framing."""
+"""Memo of the spellings of field names that do not affect framing or routing; it saves the lookup in `_NOTES`."""
 _NOTES = {
     b"connection": "_note_connection",
     b"content-length": "_note_length",
@@ -266,14 +272,14 @@ _NOTES = {
     b"upgrade": "_note_upgrade",
     b"expect": "_note_expect",
 }
-"""Which method takes a field that frames or routes."""
+"""Names of the methods that handle fields about framing and routing."""
 
 
 def parse_request(block: bytes) -> RequestHead:
-    """Read a whole request head.
+    """Parse a complete request head.
 
     Args:
-        block: From the request line up to and with the empty line.
+        block: Bytes from the request line to the empty line, both included.
 
     Raises:
         HttpError: `bad_request`, `head_too_large`, `target_too_long`, `not_implemented`, `version_not_supported`,
@@ -297,14 +303,14 @@ def parse_request(block: bytes) -> RequestHead:
 
 
 def parse_response(block: bytes) -> ResponseHead:
-    """Read a whole response head, up to and with its empty line.
+    """Parse a complete response head, which ends with its empty line.
 
     Raises:
-        HttpError: It is not acceptable.
+        HttpError: The head is not acceptable.
     """
     _check_bytes(block)
     if not block.startswith(b"HTTP/1."):
-        # llhttp skips empty lines in front, and takes HTTP/0.9 and 2.0.
+        # llhttp would skip empty lines before the status line, and accept HTTP/0.9 and 2.0.
         raise HttpError("bad_request", "not HTTP/1")
     head = ResponseHead()
     head.minor = 0 if block.startswith(b"HTTP/1.0 ") else 1
@@ -324,13 +330,15 @@ def parse_response(block: bytes) -> ResponseHead:
 
 
 def _blame(error: HttpParserError) -> HttpError:
-    """Errors raised inside a callback reach us wrapped by httptools."""
+    """Return the HttpError that a callback raised, which httptools wraps; else a `bad_request` error."""
     cause = error.__context__
     return cause if isinstance(cause, HttpError) else HttpError("bad_request", str(error))
 
 
 def _check_bytes(block: bytes) -> None:
-    """One head; line ends are CR LF pairs, and nothing else is a control byte (RFC 9112 section 2.2, RFC 9110, 5.5)."""
+    """Check that the block is exactly one head with only CR LF line ends and no other control bytes (RFC 9110, 5.5; RFC
+    9112, 2.2).
+    """
     stray = block.replace(b"\r\n", b"").translate(None, _HEAD_BYTES)
     if stray:
         is_line_end = b"\r" in stray or b"\n" in stray
@@ -339,7 +347,7 @@ def _check_bytes(block: bytes) -> None:
         raise HttpError("bad_request", "a folded line")
     end = block.find(b"\r\n\r\n")
     if end < 0 or end + 4 != len(block):
-        # Without its end, llhttp keeps the last field to itself; with a second end, it takes the rest for a body.
+        # Without the end, llhttp holds back the last field; with a second end, it takes the rest for a body.
         raise HttpError("bad_request", "not one whole head")
 
 
@@ -354,7 +362,7 @@ def _check_version(line: bytes) -> int:
 
 
 def _read_method(block: bytes) -> bytes:
-    """The method: any token; methods with special framing only in their exact spelling."""
+    """Return the method, which may be any token; refuse CONNECT, TRACE, and HEAD in another case."""
     method = block[: block.find(b" ")]
     if method in COMMON_METHODS:
         return method
@@ -366,7 +374,7 @@ def _read_method(block: bytes) -> bytes:
     if known in (b"CONNECT", b"TRACE"):
         raise HttpError("method_not_allowed", known.decode())
     if known == b"HEAD":
-        # An app that takes it for HEAD answers without a body, and the next answer would be read as this one's body.
+        # An app that takes it for HEAD responds without a body, and its next response would be read as this one's body.
         raise HttpError("not_implemented", "HEAD in another spelling")
     return method
 
@@ -377,7 +385,7 @@ def _check_request(head: RequestHead, line: bytes) -> None:
         raise HttpError("target_too_long", f"target of {len(target)} bytes, at most {MAX_TARGET}")
     if len(head.fields) > MAX_FIELDS:
         raise HttpError("head_too_large", f"{len(head.fields)} fields, at most {MAX_FIELDS}")
-    # llhttp allows extra spaces between the parts; the line must equal its parts joined by one.
+    # llhttp allows extra spaces in a request line; compare it with its parts joined by single spaces.
     if line[len(head.method) + 1 : -_VERSION_BYTES] != target:
         raise HttpError("bad_request", "request line")
     if target.translate(None, _TARGET_BYTES) or not _is_target(head):
@@ -400,9 +408,11 @@ def _is_target(head: RequestHead) -> bool:
 
 
 def _check_upgrade(head: RequestHead) -> None:
-    """An upgrade counts only when Connection names it; refused protocols are as if not asked for.
+    """Drop an Upgrade that Connection does not name or that asks for a refused protocol.
 
-    A body may not come with it: what follows the head would be the body to one reader and the new protocol to another.
+    Raise an error for an upgrade with a body: one parser would read the bytes after the head as the body, another as
+    the new protocol.
+
     """
     if b"upgrade" not in head.connection_tokens() or head.upgrade.startswith(_REFUSED_UPGRADES):
         head.upgrade = b""
@@ -413,4 +423,4 @@ def _check_upgrade(head: RequestHead) -> None:
 
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz/"
-"""Bytes of a lower-cased protocol with version (RFC 9110 section 7.8)."""
+"""Bytes that a protocol name with version may contain in lower case (RFC 9110 section 7.8)."""

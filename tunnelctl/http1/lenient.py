@@ -1,12 +1,13 @@
-"""Reads what the owner's own app sends when it is not quite HTTP/1.1, and puts it into the strict form.
+"""Repairs responses of the owner's own app that are not quite HTTP/1.1, so that they fit the strict form.
 
-Old and home-made servers end lines with a bare LF, fold them, repeat a Content-Length. nginx, Caddy and HAProxy pass
-such answers on, so we do too. The rule: what at least two of them read in the same way is rewritten to the strict form
-of `head` and `body`; all else is
-refused. A repaired answer is the last one on its connection, so that a wrong end of it cannot affect the next.
+Old and home-made servers end lines with a bare LF, fold them, or repeat Content-Length. nginx, Caddy and HAProxy
+forward such responses, so we do too. The rule: a deviation that at least two of them read in the same way is rewritten
+to the strict form of `head` and `body`; any other is refused. The connection is closed after a repaired response, so
+that a wrongly read end cannot affect the next one.
+
 `docs/reference/http.md` has the table.
 
-Only the agent uses this, for the app it was told to publish. Visitors and agents are held to the strict form.
+Only the agent uses this module, for the app it publishes. Visitors and agents must send the strict form.
 """
 
 import re
@@ -17,7 +18,7 @@ from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_RESPONSE_HEAD, ResponseHead, parse_response
 
 MAX_BLANK_BYTES = 64
-"""Bytes of empty lines before a response, of one app. More: the response is refused."""
+"""Maximum bytes of empty lines before a response; a response with more is refused."""
 
 BOUNDS = (
     DeclaredBound(
@@ -32,20 +33,21 @@ BOUNDS = (
 
 _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) +([0-9]{3})(?: .*)?")
 _NO_LINE_END = re.compile(rb"\r[^\r\n]|\n\r\r")
-"""A CR within a line, or a line of two: the first is refused in any head, and behind the second comes no empty line."""
+"""Matches a CR without LF within a line, which is refused in any head, or a line of two CRs, after which no empty line
+can follow."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 _SPACED = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
-"""Translates control bytes into blanks, as RFC 9110 section 5.5 allows for those in a value."""
+"""Translation table that replaces control bytes by blanks, which RFC 9110 section 5.5 allows in field values."""
 _LENGTHS = re.compile(rb"[0-9]+(?:[ \t]*,[ \t]*[0-9]+)*")
 _CHUNK_LINE = re.compile(rb"0*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r]*)?")
 
 
 def skip_blanks(data: bytes) -> bytes:
-    """Returns `data` without empty lines in front: b"", or the beginning of a status line.
+    """Return `data` without leading empty lines: b"", or the beginning of a status line.
 
     Raises:
-        HttpError: It cannot become one, whatever bytes follow.
+        HttpError: What follows the empty lines cannot become a status line.
     """
     rest = data.lstrip(b"\r\n")
     if len(data) - len(rest) > MAX_BLANK_BYTES:
@@ -56,7 +58,7 @@ def skip_blanks(data: bytes) -> bytes:
 
 
 def head_end(data: bytes) -> int:
-    """Returns where the head in front of `data` ends, behind its empty line; -1 when that is not here yet."""
+    """Return the position after the empty line that ends the first head in `data`, or -1 when that line is missing."""
     end = data.find(b"\n\r\n")
     if (bare := data.find(b"\n\n", 0, end + 1 if end >= 0 else len(data))) >= 0:
         return bare + 2
@@ -64,10 +66,10 @@ def head_end(data: bytes) -> int:
 
 
 def check_part(part: bytes) -> None:
-    """Check an incomplete head, so that one that can never be read is refused now and not by the time-out.
+    """Check an incomplete head, to refuse at once one that can never become valid, instead of after the time-out.
 
     Raises:
-        HttpError: It is too long, or holds a CR without LF.
+        HttpError: The head is too long, or contains a CR without LF.
     """
     if len(part) > MAX_RESPONSE_HEAD:
         raise HttpError("bad_request", f"a head over {MAX_RESPONSE_HEAD} bytes")
@@ -76,13 +78,13 @@ def check_part(part: bytes) -> None:
 
 
 def read_response(block: bytes) -> tuple[ResponseHead, bool]:
-    """Read a whole response head, up to and with its empty line.
+    """Parse a complete response head, which ends with its empty line; repair it where needed.
 
     Returns:
-        The head, and whether it had to be mended.
+        The head, and whether it was repaired.
 
     Raises:
-        HttpError: It cannot be read, or is ambiguous.
+        HttpError: The head cannot be read, or is ambiguous.
     """
     try:
         return parse_response(block), False
@@ -94,10 +96,10 @@ def read_response(block: bytes) -> tuple[ResponseHead, bool]:
 
 
 def mend_head(block: bytes) -> bytes:
-    """Returns a response head in the strict form, which may still be refused for what it says.
+    """Rewrite a response head into the strict form. Its content may still be invalid.
 
     Raises:
-        HttpError: Most servers do not read it alike.
+        HttpError: The head has a deviation that common servers read differently.
     """
     lines = [line.rstrip(b"\r") for line in block.split(b"\n")]
     if any(b"\r" in line for line in lines):
@@ -114,7 +116,7 @@ def mend_head(block: bytes) -> bytes:
 
 
 class LenientChunkedDecoder(ChunkedDecoder):
-    """A chunked body of the owner's own app: lines may end with LF, sizes be followed by blanks or any extension.
+    """Decodes a chunked body of the owner's app. Lines may end with LF, and blanks or any extension may follow a size.
 
     Attributes:
         was_mended: A line was not in the strict form.
@@ -136,7 +138,7 @@ class LenientChunkedDecoder(ChunkedDecoder):
                 super()._line(mended + b"\r\n")
 
     def _mend(self, line: bytes) -> bytes | None:
-        """A line in the strict form; None for a trailer that is left out."""
+        """Return a line in the strict form, or None for a trailer that is dropped."""
         if self._expects_line_end or not line:
             return line
         if not self._trailing:
@@ -152,7 +154,7 @@ class LenientChunkedDecoder(ChunkedDecoder):
 
 
 def _unfold(lines: list[bytes]) -> list[bytes]:
-    """Joins a line that begins with a blank to the one before (RFC 9112 section 5.2)."""
+    """Join each line that begins with a blank to the line before it (RFC 9112 section 5.2)."""
     whole: list[bytes] = []
     for line in lines:
         if not line.startswith((b" ", b"\t")):
@@ -165,7 +167,10 @@ def _unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def _mend_field(line: bytes) -> tuple[bytes, bytes] | None:
-    """A field line as name and value; None for one that is left out: its name is none, or it names no coding."""
+    """Split a field line into name and value.
+
+    Return None to drop a field with an invalid name or an empty Transfer-Encoding.
+    """
     name, colon, value = line.partition(b":")
     if not colon:
         raise HttpError("bad_request", "a field line without a colon")
@@ -181,7 +186,7 @@ def _mend_field(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _mend_lengths(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """One Content-Length where several say the same, none beside a Transfer-Encoding (RFC 9112 section 6.3)."""
+    """Merge equal Content-Lengths into one, and drop them beside a Transfer-Encoding (RFC 9112 section 6.3)."""
     values = [value for name, value in fields if name.lower() == b"content-length"]
     if not values:
         return fields
@@ -198,7 +203,7 @@ def _mend_lengths(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 
 def _protocol(data: bytes) -> str:
-    """The protocol that the app speaks instead of HTTP/1, by its first bytes."""
+    """Describe, from its first bytes, the protocol that the app speaks instead of HTTP/1."""
     if data[0] in b"\x15\x16" and data[1:2] in (b"", b"\x03"):
         return "it begins like TLS; if the app speaks https, give its address as https://…"
     if data[:1] == b"\x00" and data[3:4] in (b"", b"\x04"):

@@ -1,12 +1,12 @@
-"""Reads requests from a visitor's byte stream, Sans-I/O: one at a time, and none before it is asked for.
+"""Parses requests from a visitor's byte stream, without I/O: one at a time, each only when the caller asks for it.
 
-The mirror of `connection.ResponseReader`. The caller feeds what arrives and takes, in this order, a head (`has_head`,
-`take_head`), the pieces of its body (`take_body` until `is_in_body` is False) and the next head. Bytes behind are kept
-until then: a pipelined request waits for the answer to the one before it. Bytes that cannot be HTTP raise
-`HttpError`, and nothing may be read of the connection after that.
+The counterpart of `connection.ResponseReader`. The caller feeds what arrives and takes, in this order, a head
+(`has_head`, `take_head`), the pieces of its body (`take_body` until `is_in_body` is False) and the next head. Bytes
+beyond that are kept: a pipelined request waits for the response to the one before it. Bytes that cannot be HTTP raise
+`HttpError`; the caller must then stop reading the connection.
 
-The caller must not feed more than may be kept: `MAX_AHEAD` while a request is under way,
-`MAX_REQUEST_HEAD` while a head is awaited.
+The caller must limit what it feeds: `MAX_AHEAD` while a request is in progress, `MAX_REQUEST_HEAD` while a head is
+awaited.
 """
 
 from tunnelctl.bounds import DeclaredBound
@@ -15,16 +15,16 @@ from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import MAX_REQUEST_HEAD, RequestHead, parse_request
 
 MAX_AHEAD = 16 * 1024
-"""Bytes of one connection that are kept before it is their turn: pipelined requests, or a body whose exchange has not
-begun. No more are read until they are taken. A head may be longer (`MAX_REQUEST_HEAD`), so that a visitor that sends
-and reads nothing costs 32 KiB here at most, beside what is written to it."""
+"""Maximum bytes of one connection that are kept before they are needed: pipelined requests, or a body whose exchange
+has not begun. The connection is not read further until they are taken. A head may be longer (`MAX_REQUEST_HEAD`), so
+that a visitor that only sends costs at most 32 KiB here, beside the unsent response."""
 MAX_SKIPPED = 1024 * 1024
-"""Bytes of one unwanted request body that are thrown away to keep the connection; beyond, it is closed."""
+"""Maximum bytes of an unwanted request body that are discarded to keep the connection; it is closed if more come."""
 MAX_CHUNKED_SKIPPED = 64 * 1024
-"""As `MAX_SKIPPED`, for a chunked body, which is work to read."""
+"""Like `MAX_SKIPPED`, but for a chunked body, which costs more work to read."""
 MAX_LINES = 256
-"""Lines of a chunked body that one connection has decoded in one turn of the loop, about 0.4 ms; the rest waits for the
-next turn, and meanwhile nothing is read of it."""
+"""Maximum lines of a chunked body that one connection decodes in one turn of the event loop, about 0.4 ms. The rest
+waits for the next turn, and the connection is not read meanwhile."""
 BOUNDS = (
     DeclaredBound(
         name="unwanted body that is read to keep the connection",
@@ -54,19 +54,20 @@ BOUNDS = (
 )
 
 _TLS_HELLO = b"\x16\x03"
-"""How TLS begins. It never ends a line, so that its sender would wait for the time-out to learn that we speak none."""
+"""First bytes of a TLS handshake. It contains no line end, so that without this check its sender would get an error
+only after the time-out."""
 
 
 class RequestReader:
-    """The requests on one connection.
+    """Parses the requests on one connection.
 
     Attributes:
-        kept: Bytes that were fed and not taken yet.
-        is_in_body: Some of the body of the last head, or of its framing, is still to be taken.
-        is_skipping: That body is thrown away: its request is answered already.
-        skipped: Bytes of it that were thrown away.
-        trailers: Fields behind the last body, once it is taken.
-        refused: The head that was refused, as far as it came; for an answer that fits it.
+        kept: Bytes that were fed and not yet taken.
+        is_in_body: Part of the last request's body, or of its framing, is still to be taken.
+        is_skipping: The body is being discarded, as its request already has a response.
+        skipped: Bytes of the body that were discarded.
+        trailers: Trailer fields of the last body, set once it is complete.
+        refused: The bytes of a head that was refused, for a response in a fitting form.
     """
 
     __slots__ = (
@@ -89,30 +90,30 @@ class RequestReader:
         self.skipped = 0
         self.trailers: list[Field] = []
         self._decoder: Decoder | None = None
-        self._head_end = 0  # where the head in `kept` ends; 0 while that is not known
-        self._searched = 0  # bytes of a head that is not whole yet: they hold no end and no bare LF
+        self._head_end = 0  # position in `kept` at which the head ends; 0 while unknown
+        self._searched = 0  # bytes of `kept` already searched: no head ends in them, and they have no bare LF
 
     def feed(self, data: bytes) -> None:
-        """Keep what arrived."""
+        """Store received bytes."""
         self.kept = self.kept + data if self.kept else data
 
     # Heads
 
     @property
     def awaits_rest_of_head(self) -> bool:
-        """A head has begun, and was not whole when `has_head` looked last."""
+        """Whether a head was incomplete when `has_head` was last called."""
         return self._searched > 0
 
     def has_head(self) -> bool:
-        """Whether the next request's head is whole.
+        """Return whether the next request's head is complete.
 
         Raises:
-            HttpError: It can never be one: `bad_request`, `head_too_large`, `target_too_long`.
+            HttpError: The bytes can never become a valid head: `bad_request`, `head_too_large`, `target_too_long`.
         """
         if self._head_end:
             return True
         kept = self.kept
-        if kept.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is forgiven
+        if kept.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line before a request is ignored
             kept = self.kept = kept[2:]
             self._searched = 0
         self._head_end = kept.find(b"\r\n\r\n", max(0, self._searched - 3), MAX_REQUEST_HEAD) + 4
@@ -123,10 +124,10 @@ class RequestReader:
         return False
 
     def take_head(self) -> tuple[RequestHead, bytes]:
-        """Take the head that `has_head` has found: as it was read, and as it was sent.
+        """Parse and remove the head that `has_head` found. Return it parsed, and as the bytes that were sent.
 
         Raises:
-            HttpError: As `parse_request`.
+            HttpError: See `parse_request`.
         """
         end = self._head_end
         block, self.kept = self.kept[:end], self.kept[end:]
@@ -142,7 +143,7 @@ class RequestReader:
         return head, block
 
     def _check_part(self, part: bytes) -> None:
-        """Refuse an incomplete head that can never be valid now, not after the time-out."""
+        """Refuse an incomplete head that can never become valid at once, instead of after the time-out."""
         if len(part) >= MAX_REQUEST_HEAD:
             self.refused = part[:MAX_REQUEST_HEAD]
             code = "head_too_large" if b"\r\n" in part[: MAX_REQUEST_HEAD // 2] else "target_too_long"
@@ -154,20 +155,21 @@ class RequestReader:
     # Bodies
 
     def check_body(self) -> None:
-        """Check what has come of the body without taking it, so that it can be refused together with its head.
+        """Check the body bytes received so far without taking them, so that the request can be refused before it is
+        forwarded.
 
         Raises:
-            HttpError: `bad_request`: its framing is broken.
+            HttpError: `bad_request`: the framing is invalid.
         """
         if self.kept and type(self._decoder) is ChunkedDecoder:
             ChunkedDecoder().feed(self.kept, MAX_LINES)
 
     def take_body(self) -> list[Piece]:
-        """Take what has come of the body, and at most `MAX_LINES` lines of its framing; the rest stays in `kept`.
+        """Take the received body, but at most `MAX_LINES` lines of its framing; the rest stays in `kept`.
 
         Raises:
-            HttpError: `bad_request`: its framing is broken. `body_too_large`: keeping the connection would cost more
-                than a new one, as so much of an unwanted body has come.
+            HttpError: `bad_request`: the framing is invalid. `body_too_large`: too much of an unwanted body has come;
+                closing the connection is cheaper.
         """
         decoder, kept = self._decoder, self.kept
         assert decoder is not None
@@ -182,12 +184,15 @@ class RequestReader:
         return pieces
 
     def skip_body(self) -> None:
-        """Throw away what is still to come of the body: the pieces that `take_body` gives are not wanted."""
+        """Discard the rest of the body. The caller ignores the pieces that `take_body` returns from now on."""
         self.is_skipping = True
         self.skipped = 0
 
     def is_too_fine(self, now: float) -> bool:
-        """Whether the body comes fast and in tiny chunks: see `Decoder.is_too_fine`. Ask after each `take_body`."""
+        """Return whether the body comes fast and in tiny chunks (see `Decoder.is_too_fine`).
+
+        Call after each `take_body`.
+        """
         return self._decoder is not None and self._decoder.is_too_fine(now)
 
     def _count_skipped(self, decoder: Decoder, size: int) -> None:
@@ -198,12 +203,12 @@ class RequestReader:
     # The end
 
     def take_rest(self) -> bytes:
-        """Take all kept bytes, which are no HTTP any more or are not needed."""
+        """Remove and return all kept bytes, because the connection has left HTTP or is about to be closed."""
         kept, self.kept = self.kept, b""
         self._head_end = self._searched = 0
         return kept
 
 
 def has_bare_lf(part: bytes, start: int) -> bool:
-    """Whether a LF from `start` on follows no CR. Heads may come byte by byte: no byte is searched twice."""
+    """Return whether a LF without CR stands at `start` or later. `start` avoids searching bytes twice."""
     return part.count(b"\n", start) != part.count(b"\r\n", max(0, start - 1))
