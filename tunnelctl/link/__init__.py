@@ -1,1 +1,1 @@
-"""One mux session over one websocket, with its heartbeat. Start reading at `link`."""
+"""The link between agent and relay: one multiplexed session over one websocket, with its heartbeat. Start at `link`."""

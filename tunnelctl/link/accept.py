@@ -10,14 +10,15 @@ from tunnelctl.wire.messages import SUBPROTOCOL
 
 
 def accept(head: bytes) -> tuple[ServerProtocol, bytes]:
-    """Answer a handshake.
+    """Answer a websocket handshake.
 
     Args:
-        head: The request's head as it arrived, with its empty line.
+        head: The request's head as received, with its empty line.
 
     Returns:
-        The websocket, open when the answer is a 101, and the answer's bytes. The subprotocol is required; no
-        extension is ever agreed on (compression cost a Python tunnel a factor of five).
+        The websocket, which is open if the response is a 101, and the response's bytes. The client must offer the
+        subprotocol; extensions are never negotiated (compression slowed a tunnel written in Python down by a factor of
+        five).
     """
     ws = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], extensions=None, max_size=MAX_RECEIVED)
     ws.receive_data(head)
@@ -33,5 +34,5 @@ def accept(head: bytes) -> tuple[ServerProtocol, bytes]:
 
 
 def is_accepted(ws: ServerProtocol) -> bool:
-    """Whether the handshake succeeded."""
+    """Return whether the handshake succeeded."""
     return ws.state is State.OPEN

@@ -1,4 +1,4 @@
-"""The agent's side of opening a link: connect to the relay, shake hands, give the token."""
+"""The agent's side of opening a link: it connects to the relay, does the websocket handshake and sends the token."""
 
 import asyncio
 import ssl
@@ -24,24 +24,25 @@ CONNECT_PATH = "/_tunnel/connect"
 ASK_WHERE = "is --relay the address of a tunnelrelay?"
 TLS_ALERT = b"\x15\x03"
 TIME_CODES, NAME_CODES = (9, 10), (62, 64)
-"""OpenSSL's `X509_V_ERR_*`: not yet valid and expired; a certificate for another host name, or IP address."""
+"""Certificate errors of OpenSSL (`X509_V_ERR_*`). First: not yet valid, and expired. Second: wrong host name, and wrong
+IP address."""
 MAX_WAIT = 300
-"""Seconds a relay can keep an agent away by `Retry-After`: the server there may be wrong, or not the relay."""
+"""Maximum seconds for which a server can delay an agent by `Retry-After`: it may be wrong, or not the relay."""
 Kind = Literal["unreachable", "barred", "refused", "protocol"]
 LOOK_SECONDS = 3.0
-"""For finding out whether a port that did not answer in plain HTTP speaks TLS."""
+"""Timeout in seconds for finding out whether a port that did not speak plain HTTP speaks TLS."""
 
 
 class DialFailed(Exception):
-    """No link came about.
+    """No link could be opened.
 
     Attributes:
-        kind: `unreachable` (try again), `barred` (something is in the way that trying again cannot mend), `refused`
-            (the relay said no), or `protocol` (no relay answered there).
-        status: HTTP status of the refusal, 0 without one.
-        message: What happened, for people.
-        hint: What to do.
-        wait: Seconds the relay asks to wait before the next try, 0 when it asks nothing.
+        kind: `unreachable` (try again), `barred` (an obstacle that trying again cannot remove), `refused` (the relay
+            refused the agent), or `protocol` (the server is not a relay).
+        status: HTTP status of the refusal; 0 without one.
+        message: Description of the failure, for display.
+        hint: What the user can do.
+        wait: Seconds to wait before the next try, as the relay asked; 0 when it did not ask.
     """
 
     def __init__(self, kind: Kind, message: str, *, status: int = 0, hint: str = "", wait: int = 0) -> None:
@@ -63,17 +64,17 @@ async def dial(
     heartbeat: float = HEARTBEAT,
     proxy: Proxy | None = None,
 ) -> Link:
-    """Open a link.
+    """Connect to a relay and open a link.
 
     Args:
-        url: The relay, `http(s)://host[:port]` or `ws(s)://…`.
+        url: Address of the relay, `http(s)://host[:port]` or `ws(s)://…`.
         token: Sent in the Authorization header, never in the URL.
         ca_file: PEM file of certificate authorities to trust instead of the system's.
-        timeout: Seconds for connecting and the handshake together.
-        proxy: The way there; None for the direct one.
+        timeout: Seconds for connecting and handshake together.
+        proxy: Proxy to connect through; None for a direct connection.
 
     Raises:
-        DialFailed: See its kinds.
+        DialFailed: No link could be opened; its `kind` says why.
     """
     parts = urlsplit(url)
     is_secure = parts.scheme in ("https", "wss")
@@ -104,7 +105,10 @@ async def dial(
 
 
 def _tls_failure(url: str, error: ssl.SSLError) -> DialFailed:
-    """Why TLS failed. What only the clock decides (a certificate that has expired) is worth another try."""
+    """Describe a TLS failure.
+
+    Only failures that time may cure (a certificate that has expired) are worth another try.
+    """
     message = f"no TLS connection to {url}: {reason(error)}"
     if is_no_tls(error):
         return DialFailed("barred", message, hint=_other(url, "http"))
@@ -119,7 +123,7 @@ def _tls_failure(url: str, error: ssl.SSLError) -> DialFailed:
 
 
 def _other(url: str, scheme: str) -> str:
-    """The hint to try the same address with or without TLS."""
+    """Return the hint to try the same address with or without TLS."""
     rest = url.partition("://")[2]
     host = urlsplit(url).hostname or ""
     if scheme == "http" and not is_loopback(host):
@@ -128,7 +132,7 @@ def _other(url: str, scheme: str) -> str:
 
 
 async def _speaks_tls(host: str, port: int) -> bool:
-    """Whether the port answers a TLS handshake, with whatever certificate."""
+    """Return whether the port completes a TLS handshake; its certificate is not checked."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -144,7 +148,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Verified TLS 1.2 or later; there is no way to turn verification off."""
+    """Return a context for verified TLS 1.2 or later. Verification cannot be turned off."""
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -163,10 +167,10 @@ def _websocket(is_secure: bool, netloc: str, token: str | None) -> tuple[ClientP
 
 
 class _Dialing(asyncio.Protocol):
-    """The connection until the handshake is over; then the link takes it.
+    """The connection to the relay during the handshake; the link takes it over afterwards.
 
     Attributes:
-        may_be_tls: The answer to this plain request looks like that of a TLS port: nothing, an alert, or a page about
+        may_be_tls: The response to this plain request is typical for a TLS port: nothing, a TLS alert, or a page about
             HTTPS (nginx).
     """
 
@@ -178,7 +182,7 @@ class _Dialing(asyncio.Protocol):
         self.done: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -201,7 +205,7 @@ class _Dialing(asyncio.Protocol):
         self._fail(DialFailed("unreachable", "the relay closed the connection before the handshake was over"))
 
     def abandon(self) -> None:
-        """Stop waiting: an unfinished connection is dropped."""
+        """Stop waiting and drop the unfinished connection."""
         if not self.done.done() or self.done.cancelled() or self.done.exception() is not None:
             self.done.cancel()
             if self._transport is not None:
@@ -230,7 +234,7 @@ def _refusal(error: Exception) -> DialFailed:
 
 
 def _not_a_relay(response: Response) -> str:
-    """Why this answer is not a relay's."""
+    """Describe why this response does not come from a relay."""
     status = response.status_code
     if 300 <= status < 400:
         to = "".join(response.headers.get_all("Location")[:1])[:200]
@@ -241,14 +245,14 @@ def _not_a_relay(response: Response) -> str:
 
 
 def _wait_of(response: Response) -> int:
-    """Retry-After in seconds (RFC 9110 section 10.2.3), at most `MAX_WAIT`; 0 without one, or with a date."""
+    """Return Retry-After in seconds (RFC 9110 section 10.2.3), at most `MAX_WAIT`; 0 when it is missing or a date."""
     values = response.headers.get_all("Retry-After")
     text = values[0] if len(values) == 1 else ""
     return min(int(text[:9]), MAX_WAIT) if text.isascii() and text.isdecimal() else 0
 
 
 def _error_of(body: bytes) -> tuple[str, str]:
-    """Message and hint of the relay's JSON error body, empty when it is something else."""
+    """Return message and hint of the relay's JSON error body; both empty when the body is something else."""
     try:
         error = msgspec.json.decode(body)["error"]
         return str(error["message"]), str(error.get("hint", ""))

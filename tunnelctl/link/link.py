@@ -1,10 +1,10 @@
 """A link: one `Session` over one websocket over one transport.
 
-All frames queued in one turn of the event loop, and in the look at the sockets after it, leave in one websocket
-message. Nothing more is handed to the transport until it has nearly drained: data waits in the session, where sending
-is fair, and not in a buffer where a download would hold up all others. One turn reads a bounded number of the peer's
-frames (`pacing`); the rest waits, unread, for the next turn. Opening the websocket is `dial`'s work on
-the agent's side and `accept`'s on the relay's.
+All frames queued in one turn of the event loop, and in the poll of the sockets after it, are sent in one websocket
+message. More is handed to the transport only when it has nearly drained: data waits in the session, which divides the
+link fairly among streams, and not in a buffer where a download would hold up all others. One turn reads a bounded
+number of the peer's frames (`pacing`); the rest stays unread until the next turn. `dial` opens the websocket on the
+agent's side, `accept` on the relay's.
 """
 
 import asyncio
@@ -40,15 +40,17 @@ from tunnelctl.wire.stream import Stream
 log = EventLog("tunnelctl.link")
 
 MAX_MESSAGE = 256 * 1024
-"""Bytes of one websocket message: the most that the peer ever has to hold before it can read a frame."""
+"""Maximum bytes of one websocket message that is sent: the peer must store a whole message before it can read a
+frame."""
 MAX_RECEIVED = MAX_MESSAGE + 1024
-"""What a received message may have: a little slack costs nothing and forgives a peer that counts headers otherwise."""
+"""Maximum bytes of a received websocket message, with some slack for a peer that counts headers differently."""
 SEND_AHEAD = 128 * 1024
 """Bytes handed to the socket before it drains. More would let a bulk stream queue ahead of all others in the kernel;
 less would cost a wake-up for every few frames."""
 MAX_UNSENT = 1024 * 1024
-"""Bytes of websocket answers and our own messages in front of a peer that asks and does not read. Ours alone stay well
-below it, as the session's are only taken while the socket drains."""
+"""Maximum unsent bytes of websocket control responses and our own messages. A peer that sends requests without reading
+the responses exceeds it; our own messages alone stay well below, as the session is only read while the socket
+drains."""
 BOUNDS = (
     DeclaredBound(
         name="websocket message",
@@ -94,58 +96,63 @@ BOUNDS = (
 )
 CLOSE_TIMEOUT = 2.0
 HEARTBEAT = 5.0
-"""Seconds between PINGs; a link that has been silent for three of them is dead, so half-open ones last 15 s at most."""
+"""Seconds between PINGs. A link that is silent for three of them is dead, so a half-open one lasts at most 15 s."""
 
 
 class StreamOwner(Protocol):
-    """Who a stream's events go to. Called in the event loop, never after `on_reset` or both halves' end."""
+    """Receives the events of one stream.
+
+    Methods are called in the event loop, and never after `on_reset` or after both halves have ended.
+    """
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """A HEAD frame."""
+        """Handle a HEAD frame."""
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """A DATA frame; the owner calls `Link.consumed` once it has passed the bytes on."""
+        """Handle a DATA frame. The owner calls `Link.consumed` once it has passed the bytes on."""
 
     def on_end(self, trailers: bytes) -> None:
-        """The peer's half ended with an END frame."""
+        """Handle an END frame, which ends the peer's half of the stream."""
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """The stream is over, by the peer's reset or the link's loss (`Code.HEARTBEAT`)."""
+        """Handle the end of the stream, by the peer's reset or by the loss of the link (`Code.HEARTBEAT`)."""
 
     def on_writable(self) -> None:
-        """The stream's queue has drained."""
+        """Handle that the stream's send queue has drained."""
 
 
 class LinkUser(Protocol):
-    """The owner of a link, which gets its events: the agent, or the relay's side of it."""
+    """Receives the events of a link: the agent, or the relay's session of an agent."""
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
-        """The peer opened a stream; set its owner here."""
+        """Handle a stream that the peer opened; the stream's owner must be set here."""
 
     def on_message(self, message: Message) -> None:
-        """A control message."""
+        """Handle a control message."""
 
     def on_pong(self, rtt: float) -> None:
-        """The round trip was measured, in seconds."""
+        """Handle a new measurement of the round trip, in seconds."""
 
     def on_go_away(self, code: Code, reason: str) -> None:
-        """The peer takes no new streams and will close when the last has ended."""
+        """Handle that the peer accepts no new streams; it closes the link when the last stream has ended."""
 
     def on_closed(self, code: Code, reason: str) -> None:
-        """The link is gone. Called once."""
+        """Handle the end of the link. Called once."""
 
 
 class Link(asyncio.Protocol):
-    """A websocket connection that carries one session. Made by `dial` or `accept`, which then call `take_over`.
+    """A websocket connection that carries one session.
+
+    `dial` or `accept` creates the websocket and then calls `take_over`.
 
     Attributes:
-        peer: Address of the far end as text, for people.
-        is_open: Frames can be sent.
-        transport: The connection under the link.
+        peer: Address of the other end as text, for display.
+        is_open: True while frames can be sent.
+        transport: The network connection under the link.
 
     Args:
         heartbeat: Seconds between PINGs.
-        loop: Whose clock and timers to use; None for the running one.
+        loop: Event loop whose clock and timers to use; None for the running one.
     """
 
     def __init__(
@@ -178,12 +185,12 @@ class Link(asyncio.Protocol):
     def take_over(
         self, transport: asyncio.Transport, ws: WebSocket, data: bytes = b"", early: Iterable[Event] = ()
     ) -> None:
-        """Run on this transport from now on.
+        """Start using an open websocket and its transport.
 
         Args:
-            ws: Open websocket state.
-            data: Bytes that arrived behind the handshake.
-            early: Messages that `ws` has read behind the handshake already.
+            ws: State of the open websocket.
+            data: Bytes that arrived after the handshake.
+            early: Messages after the handshake that `ws` has already read.
         """
         self.transport = transport
         self._ws = ws
@@ -201,17 +208,17 @@ class Link(asyncio.Protocol):
 
     @property
     def can_open(self) -> bool:
-        """Whether `open` will be taken."""
+        """Whether `open` would succeed."""
         return self.is_open and self.session.can_open
 
     @property
     def stream_count(self) -> int:
-        """Streams that are open now."""
+        """Number of streams that are open."""
         return self.session.stream_count
 
     @property
     def rtt(self) -> float | None:
-        """Measured round trip in seconds, None before the first PONG."""
+        """Measured round trip in seconds; None before the first PONG."""
         return self.session.rtt
 
     def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
@@ -227,13 +234,13 @@ class Link(asyncio.Protocol):
         return stream
 
     def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
-        """Send a HEAD frame."""
+        """Send a HEAD frame on the stream."""
         self.session.send_head(stream, payload, fin=fin)
         if not self._is_flush_due:
             self._schedule()
 
     def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
-        """Queue bytes; `stream.queued` tells the caller when to stop."""
+        """Queue body bytes on the stream. The caller should stop while `stream.is_full`, until `on_writable`."""
         self.session.send_data(stream, data, fin=fin)
         if not self._is_flush_due:
             self._schedule()
@@ -244,34 +251,34 @@ class Link(asyncio.Protocol):
         self._schedule()
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """Abort the stream; its owner hears nothing more."""
+        """Abort the stream. Its owner gets no further calls."""
         stream.owner = None
         self.session.reset(stream, code, reason)
         self._schedule()
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """The owner has passed on `size` bytes that it was given; the peer may send as many more."""
+        """Report that the owner is done with `size` received bytes; the peer may then send as many more."""
         self.session.consumed(stream, size)
         if not self._is_flush_due and self.session.has_data_to_send:
             self._schedule()
 
     def send(self, message: Message, *, is_optional: bool = False) -> None:
-        """Send a control message; `is_optional` as for `Session.send_control`."""
+        """Send a control message; for `is_optional` see `Session.send_control`."""
         self.session.send_control(message, is_optional=is_optional)
         self._schedule()
 
     def ping(self) -> None:
-        """Measure the round trip now."""
+        """Send a PING now, to measure the round trip."""
         self.session.ping(self._loop.time())
         self._schedule()
 
     def go_away(self, code: Code, reason: str = "") -> None:
-        """Take no new streams; those that are open go on."""
+        """Accept no new streams; open ones continue."""
         self.session.go_away(code, reason)
         self._schedule()
 
     def close(self, code: Code, reason: str = "") -> None:
-        """Tell the peer and close, within `CLOSE_TIMEOUT` whatever the peer does."""
+        """Send the reason to the peer and close the link, within `CLOSE_TIMEOUT` even if the peer does not react."""
         if not self.is_open:
             return
         self._ending = self._ending or (code, reason)
@@ -285,7 +292,7 @@ class Link(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone: every stream's owner and the link's user are told."""
+        """Tell every stream's owner and the link's user that the link is gone."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -298,24 +305,24 @@ class Link(asyncio.Protocol):
         _guarded(self.user.on_closed, code, reason)
 
     def pause_writing(self) -> None:
-        """The socket holds `SEND_AHEAD` bytes."""
+        """Stop handing frames to the socket, as it holds `SEND_AHEAD` unsent bytes."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """The socket has drained."""
+        """Resume sending, as the socket has drained."""
         self._is_paused = False
         self._flush()
 
     def eof_received(self) -> bool:
-        """The peer will send no more: a websocket without its other half is of no use."""
+        """Close the connection when the peer ends its half, as a websocket needs both halves."""
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the websocket."""
+        """Process received websocket bytes."""
         if self._is_behind:
             self._unread += data
             return
-        if self.is_open and self._pacer.is_one_message(data):  # as nearly every read is
+        if self.is_open and self._pacer.is_one_message(data):  # true for nearly every read
             ws = self._ws
             ws.receive_data(data)
             message: Any
@@ -329,7 +336,7 @@ class Link(asyncio.Protocol):
     # The inside
 
     def _take_turn(self) -> None:
-        """Read at most `MAX_FRAMES_PER_TURN` of the frames that have come."""
+        """Read at most `MAX_FRAMES_PER_TURN` of the received frames."""
         if self._is_closed:
             return
         frames_left = MAX_FRAMES_PER_TURN
@@ -345,7 +352,7 @@ class Link(asyncio.Protocol):
         self._end_turn()
 
     def _end_turn(self) -> None:
-        """Dispatch the events of what was read, write answers, and schedule the rest for the next turn."""
+        """Dispatch the events of the frames just read, write responses, and schedule the rest for the next turn."""
         self._dispatch()
         ws = self._ws
         if ws.writes:
@@ -355,7 +362,7 @@ class Link(asyncio.Protocol):
         if self._is_behind or self.session.is_behind or self._frames or self._unread:
             self._set_behind(self.is_open and bool(self.session.is_behind or self._frames or self._unread))
         if ws.state is not State.OPEN and self.is_open and not self._is_behind:
-            # Closed by the peer, or invalid frames (then `ws` has written a close frame).
+            # The peer closed the websocket or sent invalid frames (then `ws` has written a close frame).
             if ws.parser_exc is not None:
                 self._ending = self._ending or (Code.PROTOCOL, str(ws.parser_exc))
             self._shut()
@@ -363,7 +370,7 @@ class Link(asyncio.Protocol):
             self._schedule()
 
     def _set_behind(self, is_behind: bool) -> None:
-        """Stop or resume reading from the socket: it is not read while frames wait for the next turn."""
+        """Stop or resume reading from the socket, which is not read while frames wait for the next turn."""
         if is_behind:
             self._loop.call_soon(self._take_turn)
         if is_behind is self._is_behind:
@@ -377,7 +384,7 @@ class Link(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _cut_messages(self, max_frames: int) -> int:
-        """Read websocket frames out of the unread bytes. Returns how many of them carry nothing; the others wait."""
+        """Parse websocket frames from the unread bytes into `_frames`. Return how many of them carried nothing."""
         data, ws, pacer = self._unread, self._ws, self._pacer
         size = pacer.cut(data, max_frames)
         self._unread = data[size:]
@@ -392,7 +399,7 @@ class Link(asyncio.Protocol):
         return idle
 
     def _read_message(self, message: Any, max_frames: int) -> int:
-        """Hand a websocket frame's payload to the session. Returns how many frames that were, itself among them."""
+        """Pass a websocket frame's payload to the session. Return the number of frames read, counting this one."""
         opcode = message.opcode
         if opcode is Opcode.BINARY or opcode is Opcode.CONT:
             return 1 + self._read_frames(message.data, max_frames)
@@ -408,14 +415,14 @@ class Link(asyncio.Protocol):
             return max_frames
 
     def _fail(self, error: WireError) -> None:
-        """End the link because the peer broke a rule. Whatever else it has sent is dropped."""
+        """End the link because the peer broke a rule. Everything else the peer has sent is dropped."""
         log.warning("link broken by peer", peer=self.peer, error=error)
         self._unread = b""
         self._frames.clear()
         self.close(error.code, error.detail)
 
     def _dispatch(self) -> None:
-        """Hand the session's events to their owners. An owner that raises loses its stream only."""
+        """Pass the session's events to their owners. If an owner raises, only its stream is aborted."""
         event: Any
         for event in self.session.events():
             kind = type(event)
@@ -439,7 +446,7 @@ class Link(asyncio.Protocol):
                     self.reset(stream, Code.INTERNAL)
 
     def _handle(self, kind: type, event: Any) -> None:
-        """Hand on the events that are rarer than the heads and bodies in `_dispatch`."""
+        """Pass on the rarer events; heads and bodies are handled in `_dispatch`."""
         if kind is Opened:
             self.user.on_opened(event.stream, event.payload, event.fin)
         elif kind is Ended:
@@ -466,11 +473,11 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush_next_turn)
 
     def _flush_next_turn(self) -> None:
-        """Flush after the next look at the sockets, so that what arrives meanwhile leaves in the same message."""
+        """Flush after the next poll of the sockets, so that what arrives meanwhile is sent in the same message."""
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """One message per turn; what does not fit waits for the next turn, or for the socket to drain."""
+        """Send one websocket message. What does not fit waits for the next turn, or until the socket has drained."""
         self._is_flush_due = False
         if self._is_paused or not self.is_open or self._ws.state is not State.OPEN:
             return
@@ -479,7 +486,7 @@ class Link(asyncio.Protocol):
             return
         self._ws.send_binary(data)
         self._write_out()
-        self._dispatch()  # taking bytes out of the session makes room: dispatch `Writable` now, not at the next read
+        self._dispatch()  # emptying the queues makes room: report `Writable` now, not at the next read
         if self.session.has_data_to_send:
             self._schedule()
 
@@ -502,13 +509,13 @@ class Link(asyncio.Protocol):
         self._timer = self._loop.call_later(self._heartbeat, self._beat)
 
     def _abort(self, code: Code, reason: str) -> None:
-        """Drop the connection at once: the peer takes nothing more."""
+        """Drop the connection at once, because the peer is silent or does not read."""
         self._ending = self._ending or (code, reason)
         self.is_open = False
         self.transport.abort()
 
     def _shut(self) -> None:
-        """Close once what is written has gone out, or the time for that is over."""
+        """Close the connection when all written bytes are sent, or after `CLOSE_TIMEOUT`."""
         self.is_open = False
         self._write_out()
         self.transport.close()
@@ -516,14 +523,14 @@ class Link(asyncio.Protocol):
 
 
 def _tell_lost(stream: Stream, code: Code, reason: str) -> None:
-    """Call the owner's `on_reset`, its last event."""
+    """Call `on_reset` of the stream's owner, as its last event."""
     owner, stream.owner = stream.owner, None
     if owner is not None:
         _guarded(owner.on_reset, code, reason)
 
 
 def _guarded(callback: Any, *args: Any) -> None:
-    """Call an owner and log what it raises, so that the owners after it are still called."""
+    """Call a callback and log what it raises, so that the callbacks after it are still called."""
     try:
         callback(*args)
     except Exception:

@@ -1,26 +1,26 @@
-"""Limits how many websocket frames of a peer are read in one turn of the event loop, and how many empty ones in all.
+"""Limits how many websocket frames of a peer are read in one turn of the event loop, and the rate of empty frames.
 
 A frame costs some microseconds however small it is, and one read of the socket can hold tens of thousands of them.
-`FramePacer` finds where frames begin, so that `Link` reads only so many in a turn and lets other connections have
-theirs. It reads lengths only: whether frames are right is the websockets library's to judge.
+`FramePacer` finds where frames begin, so that `Link` can limit how many it reads in a turn and other connections get
+theirs. It reads lengths only; the websockets library checks whether frames are valid.
 """
 
 from typing import Final
 
 MAX_FRAMES_PER_TURN: Final = 16
-"""Frames of one link, websocket frames and ours inside them together, read in one turn of the loop: the heads and
-bodies of eight small answers, about half a millisecond of work. What a busy link has beyond that costs it one more look
-at the sockets for every sixteen frames."""
+"""Frames of one link, websocket frames and our frames inside them together, that are read in one turn of the loop: the
+heads and bodies of eight small responses, about half a millisecond of work. A busy link with more costs one extra poll
+of the sockets for every sixteen frames."""
 MAX_IDLE_FRAMES: Final = 1024
-"""Frames that carry nothing, at once: control frames, frames shorter than a header of ours, and small fragments. We
-send none; a proxy in between may send a ping now and then. The link is ended at one more."""
+"""Burst of frames that carry nothing: control frames, frames shorter than the header of one of ours, and small
+fragments. We send none; a proxy in between may send a ping now and then. One more ends the link."""
 IDLE_FRAMES_PER_SECOND: Final = 20.0
-"""How fast that allowance comes back."""
+"""Rate at which the allowance of `MAX_IDLE_FRAMES` refills."""
 
 _MIN_LENGTH: Final = 8
-"""Payload bytes of the smallest websocket message that we send: one header of ours."""
+"""Payload bytes of the smallest websocket message that we send: the header of one frame."""
 _MIN_FRAGMENT: Final = 1024
-"""Payload bytes from which a fragment is worth its cost; a proxy that re-frames messages uses some KiB."""
+"""Payload bytes from which a fragment counts as useful; proxies that re-fragment messages use some KiB."""
 _FIN: Final = 0x80
 _BINARY: Final = 0x02
 _CONTROL: Final = 0x08
@@ -29,10 +29,10 @@ _LENGTH: Final = 0x7F
 
 
 class FramePacer:
-    """Walks over the bytes of a websocket from frame to frame (RFC 6455, section 5.2).
+    """Finds the frame boundaries in the bytes of a websocket (RFC 6455, section 5.2).
 
     Attributes:
-        idle: Frames passed since it was last set to 0 that carry nothing.
+        idle: Number of frames without useful content that were passed since the caller last set this to 0.
     """
 
     __slots__ = ("_left", "_partial", "idle")
@@ -43,7 +43,9 @@ class FramePacer:
         self._partial = b""
 
     def is_one_message(self, data: bytes) -> bool:
-        """Whether `data`, which follows what was passed before, is one whole message that carries something."""
+        """Return whether `data`, the next bytes of the websocket, is exactly one complete message with useful
+        content.
+        """
         if self._left or self._partial or len(data) < 2 or data[0] != _FIN | _BINARY:
             return False
         length, header = data[1] & _LENGTH, 6 if data[1] & _MASKED else 2
@@ -52,10 +54,10 @@ class FramePacer:
         return length == 126 and len(data) == header + 2 + (data[2] << 8 | data[3])
 
     def cut(self, data: bytes, max_frames: int) -> int:
-        """Pass over the frames at the start of `data`, which follows what was passed before.
+        """Pass over the frames at the start of `data`, the next bytes of the websocket.
 
         Returns:
-            How many bytes of `data` were passed: no more than `max_frames` frames begin in them.
+            Number of bytes of `data` that were passed: at most `max_frames` frames begin in them.
         """
         partial = len(self._partial)
         if partial:
@@ -74,7 +76,7 @@ class FramePacer:
         return min(position, size) - partial
 
     def _end_of_frame(self, data: bytes, start: int) -> int:
-        """Where the frame that begins at `start` ends, perhaps behind the data; -1 when half of its header is here."""
+        """Return where the frame at `start` ends, possibly beyond the data; -1 when its header is incomplete."""
         available = len(data) - start
         if available < 2:
             return -1

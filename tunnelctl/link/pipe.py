@@ -1,8 +1,8 @@
 """Carries the bytes of one TCP connection over a stream of a link, at either end of the link.
 
-What ends one half of the connection (FIN) ends one half of the stream, and a reset is a reset on both. Neither side is
-read faster than the other takes: the stream's credit goes back when the connection has taken the bytes, and the
-connection is not read while the stream's queue is full. Who may connect, and where to, is for the pipe's user.
+The end of one half of the connection (FIN) ends one half of the stream, and a reset resets both. Neither side is read
+faster than the other accepts: the stream's credit is returned when the connection has accepted the bytes, and the
+connection is not read while the stream's queue is full. The pipe's user decides who may connect, and where to.
 """
 
 import asyncio
@@ -14,60 +14,63 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.stream import Stream
 
 WRITE_HIGH: Final = 64 * 1024
-"""Bytes in the connection's send buffer before credit stops going back: what a stopped reader costs beside its
-window."""
+"""Bytes in the connection's send buffer above which the peer gets no more credit. A client that stops reading costs
+this memory in addition to the stream's window."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class PipeLink(Protocol):
-    """What a pipe needs of a link (`tunnelctl.link.link.Link` is one)."""
+    """The methods of a link that a pipe needs; `tunnelctl.link.link.Link` has them."""
 
     def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
-        """Queue bytes."""
+        """Queue bytes on the stream."""
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """End our half."""
+        """End our half of the stream."""
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
         """Abort the stream."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Give credit back."""
+        """Return credit for consumed bytes to the peer."""
 
 
 class PipeUser(Protocol):
-    """The owner of a pipe. Called in the event loop."""
+    """The owner of a pipe, which gets its events in the event loop."""
 
     def on_connected(self) -> None:
-        """The TCP connection is there. Nothing of it is read before `Pipe.start`."""
+        """Handle that the TCP connection is open. It is not read before `Pipe.start`."""
 
     def on_answer(self, status: int) -> None:
-        """The far end has its connection, if the status is 200."""
+        """Handle the far end's response: its connection is open if the status is 200."""
 
     def on_refused(self, code: Code, reason: str) -> None:
-        """The stream was reset before `Pipe.start`; the connection stays, and may be joined to another one."""
+        """Handle a reset of the stream before `Pipe.start`.
+
+        The connection stays open and may be attached to another stream.
+        """
 
     def on_moved(self) -> None:
-        """Bytes, or the end of one half, came from either side."""
+        """Handle that bytes, or the end of one half, came from either side."""
 
     def on_over(self, code: Code | None, reason: str) -> None:
-        """The connection is closed; called once.
+        """Handle the end of the connection. Called once.
 
         Args:
-            code: Why it was cut; None when both halves had ended.
+            code: Why the connection was cut; None when both halves had ended.
         """
 
 
 class Pipe(asyncio.BufferedProtocol):
-    """See the module.
+    """Joins one TCP connection to one stream of a link and copies bytes in both directions.
 
     Args:
-        buffer: What is read goes through it; it may serve many pipes.
-        lost: What the far end is told when the connection is lost.
+        buffer: Buffer to read into; many pipes may share it.
+        lost: Code sent to the far end when the connection is lost.
 
     Attributes:
-        received, sent: Bytes that came from the connection, and that were written to it.
-        is_half_closed: One side sends no more.
+        received, sent: Bytes read from the connection, and bytes written to it.
+        is_half_closed: True when at least one side sends no more.
     """
 
     __slots__ = (
@@ -107,16 +110,16 @@ class Pipe(asyncio.BufferedProtocol):
 
     @property
     def is_half_closed(self) -> bool:
-        """Whether one side sends no more."""
+        """Whether at least one side sends no more."""
         return self._near_ended or self._far_ended
 
     def attach(self, link: PipeLink, stream: Stream) -> None:
-        """Join the connection to a stream; the stream's events are the pipe's from now on."""
+        """Join the connection to a stream, whose events go to this pipe from now on."""
         self._link, self._stream = link, stream
         stream.owner = self
 
     def start(self) -> None:
-        """Carry bytes from now on."""
+        """Start to copy bytes."""
         self._is_started = True
         link, stream, early = self._link, self._stream, self._early
         assert link is not None
@@ -143,20 +146,21 @@ class Pipe(asyncio.BufferedProtocol):
     # From the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the connection unread until `start`."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        """Pause reading until `start`."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.transport.pause_reading()
         self._user.on_connected()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go."""
+        """Return the buffer for the next bytes."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Send what was read to the far end."""
+        """Send the bytes just read to the far end."""
         if not self._is_started:
-            # uvloop may read once more after `pause_reading`, and takes a second call for no change.
+            # uvloop may read once more after `pause_reading`, and ignores a second call; so resume before pausing
+            # again.
             self._early += bytes(self._buffer[:nbytes])
             self.transport.resume_reading()
             self.transport.pause_reading()
@@ -171,7 +175,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._user.on_moved()
 
     def eof_received(self) -> bool:
-        """End our half of the stream. The connection stays until the far end has ended its half, too."""
+        """End our half of the stream. The connection stays open until the far end has ended its half as well."""
         self._near_ended = True
         if self._is_started and self._link is not None and self._stream is not None:
             self._link.end(self._stream)
@@ -179,16 +183,16 @@ class Pipe(asyncio.BufferedProtocol):
         return not self._far_ended
 
     def pause_writing(self) -> None:
-        """The connection takes bytes more slowly than they come."""
+        """Hold back credit, as the connection accepts bytes more slowly than they arrive."""
         self._holds_credit = True
 
     def resume_writing(self) -> None:
-        """The connection has taken what was written."""
+        """Return the held credit, as the connection has sent what was written."""
         self._holds_credit = False
         self._give_credit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Reset the stream unless both halves had ended, and tell the user."""
         is_whole = self._near_ended and self._far_ended
         code, reason = self._end or ((None, "") if is_whole else (self._lost, "the connection was reset"))
         link, stream, self._stream = self._link, self._stream, None
@@ -199,13 +203,13 @@ class Pipe(asyncio.BufferedProtocol):
     # From the stream
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """The far end's answer."""
+        """Pass the status of the far end's response to the user."""
         self._user.on_answer(payload[0] << 8 | payload[1])
         if fin and self._is_started:
             self._end_far_half()
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """Bytes for the connection."""
+        """Write bytes of the stream to the connection."""
         if data:
             self.sent += len(data)
             self._owed += len(data)
@@ -218,12 +222,12 @@ class Pipe(asyncio.BufferedProtocol):
         self._user.on_moved()
 
     def on_end(self, trailers: bytes) -> None:
-        """The far end sends no more."""
+        """End the connection's sending half, as the far end sends no more."""
         self._end_far_half()
         self._user.on_moved()
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """The far end broke the stream off, or the link was lost."""
+        """Reset the connection after the far end has reset the stream, or after the loss of the link."""
         self._stream = None
         if self._is_started:
             self.cut(code, reason)
@@ -231,7 +235,7 @@ class Pipe(asyncio.BufferedProtocol):
             self._user.on_refused(code, reason)
 
     def on_writable(self) -> None:
-        """The stream's queue has drained into the link."""
+        """Resume reading the connection, as the stream's queue has drained."""
         if not self._near_ended:
             self.transport.resume_reading()
 
@@ -239,7 +243,7 @@ class Pipe(asyncio.BufferedProtocol):
 
     def _end_far_half(self) -> None:
         self._far_ended = True
-        self._give_credit()  # however slowly the rest is read: nothing more comes, and a grown window is given back
+        self._give_credit()  # even if the rest is read slowly: no more data comes, and a grown window is released
         if self._near_ended:
             self.transport.close()
         elif not self.transport.is_closing():

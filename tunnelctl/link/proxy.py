@@ -1,7 +1,7 @@
-"""Connects the agent through a proxy: finds the proxy that the environment names for an address, and opens the tunnel.
+"""Connects the agent through a proxy: finds the proxy that the environment names for an address, and opens a tunnel.
 
-Only `http://` and `https://` proxies, by CONNECT (RFC 9110 section 9.3.6). Which variables count, and what NO_PROXY
-means, is as curl has it, with networks (`10.0.0.0/8`) beside names and addresses.
+Supports only `http://` and `https://` proxies, with CONNECT (RFC 9110 section 9.3.6). The environment variables and
+NO_PROXY are interpreted as by curl, but NO_PROXY may also contain networks (`10.0.0.0/8`).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tunnelctl.link.tcp import reason
 from tunnelctl.wire.texts import is_loopback
 
 MAX_ANSWER = 16 * 1024
-"""Bytes of a proxy's answer to CONNECT, per attempt: its head, and whatever page a refusal has."""
+"""Maximum bytes of a proxy's response to CONNECT: its head, and the body of a refusal."""
 
 BOUNDS = (
     DeclaredBound(
@@ -35,15 +35,15 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class ProxyInvalid(ValueError):
-    """The text names no proxy that can be used."""
+    """The text does not name a usable proxy."""
 
 
 class ProxyFailed(OSError):
-    """The proxy gave no tunnel.
+    """The proxy did not open a tunnel.
 
     Attributes:
         is_final: Another try cannot help: the proxy wants a password, or forbids the address.
-        hint: What to do.
+        hint: What the user can do.
     """
 
     def __init__(self, message: str, *, is_final: bool = False, hint: str = "") -> None:
@@ -54,10 +54,10 @@ class ProxyFailed(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy.
+    """Address and credentials of a proxy.
 
     Attributes:
-        scheme: `http` or `https`: how the proxy itself is spoken to.
+        scheme: `http` or `https`: the protocol spoken with the proxy itself.
         credentials: `user:password`, "" for none. Never shown.
     """
 
@@ -68,16 +68,16 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """For people: without the credentials."""
+        """The proxy's URL for display, without the credentials."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
 def parse_proxy(text: str) -> Proxy:
-    """The proxy that `http(s)://[user:password@]host[:port]` or `host:port` names.
+    """Parse the address of a proxy: `http(s)://[user:password@]host[:port]` or `host:port`.
 
     Raises:
-        ProxyInvalid: It names none. The message does not repeat the text, which may hold a password.
+        ProxyInvalid: The text does not name a proxy. The message does not repeat the text, which may hold a password.
     """
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -93,14 +93,14 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def choose_proxy(url: str, environ: Mapping[str, str], given: str = "", origin: str = "--proxy-url") -> Proxy | None:
-    """The proxy for calls to an address: the given one, else the environment's; None for a direct connection.
+    """Return the proxy for connections to a URL: the given one, else the environment's; None for a direct connection.
 
     Args:
-        given: From a flag or the configuration file, "" for none. It holds for every address, this machine too.
-        origin: The flag or key of `given`, for the error.
+        given: Proxy from a flag or the configuration file, "" for none. It applies to every address, also this machine.
+        origin: Name of the flag or key that `given` comes from, for the error message.
 
     Raises:
-        ProxyInvalid: The text names no proxy that can be used; says where it stands.
+        ProxyInvalid: The text does not name a usable proxy; the message says where the text comes from.
     """
     text, where = given, origin
     if not text:
@@ -113,7 +113,7 @@ def choose_proxy(url: str, environ: Mapping[str, str], given: str = "", origin: 
 
 
 def proxy_variable(url: str, environ: Mapping[str, str]) -> str:
-    """Name of the environment variable whose proxy the calls to `url` go through, "" for none.
+    """Return the name of the environment variable with the proxy for `url`, or "" for none.
 
     This machine is never reached through a proxy that the environment names.
     """
@@ -125,12 +125,14 @@ def proxy_variable(url: str, environ: Mapping[str, str]) -> str:
         return ""
     names = [f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY"]
     if "REQUEST_METHOD" in environ:
-        names.remove("HTTP_PROXY") if "HTTP_PROXY" in names else None  # from a visitor in CGI
+        names.remove("HTTP_PROXY") if "HTTP_PROXY" in names else None  # a visitor could set it in CGI
     return next((name for name in names if environ.get(name)), "")
 
 
 def is_excluded(host: str, port: int, no_proxy: str) -> bool:
-    """Whether NO_PROXY names this host: itself, a domain above it, a network around it, or `*`."""
+    """Return whether NO_PROXY matches this host: by name, by a parent domain, by a network that contains it, or by
+    `*`.
+    """
     host = host.lower().rstrip(".")
     return any(_covers(entry, host, port) for entry in no_proxy.replace(",", " ").lower().split())
 
@@ -141,7 +143,7 @@ def _covers(entry: str, host: str, port: int) -> bool:
     try:
         network, address = ipaddress.ip_network(entry.strip("[]"), strict=False), ipaddress.ip_address(host)
     except ValueError:
-        pass  # one of them is a name
+        pass  # one of the two is a name
     else:
         return address in network
     name, colon, wanted = entry.rpartition(":")
@@ -160,15 +162,15 @@ async def connect(
     server_name: str | None,
     proxy: Proxy | None,
 ) -> tuple[asyncio.Transport, asyncio.Protocol]:
-    """A connection to an address, through a proxy where one is given.
+    """Connect to an address, through a proxy if one is given.
 
     Args:
-        make: As for `loop.create_connection`.
-        tls: For the connection itself, inside the proxy's tunnel.
-        server_name: For TLS.
+        make: Protocol factory, as for `loop.create_connection`.
+        tls: TLS context for the connection itself, inside the proxy's tunnel.
+        server_name: Host name for TLS.
 
     Raises:
-        ProxyFailed: No tunnel through the proxy.
+        ProxyFailed: The proxy did not open a tunnel.
         OSError: As from `loop.create_connection`.
     """
     loop = asyncio.get_running_loop()
@@ -229,7 +231,7 @@ class ProxyConnect(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the request."""
+        """Send the CONNECT request."""
         self.transport = cast(asyncio.Transport, transport)
         lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]
         if self._proxy.credentials:
@@ -238,7 +240,7 @@ class ProxyConnect(asyncio.Protocol):
         self.transport.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
 
     def data_received(self, data: bytes) -> None:
-        """Read the answer."""
+        """Read the proxy's response."""
         if self.done.done():
             return
         self._answer += data
@@ -248,15 +250,15 @@ class ProxyConnect(asyncio.Protocol):
             self._fail(f"what listens at the proxy's address {self._proxy.url} is no http:// proxy", is_final=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The proxy is gone; it may have answered."""
+        """Fail the wait for the response, unless it has already arrived."""
         self._fail(f"the proxy {self._proxy.url} closed the connection without an answer")
 
     def abort(self) -> None:
-        """Close the connection: no caller waits for the answer any more."""
+        """Close the connection, because no caller waits for the response any more."""
         if self.transport is not None:
             self.transport.abort()
         if self.done.done() and not self.done.cancelled():
-            self.done.exception()  # it has been told
+            self.done.exception()  # marks the exception as retrieved, so that asyncio does not log it
         self.done.cancel()
 
     def _judge(self, head: bytes, rest: bytes) -> None:

@@ -1,4 +1,6 @@
-"""TCP options of a link: small frames leave at once, and the kernel's queue stays short; and reasons of failures."""
+"""Sets the TCP options of a link, so that small frames are sent at once and the kernel's queue stays short; and
+describes connection failures.
+"""
 
 import asyncio
 import os
@@ -11,24 +13,24 @@ from tunnelctl.eventlog import EventLog
 log = EventLog("tunnelctl.link")
 
 NOT_SENT = 64 * 1024
-"""Bytes the kernel may hold unsent (TCP_NOTSENT_LOWAT): more would let a bulk stream queue ahead of the others."""
+"""Maximum unsent bytes in the kernel (TCP_NOTSENT_LOWAT). More would let a bulk stream queue ahead of the others."""
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
 def tune(transport: asyncio.Transport) -> None:
-    """Set the options, where the transport is TCP and the platform has them."""
+    """Set the TCP options, if the transport is TCP and the platform has them."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT)
-    except OSError:  # not on this platform; sending is still fair, with more delay
+    except OSError:  # not available on this platform; sending is still fair, with more delay
         log.debug("TCP_NOTSENT_LOWAT not available")
 
 
 def reason(error: OSError) -> str:
-    """Why there was no connection, in words for people: asyncio's own text repeats the address instead."""
+    """Describe for display why a connection failed; asyncio's own message only repeats the address."""
     if isinstance(error, ssl.SSLError):
         return _tls_reason(error)
     if isinstance(error, TimeoutError) and not error.errno:
@@ -61,7 +63,7 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 
 def is_no_tls(error: ssl.SSLError) -> bool:
-    """Whether the far end answered in something that is no TLS at all."""
+    """Return whether the other end's response was not TLS at all."""
     return error.reason in _NO_TLS
 
 
@@ -71,7 +73,7 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL",
     "BAD_RECORD_TYPE",
     "UNEXPECTED_MESSAGE",
 }
-"""What OpenSSL says of an answer that is no TLS record: which of them hangs on the answer's first five bytes."""
+"""OpenSSL reasons for data that is not a TLS record; which of them occurs depends on the data's first five bytes."""
 _NO_COMMON_VERSION = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"})
 _CERTIFICATES = {
     9: "its certificate is not valid yet",
@@ -83,4 +85,4 @@ _CERTIFICATES = {
     62: "its certificate is for another name: {}",
     64: "its certificate is for another name: {}",
 }
-"""Reasons by OpenSSL's `X509_V_ERR_*`; `{}` stands for OpenSSL's own words."""
+"""Descriptions by OpenSSL's `X509_V_ERR_*` number; `{}` stands for OpenSSL's own message."""
