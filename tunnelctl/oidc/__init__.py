@@ -1,4 +1,4 @@
-"""What an OpenID provider publishes, and the rules it must pass: the same for the relay and for `tunnel oidc check`.
+"""The checks of what an OpenID provider publishes, shared by the relay and `tunnel oidc check`.
 
-Pure: nothing here calls a provider. Begin with `metadata.py`, then `keys.py`.
+The code here makes no network calls. Begin with `metadata.py`, then `keys.py`.
 """

@@ -1,18 +1,18 @@
-"""Canonical base64url."""
+"""Encodes and decodes base64url, accepting only the canonical form."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 
 def b64url(data: bytes) -> str:
-    """Base64url without padding (RFC 7515 section 2)."""
+    """Encode bytes as base64url without padding (RFC 7515 section 2)."""
     return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
 def unb64url(text: str) -> bytes | None:
-    """The bytes of canonical base64url without padding, else None.
+    """Decode canonical base64url without padding; return None for any other text.
 
-    Canonical means that encoding again gives the same text: lenient decoders skip foreign characters and unused bits,
-    which would let one blob or token be written in several ways.
+    Canonical means that encoding the bytes again gives the same text. Lenient decoders skip unknown characters and
+    unused bits, which would allow several spellings of one token.
     """
     try:
         data = urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,4 +1,4 @@
-"""The one error about providers."""
+"""The exception for failures of an OpenID provider."""
 
 from typing import Literal
 
@@ -9,10 +9,10 @@ class ProviderError(Exception):
     """The provider cannot be used for this login.
 
     Attributes:
-        kind: `unreachable` (no answer), `invalid` (an answer that will not do), `refused` (the relay's own rules do not
-            let it be called) or `untrusted` (its certificate is of an authority that the relay does not know). All that
-            outsiders learn where it is `unreachable`: finer words would tell a tenant which inner addresses exist.
-        detail: What was wrong, for our log and the operator; never a secret, token or code.
+        kind: `unreachable` (no response), `invalid` (an unacceptable response), `refused` (the relay's own rules forbid
+            calling it) or `untrusted` (its certificate's authority is unknown to the relay). For `unreachable`,
+            outsiders learn only this word: details would tell a tenant which internal addresses exist.
+        detail: Description of the failure for our log and the operator; never contains a secret, token or code.
     """
 
     def __init__(self, kind: ErrorKind, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""The findings of a provider check, and the answers that they are drawn from. Pure values."""
+"""The findings of a provider check, and the responses they are based on. Plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,21 @@ from urllib.parse import urljoin, urlsplit
 Level = Literal["ok", "warning", "error"]
 
 DEPENDS_ON_THE_PLACE = frozenset({"dns", "tls", "unreachable", "slow", "server_error"})
-"""Topics of errors that the relay, which stands elsewhere, may not see. Every other error is one everywhere."""
+"""Topics of errors that depend on the network location, so that the relay may not have them. All other errors occur
+everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing a check found.
+    """One result of a provider check.
 
     Attributes:
-        topic: What it is about, for scripts; never renamed.
-        level: `error`: no login will work. `warning`: some will not, or less safely than could be. `ok`: as it should
-            be, or simply worth knowing.
-        found: What was seen, a sentence without a full stop.
-        why: What it means for a login, "" where `found` says it.
-        fix: What to do, "" when there is nothing to do.
+        topic: Identifier of what the finding is about, for scripts; never renamed.
+        level: `error`: no login will work. `warning`: some logins will fail, or are less safe than they could be. `ok`:
+            correct, or worth knowing.
+        found: What was observed, a sentence without a full stop.
+        why: The consequence for logins; "" where `found` says it.
+        fix: How to fix it; "" when nothing needs fixing.
     """
 
     topic: str
@@ -32,19 +33,19 @@ class Finding:
 
     @property
     def is_a_mistake(self) -> bool:
-        """Whether it is an error from every network, so that a login cannot work."""
+        """Whether this is an error on every network, so that no login can work."""
         return self.level == "error" and self.topic not in DEPENDS_ON_THE_PLACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What a provider answered.
+    """The response of a provider.
 
     Attributes:
-        headers: Names in lower case.
-        body: At most as much as was asked for.
-        is_cut: There was more.
-        seconds: From the first packet to the last byte.
+        headers: Header fields, with names in lower case.
+        body: The body, cut at the number of bytes that was requested.
+        is_cut: The body was longer.
+        seconds: Time from the first packet sent to the last byte received.
     """
 
     url: str
@@ -56,17 +57,17 @@ class Answered:
 
     @property
     def media_type(self) -> str:
-        """Of the body, in lower case and without parameters."""
+        """The media type of the body, in lower case and without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def is_json(self) -> bool:
-        """Whether the body is declared to be JSON, as the relay demands."""
+        """Whether the response is declared as JSON, which the relay requires."""
         return self.media_type == "application/json" or self.media_type.endswith("+json")
 
     @property
     def redirect(self) -> str:
-        """The absolute URL of its redirect; "" without a valid one."""
+        """The absolute URL that the response redirects to; "" without a valid one."""
         if not 300 <= self.status < 400 or "location" not in self.headers:
             return ""
         try:
@@ -78,11 +79,11 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
-    """Why there is no answer.
+    """The reason why a provider sent no response.
 
     Attributes:
         topic: `dns`, `tls`, `slow` or `unreachable`.
-        detail: In the words of the part that failed.
+        detail: Error message of the part that failed.
     """
 
     url: str
@@ -94,15 +95,15 @@ Answer = Answered | Unanswered
 
 
 def ok(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
-    """A finding that all is well, or worth knowing."""
+    """Return a finding that something is correct, or worth knowing."""
     return Finding(topic=topic, level="ok", found=found, why=why, fix=fix)
 
 
 def warning(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
-    """A finding that will cause trouble for visitors."""
+    """Return a finding about a problem for visitors."""
     return Finding(topic=topic, level="warning", found=found, why=why, fix=fix)
 
 
 def error(topic: str, found: str, *, why: str = "", fix: str = "") -> Finding:
-    """A finding that makes every login fail."""
+    """Return a finding that makes every login fail."""
     return Finding(topic=topic, level="error", found=found, why=why, fix=fix)

@@ -1,4 +1,6 @@
-"""Judges an answer before its content: is there one, is it JSON, how slow is it, how wrong its clock. Pure."""
+"""Judges a provider's response apart from its content: whether it arrived, is JSON, was fast, and has a correct clock.
+Makes no network calls.
+"""
 
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -8,20 +10,20 @@ from tunnelctl.oidc.findings import Answer, Answered, Finding, Unanswered, error
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
 MAX_DOCUMENT = 256 * 1024
-"""Bytes; as much as the relay reads."""
+"""Maximum bytes of a document; the relay reads as many."""
 SLOW_SECONDS = 2.0
-"""A visitor waits for the provider several times in one login."""
+"""Seconds from which a response counts as slow; a visitor waits for the provider several times in one login."""
 MAX_SKEW = 60
-"""Seconds by which clocks may differ: the relay's leeway for tokens."""
+"""Maximum seconds by which clocks may differ: the relay's leeway for tokens."""
 WELL_KNOWN = "/.well-known/openid-configuration"
 
 
 def read_document(answer: Answer, what: str, *, fix: str) -> tuple[dict[str, Any] | None, list[Finding]]:
-    """The JSON object in an answer, or a finding that it is something else.
+    """Return the JSON object in a response, or None and the finding that it is something else.
 
     Args:
-        what: Its name in sentences: "discovery document".
-        fix: What to do when it is something else.
+        what: Name of the document for sentences, such as "discovery document".
+        fix: Advice for the case that it is something else.
     """
     if isinstance(answer, Unanswered):
         return None, [_unanswered(answer, what)]
@@ -57,10 +59,10 @@ def read_document(answer: Answer, what: str, *, fix: str) -> tuple[dict[str, Any
 
 
 def judge_pace(answer: Answer, now: float) -> list[Finding]:
-    """Whether it is slow, and whether its clock and ours agree.
+    """Return findings about a slow response, and about a clock that differs from ours.
 
     Args:
-        now: Unix time when it came.
+        now: Unix time at which the response arrived.
     """
     if isinstance(answer, Unanswered):
         return []
@@ -83,7 +85,7 @@ def judge_pace(answer: Answer, now: float) -> list[Finding]:
 
 
 def clock_skew(answer: Answered, now: float) -> float | None:
-    """By how many seconds the clock of what answered is ahead of ours; None when it does not tell the time."""
+    """Return by how many seconds the server's clock is ahead of ours; None without a Date in its response."""
     try:
         return parsedate_to_datetime(answer.headers["date"]).timestamp() - now
     except (KeyError, ValueError, TypeError, OverflowError):

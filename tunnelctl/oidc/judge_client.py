@@ -1,8 +1,8 @@
-"""Judges by a provider's answers whether it knows a client's id, redirect URI and secret. Pure.
+"""Judges from a provider's responses whether it knows a client's id, redirect URI and secret. Makes no network calls.
 
-The authorization endpoint is asked as a login would ask, but with `prompt=none`: a provider that knows the client sends
-the browser back at once, saying that no user is signed in. The token endpoint gets an invalid code: it must check the
-credentials first.
+The authorization endpoint gets a request like that of a login, but with `prompt=none`: a provider that knows the client
+sends the browser back at once, with the error that no user is signed in. The token endpoint gets an invalid code: it
+must check the client's credentials first.
 """
 
 import re
@@ -17,14 +17,15 @@ from tunnelctl.oidc.metadata import Metadata
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
 SCOPES = ("openid", "profile", "email")
-"""What every login asks for."""
+"""Scopes that every login requests."""
 _NOBODY_SIGNED_IN = frozenset(
     {"login_required", "interaction_required", "consent_required", "account_selection_required"}
 )
-"""OpenID Connect Core section 3.1.2.6."""
+"""Error codes with which a provider answers `prompt=none` when no user is signed in (OpenID Connect Core section
+3.1.2.6)."""
 _PAGE_WORDS = (
-    # From public documentation: Entra's error codes, Keycloak's and others' words. Redirect URIs first: such a page
-    # mostly names the client too.
+    # From public documentation: Entra's error codes, and the texts of Keycloak and others. Redirect URIs come first, as
+    # a page about a wrong redirect URI usually names the client too.
     ("redirect", r"AADSTS50011|redirect[ _-]?ur[il]|callback url mismatch|reply (url|address)"),
     ("client", r"AADSTS700016|invalid[ _]client|unknown client|client[^.<]{0,40} not[ _]found|unauthorized_client"),
 )
@@ -32,10 +33,10 @@ _WORD = re.compile(r"[a-z_]{1,40}")
 
 
 def probe_url(metadata: Metadata, *, client_id: str, redirect_uri: str, random: tuple[str, str, str]) -> str:
-    """The address to ask whether a login could begin.
+    """Return the URL of an authorization request that tests whether a login could begin.
 
     Args:
-        random: State, nonce and PKCE challenge; none of them is ever used again.
+        random: State, nonce and PKCE challenge, which are never used again.
     """
     state, nonce, challenge = random
     parameters = {
@@ -53,7 +54,7 @@ def probe_url(metadata: Metadata, *, client_id: str, redirect_uri: str, random: 
 
 
 def judge_authorization(answer: Answer, metadata: Metadata, *, redirect_uri: str, state: str) -> list[Finding]:
-    """What the authorization endpoint made of the client id and the redirect URI."""
+    """Judge from the authorization endpoint's response whether client id and redirect URI are correct."""
     if isinstance(answer, Unanswered):
         return [warning("authorization", f"its login page could not be reached: {answer.detail or answer.topic}")]
     if answer.redirect:
@@ -66,10 +67,10 @@ def judge_authorization(answer: Answer, metadata: Metadata, *, redirect_uri: str
 
 
 def judge_token_answer(answer: Answer, method: str) -> list[Finding]:
-    """What the token endpoint made of client id and secret, from its answer to a code that cannot be right.
+    """Judge client id and secret from the token endpoint's response to an invalid code.
 
     Args:
-        method: How they were shown, as in `Metadata.auth_method`.
+        method: How the secret was sent, as in `Metadata.auth_method`.
     """
     if isinstance(answer, Unanswered):
         return [warning("secret", f"its token endpoint could not be reached: {answer.detail or answer.topic}")]
@@ -104,7 +105,7 @@ def judge_token_answer(answer: Answer, method: str) -> list[Finding]:
 
 
 def _sent_back(target: str, metadata: Metadata, state: str) -> list[Finding]:
-    """The browser would be sent to the redirect URI: the provider knows it, and the client."""
+    """Judge a redirect to the redirect URI, which shows that the provider knows both client and redirect URI."""
     given = dict(parse_qsl(urlsplit(target).query or urlsplit(target).fragment))
     error_code = given.get("error", "")
     findings = []
@@ -156,14 +157,14 @@ def _sent_on(target: str) -> Finding:
 
 
 def _shown(answer: Answered, redirect_uri: str) -> Finding:
-    """A page instead of a redirect: mostly one that says why there is none."""
+    """Judge a page that came instead of a redirect, and that usually says what is wrong."""
     answered = _json(answer)
     text = (
         f"{answered.get('error', '')} {answered.get('error_description', '')}"
         if answered
         else answer.body.decode("utf-8", "replace")
     )
-    # A page may repeat the request: the parameter's name and value are no complaint.
+    # A page may repeat the request, so the name and value of the parameter alone are no error message.
     text = text.replace(redirect_uri, "").replace("redirect_uri=", "")
     kind = next((kind for kind, words in _PAGE_WORDS if re.search(words, text, re.IGNORECASE)), "")
     detail = _plain(str(answered.get("error_description", "")))
@@ -215,5 +216,5 @@ def _json(answer: Answered) -> Mapping[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """The provider's own words, for a person at a terminal: one line, short."""
+    """Shorten a text of the provider to one line, for display in a terminal."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:160]

@@ -1,7 +1,7 @@
-"""Judges an issuer by its spelling, and suggests others when there is no provider. Pure.
+"""Judges how an issuer is written, and suggests others where no provider is found. Makes no network calls.
 
-The shapes of well-known providers' issuers are from their public documentation; none of it decides what the relay
-accepts, it only makes better hints.
+The forms of well-known providers' issuers come from their public documentation. They only improve hints and never
+decide what the relay accepts.
 """
 
 import re
@@ -21,10 +21,10 @@ _GOOGLE = re.compile(r"(^|\.)google\.com$")
 
 
 def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
-    """What is wrong with it before anything is called; empty when it can be called.
+    """Return what is wrong with an issuer before it is called; empty when it can be called.
 
     Args:
-        allow_http: Plain http is fine for it (it is on this machine).
+        allow_http: Plain http is allowed (the issuer is on this machine).
     """
     if issuer.endswith(WELL_KNOWN):
         bare = issuer.removesuffix(WELL_KNOWN)
@@ -50,12 +50,12 @@ def judge_issuer(issuer: str, *, allow_http: bool) -> list[Finding]:
 
 
 def judge_port(url: str, what: str, issuer: str, ports: PortRule) -> list[Finding]:
-    """Whether the relay calls this address.
+    """Return an error if the relay refuses to call the port of this URL.
 
     Args:
-        what: As a sentence calls it.
-        issuer: Whose address it is.
-        ports: The relay's rule.
+        what: Name of the URL for sentences.
+        issuer: The issuer that the URL belongs to.
+        ports: The relay's rule about ports.
     """
     refusal = ports.refusal(url, issuer) if url else ""
     if not refusal:
@@ -64,7 +64,7 @@ def judge_port(url: str, what: str, issuer: str, ports: PortRule) -> list[Findin
 
 
 def candidates(issuer: str) -> tuple[str, ...]:
-    """Other issuers on the same host that are worth a look when there is none here, likeliest first."""
+    """Return other issuers on the same host that may be meant if there is none here, the likeliest first."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.strip("/")
     host, found = parts.hostname or "", []
@@ -75,17 +75,17 @@ def candidates(issuer: str) -> tuple[str, ...]:
     elif _GOOGLE.search(host):
         found += ["https://accounts.google.com"] if host == "accounts.google.com" else []
     else:
-        # Keycloak always has a realm `master`; until version 17 everything lay under /auth.
+        # Every Keycloak has a realm `master`; until version 17 all its URLs began with /auth.
         found += [f"{origin}/realms/master", f"{origin}/auth/realms/master"]
         found += [f"{origin}/{path.rpartition('/')[0]}" if "/" in path else origin] if path else []
     return tuple(dict.fromkeys(one for one in found if one.rstrip("/") != issuer.rstrip("/")))[:MAX_CANDIDATES]
 
 
 def path_hint(issuer: str, found: tuple[str, ...]) -> str:
-    """What the issuer should have been, as far as one can tell.
+    """Suggest which issuer was meant.
 
     Args:
-        found: Those of `candidates` where a provider calls itself just so.
+        found: Those of `candidates` whose discovery document names exactly that issuer.
     """
     for one in found:
         if one.endswith("/realms/master"):
@@ -106,7 +106,7 @@ def path_hint(issuer: str, found: tuple[str, ...]) -> str:
 
 
 def mismatch_hint(configured: str, found_issuer: str) -> str:
-    """What to do about a provider that calls itself something else."""
+    """Advise on a provider whose discovery document names another issuer."""
     if found_issuer.startswith("https://sts.windows.net/"):
         tenant = found_issuer.removeprefix("https://sts.windows.net/").strip("/")
         return f"these are Entra's v1.0 tokens; use https://login.microsoftonline.com/{tenant}/v2.0"

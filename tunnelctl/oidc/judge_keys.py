@@ -1,4 +1,4 @@
-"""Judges a provider's published keys. Pure; `keys.py` decides which keys are fit."""
+"""Judges a provider's published keys. `keys.py` decides which of them can be used. Makes no network calls."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi"})
 
 
 def judge_keys(document: Mapping[str, Any], algorithms: frozenset[str]) -> list[Finding]:
-    """What is to be said of a JWK set.
+    """Return findings about a JWK set.
 
     Args:
-        algorithms: What the provider signs with, as far as it is accepted.
+        algorithms: The provider's signature algorithms that the relay accepts.
     """
     try:
         keys = read_keys(document)
@@ -63,7 +63,7 @@ def _fit(keys: KeySet, published: int, algorithms: frozenset[str]) -> list[Findi
 
 
 def _unfit(published: list[Any], keys: KeySet) -> list[Finding]:
-    """Keys that are left out although they claim to be for signatures."""
+    """Warn about keys that are published for signatures but cannot be used."""
     left_out = sum(isinstance(jwk, dict) and jwk.get("use", "sig") == "sig" for jwk in published) - len(keys.keys)
     if left_out <= 0 or not keys.keys:
         return []
@@ -79,7 +79,10 @@ def _unfit(published: list[Any], keys: KeySet) -> list[Finding]:
 
 
 def _names(keys: KeySet, algorithms: frozenset[str]) -> list[Finding]:
-    """A token says by `kid` which key made it; where that is not unique the relay does not try one after the other."""
+    """Warn about keys without a unique `kid`.
+
+    A token names its key by `kid`, and the relay does not try several keys.
+    """
     shared = Counter((key.kid, algorithm) for key in keys.keys for algorithm in key.algorithms & algorithms)
     if all(count == 1 for count in shared.values()):
         return []

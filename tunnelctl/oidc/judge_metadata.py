@@ -1,6 +1,7 @@
-"""Judges a discovery document, for logins and programs' tokens; findings are for the provider's owner. Pure.
+"""Judges a discovery document, for logins and for tokens of programs. The findings are for the provider's owner. Makes
+no network calls.
 
-The relay's own rules (`metadata.py`) have the last word: what they refuse is always an error here.
+The relay's own rules (`metadata.py`) decide: a document that they refuse always gives an error here.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from tunnelctl.oidc.metadata import ALGORITHMS, Metadata, read_issuer, read_meta
 def judge_metadata(
     document: Mapping[str, Any], *, issuer: str, allow_http: bool
 ) -> tuple[Metadata | None, list[Finding]]:
-    """What the relay would make of the document, None when it would refuse it; and what is to be said of it."""
+    """Return the metadata as the relay reads it, or None when it refuses the document; and all findings."""
     findings = [
         *_issuer(document, issuer),
         *_flow(document),
@@ -31,13 +32,13 @@ def judge_metadata(
 def judge_token_issuer(
     document: Mapping[str, Any], *, issuer: str, allow_http: bool
 ) -> tuple[Metadata | None, list[Finding]]:
-    """Judge the metadata of an issuer whose tokens are taken, without logins: a CI system publishes no login."""
+    """Judge the metadata of an issuer that is used for tokens only: CI systems, for example, offer no login."""
     findings = [*_issuer(document, issuer), *_signatures(document)]
     return _ruled(findings, lambda: read_issuer(document, configured=issuer, allow_http=allow_http))
 
 
 def _ruled(findings: list[Finding], read: Callable[[], Metadata]) -> tuple[Metadata | None, list[Finding]]:
-    """The metadata as the relay reads it, and the findings, which say so where it refuses."""
+    """Return the metadata as the relay reads it, and add an error to the findings if it refuses."""
     try:
         return read(), findings
     except ProviderError as problem:
@@ -110,7 +111,10 @@ def _pkce(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def _claims(document: Mapping[str, Any]) -> list[Finding]:
-    """Who people are: e-mail, groups, userinfo. Lists that are left out say nothing (Discovery section 3)."""
+    """Judge what logins learn about users: e-mail, groups, userinfo.
+
+    A missing list gives no finding (Discovery section 3).
+    """
     findings = []
     scopes, claims = texts_of(document, "scopes_supported"), texts_of(document, "claims_supported")
     if "userinfo_endpoint" not in document:
@@ -167,7 +171,7 @@ def _answers(document: Mapping[str, Any]) -> list[Finding]:
 
 
 def _sessions(document: Mapping[str, Any]) -> list[Finding]:
-    """What happens after the login."""
+    """Judge what the provider offers after the login: sign-out, logout notices, token revocation."""
     offers = {
         "refresh tokens (offline_access)": "offline_access" in texts_of(document, "scopes_supported"),
         "logout at the provider": "end_session_endpoint" in document,

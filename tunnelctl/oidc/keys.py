@@ -1,4 +1,4 @@
-"""A provider's public keys (JWK set, RFC 7517): which are fit to check a signature, and which of them fits a token."""
+"""A provider's public keys (JWK set, RFC 7517): selects the usable ones, and the key for a token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ from tunnelctl.oidc.errors import ProviderError
 
 MAX_KEYS = 32
 MAX_RSA_BITS = 8192
-"""Checking a signature with 16,384 bits takes 50 times as long as with 2,048: a lever against the relay."""
+"""Maximum bits of an RSA key. Verifying a signature with 16,384 bits takes 50 times as long as with 2,048, which would
+help to overload the relay."""
 MIN_RSA_BITS = 2048
 MAX_RSA_EXPONENT = 2**32
-"""Real keys have 65,537. An exponent of thousands of bits makes every check take seconds."""
+"""Maximum RSA exponent. Real keys use 65,537; with an exponent of thousands of bits every verification would take
+seconds."""
 MAX_KID = 256
-"""Characters of a key's name. Tokens that name a longer one are refused, so that such a key is of no use."""
+"""Maximum characters of a key's id (`kid`). Tokens with a longer one are refused, so that such a key is useless."""
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 PublicKey = RSAKey | ECKey | OKPKey
@@ -24,12 +26,12 @@ PublicKey = RSAKey | ECKey | OKPKey
 
 @dataclass(frozen=True, slots=True)
 class ProviderKey:
-    """One key.
+    """One public key of a provider.
 
     Attributes:
-        kid: Its name, "" without one. Only ever compared.
-        algorithms: What it may check.
-        size: Characters of its numbers, as the provider wrote them.
+        kid: The key's id; "" without one. Used only for comparison.
+        algorithms: Signature algorithms that the key may verify.
+        size: Total characters of the key's numbers in the JWK set.
     """
 
     kid: str
@@ -40,26 +42,26 @@ class ProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """A provider's keys as they were fetched."""
+    """The usable keys of a provider."""
 
     keys: tuple[ProviderKey, ...] = ()
 
     def candidate(self, kid: str | None, algorithm: str) -> ProviderKey | None:
-        """The key to check a token with.
+        """Return the key to verify a token with; None when there is no such key.
 
         Args:
-            kid: From the token's header. Without it there must be exactly one key that fits: trying several would
-                let an old key that leaked vouch beside the new one.
+            kid: Key id from the token's header. If it is None, exactly one key must match: trying several would accept
+                signatures of an old, leaked key beside the new one.
         """
         fitting = [key for key in self.keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def read_keys(document: Mapping[str, Any]) -> KeySet:
-    """The fit keys of a JWK set; the others are left out.
+    """Return the usable keys of a JWK set and leave out the others.
 
     Raises:
-        ProviderError: When it is no JWK set, or a larger one than any provider needs.
+        ProviderError: The document is not a JWK set, or is larger than any provider needs.
     """
     keys = document.get("keys")
     if not isinstance(keys, list):
@@ -70,7 +72,7 @@ def read_keys(document: Mapping[str, Any]) -> KeySet:
 
 
 def _read_key(jwk: object) -> ProviderKey | None:
-    """The key, or None when it is unfit. Only the members that make up the public key reach the library."""
+    """Return the key, or None when it is unusable. Only the members of the public key are passed to the library."""
     if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
         return None
     operations = jwk.get("key_ops", ["verify"])
@@ -79,7 +81,7 @@ def _read_key(jwk: object) -> ProviderKey | None:
     try:
         key, algorithms = _public_key(jwk)
     except Exception:
-        # Whatever a hostile key makes the library raise: it is no key.
+        # A hostile key may make the library raise any error; treat the key as unusable.
         return None
     named = jwk.get("alg")
     kid = jwk.get("kid", "")
@@ -96,7 +98,7 @@ def _public_key(jwk: dict[str, Any]) -> tuple[PublicKey | None, frozenset[str]]:
             return key, frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
         case "EC", str(curve) if curve in _CURVES:
             ec_key = ECKey.import_key({"kty": "EC", "crv": curve, "x": jwk["x"], "y": jwk["y"]})
-            ec_key.get_op_key("verify")  # decodes the point: one off the curve raises here
+            ec_key.get_op_key("verify")  # decodes the point: raises here if it is not on the curve
             return ec_key, frozenset({_CURVES[curve]})
         case "OKP", "Ed25519":
             return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": jwk["x"]}), frozenset({"EdDSA", "Ed25519"})
@@ -105,7 +107,7 @@ def _public_key(jwk: dict[str, Any]) -> tuple[PublicKey | None, frozenset[str]]:
 
 
 def _has_sane_size(jwk: dict[str, Any]) -> bool:
-    """Checked on the numbers themselves, before any arithmetic is done with them."""
+    """Check the sizes of the numbers before any arithmetic is done with them."""
     modulus, exponent = unb64url(str(jwk.get("n")).rstrip("=")), unb64url(str(jwk.get("e")).rstrip("="))
     if not modulus or not exponent or len(modulus) > MAX_RSA_BITS // 8 + 1 or len(exponent) > 8:
         return False

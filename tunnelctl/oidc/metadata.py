@@ -1,4 +1,6 @@
-"""A provider's metadata (OpenID Connect Discovery 1.0, RFC 8414): what we take from it and what must hold. Pure."""
+"""Reads a provider's metadata (OpenID Connect Discovery 1.0, RFC 8414) and checks the rules it must meet. Makes no
+network calls.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,26 +16,28 @@ from tunnelctl.policy import values
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 )  # fmt: skip
-"""Signatures we accept on ID tokens. Asymmetric only: with HMAC in the list a public key could serve as the secret."""
+"""Signature algorithms accepted on ID tokens. Asymmetric only: if HMAC were allowed, a public key could serve as the
+secret."""
 MAX_ENDPOINT = 2_048
-"""Characters of one endpoint's URL. Real ones have some 100."""
+"""Maximum characters of an endpoint's URL. Real ones have about 100."""
 MAX_PROMPTS, MAX_PROMPT = 32, 64
-"""How many values of `prompt` are noted, and how long they may be. The standards know five."""
+"""Maximum number of `prompt` values that are stored, and maximum characters of each. The standards define five
+values."""
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider says about itself, checked.
+    """The metadata of a provider, after all checks.
 
     Attributes:
-        issuer: Exact from here on: tokens must carry this string.
-        algorithms: Advertised for ID tokens and accepted by us.
-        auth_method: How we show our secret at the token endpoint.
-        offers_groups: It knows the scope `groups`.
-        sends_iss: It promised `iss` in its authorization answers (RFC 9207).
-        prompts: Values of `prompt` it says it knows; empty when it does not say.
-        end_session_endpoint: Where visitors sign out there; "" without one.
-        revocation_endpoint: Where a token can be given back (RFC 7009); "" without one.
-        warnings: What will probably break a login, for the owner.
+        issuer: Issuer that tokens must contain exactly as written here.
+        algorithms: Signature algorithms that the provider advertises for ID tokens and the relay accepts.
+        auth_method: How the client's secret is sent to the token endpoint.
+        offers_groups: The provider supports the scope `groups`.
+        sends_iss: The provider promises `iss` in its authorization responses (RFC 9207).
+        prompts: Values of `prompt` that the provider supports; empty when it lists none.
+        end_session_endpoint: URL for signing visitors out at the provider; "" without one.
+        revocation_endpoint: URL for revoking a token (RFC 7009); "" without one.
+        warnings: Facts that will probably break logins, for the owner.
     """
 
     issuer: str
@@ -52,10 +56,10 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def discovery_url(issuer: str) -> str:
-    """Where the metadata of an issuer lies.
+    """Return the URL of an issuer's discovery document.
 
     Raises:
-        ProviderError: When the issuer cannot be one of a single organisation.
+        ProviderError: The issuer cannot belong to a single organisation.
     """
     if problem := values.issuer(issuer):
         raise ProviderError("invalid", problem)
@@ -64,15 +68,16 @@ def discovery_url(issuer: str) -> str:
 
 
 def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: bool, allow_http: bool) -> Metadata:
-    """The metadata in a discovery document.
+    """Read and check the metadata in a discovery document.
 
     Args:
-        configured: The issuer the owner gave. One slash more or less at its end is forgiven; nothing else is.
-        has_secret: The client has a secret to show.
-        allow_http: Plain http endpoints are fine.
+        configured: The issuer that the owner configured. It may differ from the document's by one slash at the end
+            only.
+        has_secret: The client has a secret.
+        allow_http: Plain http endpoints are allowed.
 
     Raises:
-        ProviderError: When a login with this provider could not be safe, or not work at all.
+        ProviderError: A login with this provider would not be safe, or could not work.
     """
     issuer, algorithms = _signer(document, configured)
     if "code" not in texts_of(document, "response_types_supported", ("code",)):
@@ -97,13 +102,13 @@ def read_metadata(document: Mapping[str, Any], *, configured: str, has_secret: b
 
 
 def read_issuer(document: Mapping[str, Any], *, configured: str, allow_http: bool) -> Metadata:
-    """The metadata of an issuer whose tokens are taken, without logins: CI systems have no login to publish.
+    """Read the metadata of an issuer that is used for tokens only: CI systems, for example, offer no login.
 
     Args:
         configured, allow_http: As for `read_metadata`.
 
     Raises:
-        ProviderError: When its tokens could not be checked.
+        ProviderError: Tokens of this issuer could not be verified.
     """
     issuer, algorithms = _signer(document, configured)
     return Metadata(
@@ -120,13 +125,13 @@ def read_issuer(document: Mapping[str, Any], *, configured: str, allow_http: boo
 
 
 def texts_of(document: Mapping[str, Any], name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The texts in a list of the document, other things left out; the default when there is no such list."""
+    """Return the strings in a list of the document, skipping other values; the default when the list is missing."""
     value = document.get(name)
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default
 
 
 def _signer(document: Mapping[str, Any], configured: str) -> tuple[str, frozenset[str]]:
-    """Who signs, and with which of the algorithms that are accepted here."""
+    """Return the issuer and those of its signature algorithms that are accepted."""
     issuer = _text(document, "issuer")
     if issuer.removesuffix("/") != configured.removesuffix("/"):
         raise ProviderError("invalid", f"the provider calls itself {issuer[:200]!r}, not {configured[:200]!r}")
@@ -137,7 +142,9 @@ def _signer(document: Mapping[str, Any], configured: str) -> tuple[str, frozense
 
 
 def _auth_method(document: Mapping[str, Any], has_secret: bool) -> str:
-    """`client_secret_basic` unless only the form is offered (RFC 6749 section 2.3.1); `none` for public clients."""
+    """Return `client_secret_basic`, or `client_secret_post` if only that is offered (RFC 6749 section 2.3.1); `none`
+    without a secret.
+    """
     if not has_secret:
         return "none"
     offered = texts_of(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))
@@ -153,7 +160,10 @@ def _prompts(document: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """S256 is sent whatever the provider says (RFC 9700 section 2.1.1): there is no falling back to `plain`."""
+    """Return warnings for the owner.
+
+    S256 is used even if the provider does not list it: `plain` is unsafe (RFC 9700 section 2.1.1).
+    """
     methods = document.get("code_challenge_methods_supported")
     if isinstance(methods, list) and "S256" not in methods:
         return ("the provider does not list PKCE method S256, which every login here uses; it may refuse them",)
@@ -171,7 +181,7 @@ def _endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
 
 
 def _optional_endpoint(document: Mapping[str, Any], name: str, allow_http: bool) -> str:
-    """One that logins do without: "" when it is missing or cannot be used."""
+    """Return the URL of an endpoint that logins do not need; "" when it is missing or invalid."""
     try:
         return _endpoint(document, name, allow_http)
     except ProviderError:
@@ -179,10 +189,12 @@ def _optional_endpoint(document: Mapping[str, Any], name: str, allow_http: bool)
 
 
 def _parsed(text: str, name: str) -> httpx.URL:
-    """The URL as the client that will call it reads it. The parser that writes login pages' addresses must agree."""
+    """Parse a URL with the parser of the HTTP client; the standard parser, used for login pages, must give the same
+    result.
+    """
     try:
         url, other = httpx.URL(text), urlsplit(text)
-        host = url.host  # decodes `xn--` labels, and raises of its own where they are none
+        host = url.host  # decodes `xn--` labels, and raises errors of its own for invalid ones
         is_read_alike = (url.raw_host.decode("ascii"), url.port) == (other.hostname, _port(other))
     except (httpx.InvalidURL, ValueError) as error:
         raise ProviderError("invalid", f"`{name}` is not a URL") from error
@@ -194,7 +206,7 @@ def _parsed(text: str, name: str) -> httpx.URL:
 
 
 def _port(url: SplitResult) -> int | None:
-    """The port, None where it is the scheme's own, as httpx has it. Raises ValueError when it is none."""
+    """Return the URL's port, or None for the scheme's default, as httpx does. Raises ValueError for an invalid port."""
     return None if (url.scheme, url.port) in (("https", 443), ("http", 80)) else url.port
 
 

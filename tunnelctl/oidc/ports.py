@@ -1,36 +1,39 @@
-"""The rule at which ports a relay calls OpenID providers, for relay, agent and dashboard. Pure."""
+"""The rule for the ports at which a relay calls OpenID providers, shared by relay, agent and dashboard. Makes no
+network calls.
+"""
 
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = frozenset({443, 8443})
-"""What a public relay calls unless its operator says otherwise. Few other services answer there: a tenant who chooses
-addresses cannot use the relay to look for them."""
+"""Ports that a public relay calls by default. Few other services listen on them, so a tenant who chooses addresses
+cannot use the relay to scan for services."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortRule:
-    """Which ports may be called.
+    """Which ports the relay may call.
 
     Attributes:
-        ports: None for any.
-        takes_issuers: The port that an issuer names is fine too, at the issuer's own host. Not where owners are
-            strangers: each could name any port.
+        ports: Allowed ports; None for all.
+        takes_issuers: A port in the issuer's URL is allowed too, at the issuer's own host. False where owners are not
+            trusted: each could name any port.
     """
 
     ports: frozenset[int] | None = None
     takes_issuers: bool = False
 
     def to_info(self) -> dict[str, Any]:
-        """The rule for the relay's public information; `port_rule_in` reads it."""
+        """Return the rule as JSON for the relay's public information; `port_rule_in` reads it."""
         return {"ports": None if self.ports is None else sorted(self.ports), "issuers_own": self.takes_issuers}
 
     def refusal(self, url: str, issuer: str = "") -> str:
-        """Why a URL is not called; "" when it may be, or is no URL and refused elsewhere.
+        """Return why the relay refuses to call a URL; "" when it may be called, or is not a URL (other checks refuse
+        it).
 
         Args:
-            issuer: Whose endpoint it is; "" when the URL is none.
+            issuer: The issuer that the URL belongs to; "" for none.
         """
         where = place(url)
         if where is None or self.ports is None or where[1] in self.ports:
@@ -42,13 +45,13 @@ class PortRule:
 
 
 def hint(url: str) -> str:
-    """What to do about a refused port."""
+    """Return advice for a URL whose port is refused."""
     where = place(url)
     return f"the relay's operator can allow it with --issuer-port {where[1]}" if where else ""
 
 
 def place(url: str) -> tuple[str, int] | None:
-    """Host and port of a URL; None when it has none."""
+    """Return host and port of a URL; None when it has none."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
@@ -59,7 +62,7 @@ def place(url: str) -> tuple[str, int] | None:
 
 
 def port_rule_in(document: Any) -> PortRule:
-    """The rule that a relay tells in its information; any port where it tells none."""
+    """Read the rule from a relay's public information; without one, allow any port."""
     rule = document.get("issuer_ports")
     if not isinstance(rule, dict):
         return PortRule()

@@ -1,8 +1,8 @@
-"""Parses JSON from strangers strictly: documents that readers could take differently are refused.
+"""Parses untrusted JSON strictly: it refuses documents that parsers may read differently.
 
-Python's parser is generous where two readers of a document may differ (the last of two equal keys wins, `NaN` is a
-number, half a surrogate pair is text) or where a small document costs much (deep nesting). Tokens and metadata that use
-any of it are refused.
+Python's parser accepts documents that parsers read differently (the last of two equal keys wins, `NaN` is a number,
+half a surrogate pair is text) or that cost much to read (deep nesting). Tokens and metadata that use any of these are
+refused.
 """
 
 import json
@@ -11,20 +11,20 @@ from typing import Any
 
 
 class NotStrictJson(ValueError):
-    """The bytes are not JSON that every reader reads alike."""
+    """The bytes are not JSON that all parsers read in the same way."""
 
 
 def parse_object(data: bytes, *, max_bytes: int) -> dict[str, Any]:
-    """The one JSON object that `data` is.
+    """Parse `data` as a single JSON object.
 
     Raises:
-        NotStrictJson: For anything else, and for more than `max_bytes`.
+        NotStrictJson: `data` is not strict JSON, not an object, or longer than `max_bytes`.
     """
     if len(data) > max_bytes:
         raise NotStrictJson(f"{len(data)} bytes of JSON, expected no more than {max_bytes}")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-        # A lone surrogate (`"\\ud800"`) is no text: it would fail later, wherever it is first written out.
+        # A lone surrogate (`"\\ud800"`) is not valid text: it would fail later, when it is first encoded.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise NotStrictJson(str(error) or "nested too deep") from error

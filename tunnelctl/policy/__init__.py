@@ -1,5 +1,5 @@
-"""The rules of an endpoint as people write them: one table for both ends. START HERE: fields.py.
+"""The access rules of an endpoint: one table of all settings, shared by agent and relay. Start with fields.py.
 
-`parse.py` reads what people typed, `check.py` judges a whole policy, `values.py` single values, and `describe.py` says
-who is let in. Pure.
+`parse.py` reads what users typed, `check.py` checks a whole policy, `values.py` single values, and `describe.py` says
+in words who may enter. No code here does I/O.
 """

@@ -1,7 +1,7 @@
-"""Checks a `PolicySpec`, setting by setting. The agent checks before it dials, the relay when it binds.
+"""Checks a `PolicySpec`, setting by setting. The agent checks it before connecting, the relay when a tunnel is bound.
 
-Judged by the spec alone. The relay knows more, and checks that beside this: which issuers it calls, and which header
-fields are its own.
+These checks need only the spec. The relay has further ones: which issuers it may call, and which header fields it sets
+itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,18 +24,18 @@ from tunnelctl.wire.messages import PolicySpec
 from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 
 OF_CONNECTIONS = frozenset({"cidr_allow", "cidr_deny"})
-"""What of a policy is about connections, not about requests."""
+"""Settings of a policy that apply to connections instead of requests."""
 
 
 def check_policy(
     spec: PolicySpec, *, min_recheck: int = MIN_LOCAL_RECHECK, allows_short_passwords: bool = False
 ) -> list[Problem]:
-    """What is wrong with these rules, each with the setting it is about; empty when nothing is.
+    """Return the mistakes in a policy, each with its setting; empty when there are none.
 
     Args:
-        min_recheck: Seconds between two questions to the provider, at least. By default as at a relay that serves its
-            own machine, which is the laxest.
-        allows_short_passwords: They lie in the store, and may be of a time that knew no shortest one.
+        min_recheck: Minimum seconds between two checks of a session at the provider. The default is that of a relay for
+            its own machine only, which is the lowest.
+        allows_short_passwords: The passwords come from the store, and may be older than the minimum length.
     """
     if (count := len(spec.cidr_allow) + len(spec.cidr_deny)) > MAX_NETWORKS:
         text = f"{count} networks with those of cidr_deny, expected at most {MAX_NETWORKS}"
@@ -52,7 +52,9 @@ def check_policy(
 
 
 def tcp_problems(spec: PolicySpec) -> list[Problem]:
-    """Which of these rules cannot hold for a TCP port, where no request is looked at: all but those about networks."""
+    """Return a problem for each setting that a TCP port cannot have: all but the lists of networks, as there are no
+    requests.
+    """
     unset = PolicySpec()
     return [
         Problem(name, "not for tcp: only --cidr-allow and --cidr-deny hold there")
@@ -62,7 +64,7 @@ def tcp_problems(spec: PolicySpec) -> list[Problem]:
 
 
 def check_field(row: PolicyField, value: Any) -> Iterator[str]:
-    """What is wrong with the value of one setting: of a list with each entry, and with their number."""
+    """Return the mistakes in the value of one setting; for a list, those of each entry and of their number."""
     if not row.is_list:
         yield from _check_one(row, value)
         return
@@ -87,7 +89,7 @@ def _check_one(row: PolicyField, value: Any) -> Iterator[str]:
 
 
 def _values_in(spec: PolicySpec, row: PolicyField) -> list[Any]:
-    """The setting's values in the spec: one, none where it was left as it is, one for each issuer of tokens."""
+    """Return the setting's values in the spec: one, none if it has the default, or one for each token issuer."""
     holder: Any = getattr(spec, row.part)
     if holder is None or (row.path in CLIENT and spec.oidc is not None and is_named(spec.oidc.issuer)):
         return []
@@ -98,11 +100,11 @@ def _values_in(spec: PolicySpec, row: PolicyField) -> list[Any]:
 
 
 CLIENT = ("oidc.client_id", "oidc.client_secret")
-"""What a provider that the relay knows by name has already."""
+"""Settings that must not be given with a named provider, as the relay has them already."""
 
 
 def _check_together(spec: PolicySpec) -> list[Problem]:
-    """Settings that do not go together."""
+    """Return the problems of settings that cannot be combined."""
     return [Problem(path, text) for path, judge in _RULES for text in judge(spec)]
 
 
@@ -118,7 +120,8 @@ def _params(spec: PolicySpec) -> Iterator[str]:
     if len({name for name, _ in params}) != len(params):
         yield "a request parameter is given twice"
     if spec.oidc is not None and spec.oidc.callback == "host" and ("response_mode", "form_post") in params:
-        # A form posted by another site comes without the login's cookie (SameSite=Lax), and here no redirect adds it.
+        # A form posted by another site has no login cookie (SameSite=Lax), and this callback has no redirect that adds
+        # it.
         yield "with the callback at the endpoint's own host, response_mode cannot be form_post"
 
 
@@ -128,7 +131,7 @@ def _audience(spec: PolicySpec) -> Iterator[str]:
 
 
 def _issuers(spec: PolicySpec) -> Iterator[str]:
-    """One issuer, one set of rules: else a token refused by the stricter one would be let in by the other."""
+    """Allow each issuer only once: otherwise a token refused by its strict rules could pass by its other ones."""
     issuers = [jwt.issuer.rstrip("/") for jwt in spec.jwt]
     if len(issuers) > MAX_TOKEN_ISSUERS:
         yield f"{len(issuers)} issuers, expected at most {MAX_TOKEN_ISSUERS}"
@@ -139,13 +142,13 @@ def _issuers(spec: PolicySpec) -> Iterator[str]:
 
 
 def _programs(spec: PolicySpec) -> Iterator[str]:
-    """A shared issuer gives all its users tokens for any audience, without the owner's client."""
+    """Require a narrow rule for a shared issuer, which signs tokens for all its users, for any audience."""
     oidc = spec.oidc
     shared = shared_issuer(oidc.issuer) if oidc is not None and oidc.bearer else None
     if oidc is None or shared is None:
         return
     domains = {domain.strip().lower().removeprefix("@") for domain in oidc.allow_domains}
-    # One matching claim rule lets in, so each rule by itself must be narrow.
+    # One matching claim rule suffices to enter, so each rule must be narrow by itself.
     by_claims = bool(oidc.allow_claims) and all(narrows((rule,), shared) for rule in oidc.allow_claims)
     by_email = bool(oidc.allow_emails or domains) and not domains & SHARED_DOMAINS
     if not (by_claims or by_email or (shared.groups and oidc.allow_groups)):

@@ -1,4 +1,4 @@
-"""Describes in words who is let in and how often, for the agent and the relay's dashboard. Pure."""
+"""Describes in words who may enter and how often, for the agent and the relay's dashboard. Does no I/O."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from tunnelctl.wire.messages import JwtSpec, OidcSpec, PolicySpec
 
 
 def describe(policy: PolicySpec) -> str:
-    """Who may visit, and how often, as one sentence without a full stop. Holds no secret."""
+    """Describe who may visit, and how often, as one sentence without a full stop. Contains no secret."""
     who = "; ".join([*_people(policy), *map(_programs, policy.jwt), *_everyone(policy)])
     if policy.cidr_allow:
         who += f", from {one_of(policy.cidr_allow)} only"
@@ -20,7 +20,7 @@ def describe(policy: PolicySpec) -> str:
 
 
 def one_of(words: Iterable[str]) -> str:
-    """The words as a choice in a sentence: `a, b or c`."""
+    """Join words to a choice for a sentence: `a, b or c`."""
     words = list(words)
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
@@ -41,7 +41,7 @@ def _people(policy: PolicySpec) -> list[str]:
 
 
 def _counted(policy: PolicySpec) -> str:
-    """Whom a rate limit counts."""
+    """Return whom a rate limit counts, in words."""
     is_known = policy.oidc is not None or policy.jwt
     return "visitor" if is_known and policy.rate_limit is not None and policy.rate_limit.by == "visitor" else "address"
 
@@ -71,7 +71,7 @@ def _signed_in(oidc: OidcSpec) -> str:
 
 
 def _rules(oidc: OidcSpec) -> list[str]:
-    """One clause for each kind of rule; within a kind one match is enough, of the kinds all must match."""
+    """Return one clause for each kind of rule. A visitor must match all kinds, and one entry of each."""
     rules = []
     mail = [*oidc.allow_emails, *(f"anything@{domain.removeprefix('@')}" for domain in oidc.allow_domains)]
     if mail:

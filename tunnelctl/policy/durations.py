@@ -1,19 +1,19 @@
-"""Lengths of time as people type them: `8h`, `1h 30m`, `7d`. Pure."""
+"""Parses and formats durations as users type them: `8h`, `1h 30m`, `7d`."""
 
 import re
 
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "min": 60, "s": 1}
-"""Seconds of each unit."""
+"""Seconds of each unit of time."""
 LOOKS_LIKE = "1h, 30m or 1h30m"
 
 _PARTS = re.compile(r"([0-9]{1,9})\s*(d|h|min|m|s)\s*", re.IGNORECASE | re.ASCII)
 
 
 def parse_duration(text: str) -> int:
-    """The seconds of a duration; 0 for `0`.
+    """Parse a duration into seconds; `0` gives 0.
 
     Raises:
-        ValueError: It is no number with a unit, or names a unit twice.
+        ValueError: The text is not a number with a unit, or contains a unit twice.
     """
     text = text.strip()
     parts = _PARTS.findall(text)
@@ -24,7 +24,7 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(seconds: int) -> str:
-    """The shortest text that `parse_duration` reads as so many seconds: `1h30m`."""
+    """Return the shortest text that `parse_duration` parses to this number of seconds, such as `1h30m`."""
     parts = []
     for unit in ("d", "h", "m", "s"):
         count, seconds = divmod(seconds, UNITS[unit])

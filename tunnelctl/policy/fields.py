@@ -1,14 +1,14 @@
-"""The table of the settings of a policy: one row for each, with everything that both ends know about it.
+"""The table of all settings of a policy: one row for each, with everything that agent and relay need to know about it.
 
-From it come the flags of `tunnel http` and their help, the keys of the agent's file, the fields of the API's modules,
-the dashboard's forms, the checks of both ends, and the reference. The value itself is a field of `PolicySpec` or of a
-struct in it (`wire/messages.py`), which has its type and its default too. Next: `parse.py`, from typed texts to a
-`PolicySpec`; `check.py`, from a `PolicySpec` to what is wrong with it.
+The table gives the flags of `tunnel http` and their help, the keys of the agent's configuration file, the fields of the
+API's modules, the dashboard's forms, the checks of agent and relay, and the reference. The value itself is a field of
+`PolicySpec` or of a struct in it (`wire/messages.py`), which also has its type and default. Read next: `parse.py`,
+which turns typed texts into a `PolicySpec`; `check.py`, which finds the mistakes in a `PolicySpec`.
 
-To add a setting: a row here, its field in `wire/messages.py`, and the relay's code that uses it (for a login's, in
-`policy/connections.py`). Then renew what is written from the table, with `--write` behind each:
-`python -m tests.docs.openapi`, `python -m tests.docs.policy_tables`, `python -m tests.docs.api_reference`,
-`python -m tests.docs.api_commands`.
+To add a setting: add a row here, its field in `wire/messages.py`, and the relay's code that uses it (for a login
+setting, in `policy/connections.py`). Then regenerate the files that are generated from the table, each with `--write`:
+`python -m tests.docs.openapi`, `python -m tests.docs.policy_tables`, `python -m tests.docs.api_reference`, `python -m
+tests.docs.api_commands`.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,69 +26,73 @@ Kind = Literal[
     "text", "secret", "choice", "switch", "duration", "email", "domain", "pair", "password", "network", "origin",
     "header", "header_name",
 ]  # fmt: skip
-"""What one value is. On the wire `duration` is seconds, `pair` and `header` are (name, value), all others are text."""
+"""The type of one value. In messages to the relay `duration` is seconds, `pair` and `header` are (name, value), all
+others are text."""
 Section = Literal["Login", "Other rules", "Headers"]
-"""Below which title `tunnel http --help` and the reference list it."""
+"""Title of the section of `tunnel http --help` and of the reference that lists the setting."""
 Card = Literal["", "Identity provider", "Who may pass", "Sessions", "More"]
-"""On which card of its dashboard form it stands; "" in a form of one card, and where the form does not show it."""
+"""Card of the dashboard form that contains the setting; "" in a form of one card, and for settings without a form."""
 
 MAX_SESSION = 30 * 24 * 3600
-"""Seconds. A login that lasts longer than this is no longer a login."""
+"""Maximum seconds of a login session."""
 MIN_RECHECK = 10
-"""Seconds. More often than this is a load on the provider that no owner can mean."""
+"""Minimum seconds between checks of a session at the provider; more frequent checks would only load the provider."""
 MIN_LOCAL_RECHECK = 1
-"""`MIN_RECHECK` of a relay that serves its own machine only, where users try things out and want to see the effect."""
+"""Like `MIN_RECHECK`, for a relay that serves its own machine only, where users experiment and want to see the
+effect."""
 MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
-"""Characters. A session is kept with both."""
+"""Maximum characters of an issuer, and of a client id. Each session stores both."""
 MAX_TOKEN_TEXT = 512
-"""Characters of an audience, or of a token claim's name or value."""
+"""Maximum characters of an audience, or of a token claim's name or value."""
 MAX_TOKEN_ISSUERS, MAX_AUDIENCES, MAX_CLAIM_RULES = 8, 16, 32
-"""Issuers of tokens, audiences of each, claim rules of each. Each of these is looked at for every token."""
+"""Maximum number of token issuers, of audiences per issuer, and of claim rules per issuer. All are compared for every
+token."""
 MAX_REQUEST_PARAMS = 16
 MAX_NETWORKS = 1000
-"""Of both lists together. Each takes half a kilobyte for as long as the endpoint is there."""
+"""Maximum networks in both lists together. Each takes half a kilobyte while the endpoint exists."""
 API_LIST, API_RULES = 100, 1000
-"""Entries of one list in the API; of a list of people, one by one if need be, or of networks."""
+"""Maximum entries of a list in the API; the second number is for lists of users or networks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyField:
-    """One setting.
+    """One setting of a policy, a row of the table.
 
     Attributes:
-        path: Its place in `PolicySpec`, with dots, as `Problem.field` names it: `oidc.allow_emails`. The names of
-            `jwt` stand for those of each `JwtSpec` in it.
-        kind: What one value is.
-        is_list: There may be several values.
-        check: Takes one value as the wire has it; returns what is wrong with it, "" for nothing.
-        choices: The words it takes, each with what a form says for it.
-        low, high: Seconds of a duration; 0 below `low` is allowed where `is_zero_never`.
-        is_zero_never: 0 stands for never.
-        max_length: Characters of one text; None where `check` or a message's size limits it.
-        max_count: Values of a list, at both ends; None where only a message's size limits them.
+        path: Place of the setting in `PolicySpec`, with dots, as in `Problem.field`: `oidc.allow_emails`. A path in
+            `jwt` stands for that field of each `JwtSpec`.
+        kind: Type of one value.
+        is_list: The setting may have several values.
+        check: Function that takes one value in the form of the wire messages and returns what is wrong with it, or "".
+        choices: Allowed words, each with its text in a form.
+        low, high: Limits of a duration in seconds; 0 below `low` is allowed if `is_zero_never`.
+        is_zero_never: The value 0 means never.
+        max_length: Maximum characters of one text; None where `check` or the size of a message limits it.
+        max_count: Maximum values of a list, at agent and relay; None where only the size of a message limits them.
 
-        flag: Of `tunnel http`.
-        metavar: How the flag's value is shown.
-        section: Where the flag's help and its row in the reference stand.
-        help: What it does, in one sentence: for `--help`, the reference, the API's description and the form's hint.
-        more: Sentences that only the reference adds.
-        default: The default in words, where it is not the struct's own or not to be seen there.
-        has_variable: An environment variable stands for the flag; see `variable`.
-        key: In the agent's configuration file, with dots; "" where the file has none.
+        flag: Flag of `tunnel http`.
+        metavar: Placeholder of the flag's value in the help.
+        section: Section of the help and the reference that lists the flag.
+        help: Description in one sentence: for `--help`, the reference, the API and the form's hint.
+        more: Further sentences, for the reference only.
+        default: The default in words, where it differs from the struct's or is not visible there.
+        has_variable: An environment variable may replace the flag; see `variable`.
+        key: Key in the agent's configuration file, with dots; "" where the file has none.
 
-        module: Of the API, and of an edge's settings; "" for a field of the edge itself.
-        api_name: Its name in that module.
-        is_marked_as_module: Problems with it are marked at the module as a whole.
-        api_length, api_count: Characters of a text and entries of a list that the API takes.
-        api_is_object: The API has pairs as an object, in which each name has one value; else as a list of objects.
+        module: Module of the API, and of an edge's settings; "" for a field of the edge itself.
+        api_name: Name of the setting in that module.
+        is_marked_as_module: Problems with the setting are shown at the module as a whole.
+        api_length, api_count: Maximum characters of a text, and maximum entries of a list, in the API.
+        api_is_object: The API has pairs as an object, in which each name has one value; otherwise as a list of objects.
 
-        label: In a form; "" where no form shows it.
-        card: Of its form.
-        hint: What the form says below the field, where `help` does not fit there.
-        placeholder: An example in an empty field.
-        is_area: The form shows it with one value a line.
+        label: Label in a form; "" for settings without a form.
+        card: Card of the form.
+        hint: Text below the field of the form, where `help` does not fit.
+        placeholder: Example shown in an empty field.
+        is_area: The form has a text area with one value a line.
 
-        is_of_provider: Says how to speak with the provider: not allowed beside `@name`, whose operator says it.
+        is_of_provider: The setting is about the communication with the provider. Not allowed with a named provider
+            (`@name`), for which the relay's operator has set it.
     """
 
     path: str
@@ -128,49 +132,51 @@ class PolicyField:
 
     @property
     def part(self) -> str:
-        """The field of `PolicySpec` it is in: `oidc`."""
+        """The field of `PolicySpec` that contains the setting, such as `oidc`."""
         return self.path.partition(".")[0]
 
     @property
     def name(self) -> str:
-        """Its name in the struct that holds it: `allow_emails`."""
+        """Name of the setting in the struct that contains it, such as `allow_emails`."""
         return self.path.rpartition(".")[2]
 
     @property
     def parameter(self) -> str:
-        """What click calls the flag: `oidc_allow_email`."""
+        """Name of the flag's parameter in click, such as `oidc_allow_email`."""
         return self.flag.removeprefix("--").replace("-", "_")
 
     @property
     def variable(self) -> str:
-        """The environment variable that stands for the flag; "" without one."""
+        """Name of the environment variable that may replace the flag; "" without one."""
         return f"TUNNELCTL_{self.parameter.upper()}" if self.has_variable else ""
 
     @property
     def pointer(self) -> str:
-        """Where the API and the dashboard mark a problem with it: `oidc.inactivity_timeout`."""
+        """Field at which the API and the dashboard show a problem with the setting, such as
+        `oidc.inactivity_timeout`.
+        """
         if self.is_marked_as_module or not self.module:
             return self.module or self.api_name
         return f"{self.module}.{self.api_name}"
 
     @property
     def is_secret(self) -> bool:
-        """Whether its value must never be shown."""
+        """Whether the value must never be shown."""
         return self.kind in ("secret", "password", "header")
 
     @property
     def is_optional(self) -> bool:
-        """Whether a form may leave it empty."""
+        """Whether a form may leave the field empty."""
         return self.is_list or default_of(self) == ""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The words of a choice."""
+        """The allowed words of a setting with choices."""
         return tuple(word for word, _ in self.choices)
 
     @property
     def default_text(self) -> str:
-        """What holds without it, for people; "" for nothing worth saying."""
+        """The default value for display; "" when it is not worth mentioning."""
         if self.default or self.is_list or self.kind == "switch":
             return self.default
         value = default_of(self)
@@ -212,7 +218,7 @@ FIELDS: tuple[PolicyField, ...] = (
         module="oidc", api_name="scopes", label="Scopes", card="Identity provider",
         hint="Besides openid, profile and email.", placeholder="groups",
     ),
-    # Who of them is let in.
+    # Which signed-in visitors may enter.
     PolicyField(
         path="oidc.allow_emails", kind="email", is_list=True, check=values.email,
         flag="--oidc-allow-email", metavar="EMAIL", section="Login", key="oidc.allow_emails",
@@ -256,7 +262,7 @@ FIELDS: tuple[PolicyField, ...] = (
         label="Public paths", card="Who may pass", hint="One a line. Everyone may open them without the login.",
         placeholder="/webhooks/*", is_area=True,
     ),
-    # How long a login holds.
+    # How long a login is valid.
     PolicyField(
         path="oidc.idle_seconds", kind="duration", low=1, high=MAX_SESSION,
         flag="--oidc-idle-session-duration", metavar="DURATION", section="Login",
@@ -288,7 +294,7 @@ FIELDS: tuple[PolicyField, ...] = (
         "provider answers.",
         module="oidc", api_name="on_recheck_error", label="When the provider does not answer", card="More",
     ),
-    # How the login must be made, and how the provider's claims are read.
+    # How the login is made, and how the provider's claims are read.
     PolicyField(
         path="oidc.request_params", kind="pair", is_list=True, check=values.request_param,
         max_count=MAX_REQUEST_PARAMS,
@@ -355,7 +361,7 @@ FIELDS: tuple[PolicyField, ...] = (
         help="Let CORS preflights pass without a login.", more="They pass without an identity too.",
         module="oidc", api_name="options_passthrough",
     ),
-    # Programs.
+    # Access for programs.
     PolicyField(
         path="oidc.bearer", is_list=True, check=values.audience_or_client, max_length=MAX_TOKEN_TEXT,
         max_count=MAX_AUDIENCES,
@@ -412,7 +418,7 @@ FIELDS: tuple[PolicyField, ...] = (
         module="ip_restriction", api_name="deny", api_length=64, api_count=API_RULES,
         label="Deny", hint="Wins over what is allowed.", placeholder="198.51.100.7", is_area=True,
     ),
-    # How often.
+    # Rate limits.
     PolicyField(
         path="rate_limit.limit", check=rate_problem,
         flag="--rate-limit", metavar="N/PERIOD[:BURST]", section="Other rules", key="rate_limit.limit",
@@ -430,7 +436,7 @@ FIELDS: tuple[PolicyField, ...] = (
         more="`address` counts by address in any case.",
         module="rate_limit", api_name="by", label="Counted by",
     ),
-    # Headers.
+    # Header fields.
     PolicyField(
         path="host_header", check=values.host_header,
         flag="--host-header", metavar="rewrite|VALUE", section="Headers", default="preserve", key="host_header",
@@ -478,9 +484,10 @@ STRUCTS: Mapping[str, type[msgspec.Struct]] = {
     "request_headers": HeaderEdit,
     "response_headers": HeaderEdit,
 }
-"""Fields of `PolicySpec` that hold structs of their own, and those structs."""
+"""Fields of `PolicySpec` whose values are structs, and the types of those structs."""
 _OTHERS = {"weight": ("--weight", "weight"), "labels": ("--label", "labels")}
-"""Settings of a tunnel that a relay's refusal may name too: flag, and key of the agent's file."""
+"""Settings of a tunnel outside the policy that a relay's refusal may name: flag, and key of the agent's configuration
+file."""
 
 FLAGS: Mapping[str, str] = {
     "oidc": "--oidc",
@@ -488,24 +495,26 @@ FLAGS: Mapping[str, str] = {
     **{row.path: row.flag for row in FIELDS},
     **{path: flag for path, (flag, _) in _OTHERS.items()},
 }
-"""What a problem is about -> the flag for it."""
+"""Maps the field of a `Problem` to the flag for it."""
 KEYS: Mapping[str, str] = {
     **FLAGS,
     **{row.path: row.key for row in FIELDS if row.key},
     **{path: key for path, (_, key) in _OTHERS.items()},
 }
-"""What a problem is about -> the key of the agent's file, or the flag where the file has none."""
+"""Maps the field of a `Problem` to the key of the agent's configuration file, or to the flag where the file has
+none."""
 POINTERS: Mapping[str, str] = {row.path: row.pointer for row in FIELDS}
-"""What a problem is about -> the field of the API and of its form; what is not in here goes by its own name."""
+"""Maps the field of a `Problem` to the field of the API and of its form; a field that is missing here has the same name
+there."""
 
 
 def of_part(part: str) -> tuple[PolicyField, ...]:
-    """The settings in one field of `PolicySpec`, in the order of the table."""
+    """Return the settings in one field of `PolicySpec`, in the order of the table."""
     return tuple(row for row in FIELDS if row.part == part)
 
 
 def default_of(row: PolicyField) -> Any:
-    """What the wire's struct has where the setting is not given; None where it must be given."""
+    """Return the default value of a setting; None where a value is required."""
     struct = STRUCTS.get(row.part, PolicySpec)
     defaults = struct.__struct_defaults__
     names = struct.__struct_fields__[-len(defaults) :] if defaults else ()
@@ -513,6 +522,9 @@ def default_of(row: PolicyField) -> Any:
 
 
 def value_of(policy: PolicySpec, row: PolicyField) -> Any:
-    """A setting's value; None where the policy does not have the struct it is in. Not for the issuers of tokens."""
+    """Return the value of a setting in a policy; None if the policy lacks the struct that contains it.
+
+    Not for settings of `jwt`.
+    """
     part = getattr(policy, row.part)
     return part if row.path == row.part or part is None else getattr(part, row.name)

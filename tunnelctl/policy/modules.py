@@ -1,4 +1,6 @@
-"""The modules that the API and the dashboard group the settings of a policy into, in the order a request meets them."""
+"""The modules into which the API and the dashboard group the settings of a policy, in the order in which they act on a
+request.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +10,13 @@ from tunnelctl.policy.fields import FIELDS, PolicyField
 
 @dataclass(frozen=True, slots=True)
 class PolicyModule:
-    """One module.
+    """A group of settings in the API and the dashboard.
 
     Attributes:
-        name: Of the API; ngrok's where ngrok has the module too.
-        title: Of its form.
-        purpose: What it is for, in one sentence: for the API's description and the edge's page.
-        icon: Of the dashboard.
+        name: Name in the API; ngrok's name if ngrok has the module too.
+        title: Title of the dashboard's form.
+        purpose: Purpose in one sentence, for the API's description and the edge's page.
+        icon: Icon in the dashboard.
     """
 
     name: str
@@ -24,22 +26,22 @@ class PolicyModule:
 
     @property
     def key(self) -> str:
-        """Its name in an address of the dashboard."""
+        """Name of the module in URLs of the dashboard."""
         return self.name.replace("_", "-")
 
     @property
     def rows(self) -> tuple[PolicyField, ...]:
-        """Its settings, in the order of the table."""
+        """The settings of the module, in the order of the table."""
         return tuple(row for row in FIELDS if row.module == self.name)
 
     @property
     def has_form(self) -> bool:
-        """Whether the dashboard can set it up."""
+        """Whether the dashboard has a form for the module."""
         return any(row.label for row in self.rows)
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The fields of `PolicySpec` that its settings are in."""
+        """The fields of `PolicySpec` that contain the module's settings."""
         return tuple(dict.fromkeys(row.part for row in self.rows))
 
 

@@ -1,18 +1,20 @@
-"""Providers that a relay knows by name: `@work` stands where an issuer would. Pure."""
+"""Named providers: an owner may write `@work` instead of an issuer to use a provider that the relay's operator
+configured.
+"""
 
 from tunnelctl.wire.texts import is_name
 
 SIGN = "@"
-"""A provider's name begins with it; no issuer does."""
+"""First character of a named provider's name; no issuer begins with it."""
 
 
 def is_named(issuer: str) -> bool:
-    """Whether this text names a provider instead of giving its issuer."""
+    """Return whether the text names a provider instead of being an issuer's URL."""
     return issuer.startswith(SIGN)
 
 
 def name_problem(issuer: str) -> str:
-    """Why this text cannot be a provider's name; "" when it can."""
+    """Return why the text is not a valid name of a provider; "" when it is valid."""
     return (
         ""
         if is_named(issuer) and is_name(issuer.removeprefix(SIGN))

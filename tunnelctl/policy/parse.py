@@ -1,7 +1,7 @@
-"""From what people typed for the settings of a policy, as flags or in a file, to a `PolicySpec`. Pure.
+"""Turns what users typed for the settings of a policy, as flags or in a file, into a `PolicySpec`. Does no I/O.
 
-The agent checks all of it before it dials and reports every mistake at once; the relay checks it again and knows more.
-An app must never be published more open than its owner asked.
+The agent checks everything before it connects and reports all mistakes at once; the relay checks again, with more
+knowledge. A mistake must never publish an app with less protection than its owner asked for.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,37 +20,37 @@ from tunnelctl.wire.problem import Problem, joined
 from tunnelctl.wire.texts import is_loopback
 
 MISSING = "missing"
-"""Stands in a spec for a needed value that was not given, so that one mistake is not reported twice. The spec is never
-used."""
+"""Placeholder for a required value that was not given, so that the mistake is not reported twice. A spec with it is
+never used."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyTexts:
-    """What was typed for the settings, each text with the path of its setting, in the order in which it was typed.
+    """The texts that were typed for settings, each with the path of its setting, in the order in which they were typed.
 
-    The order counts for the issuers of tokens: an audience and claims belong to the issuer before them. A switch that
-    is on has the text `true`.
+    The order matters for token issuers: an audience and claims belong to the issuer before them. A switch that is on
+    has the text `true`.
     """
 
     entries: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def of(self, path: str) -> tuple[str, ...]:
-        """The texts for one setting."""
+        """Return the texts typed for one setting."""
         return tuple(text for name, text in self.entries if name == path)
 
     def given(self) -> list[PolicyField]:
-        """The settings that something was typed for, in the order of the table."""
+        """Return the settings for which a text was typed, in the order of the table."""
         names = {name for name, _ in self.entries}
         return [row for row in FIELDS if row.path in names]
 
     def mapped(self, change: Callable[[PolicyField, str], str]) -> "PolicyTexts":
-        """A copy with each text replaced by what `change` returns for it."""
+        """Return a copy with each text replaced by the result of `change`."""
         rows = {row.path: row for row in self.given()}
         return PolicyTexts(tuple((path, change(rows[path], text)) for path, text in self.entries))
 
 
 class PolicyTextsInvalid(ValueError):
-    """What was typed cannot be had.
+    """The typed texts do not form a valid policy.
 
     Attributes:
         problems: Every mistake, with the path of its setting.
@@ -62,10 +62,10 @@ class PolicyTextsInvalid(ValueError):
 
 
 def build_policy(texts: PolicyTexts) -> PolicySpec:
-    """The policy that these texts ask for.
+    """Return the policy for the typed texts.
 
     Raises:
-        PolicyTextsInvalid: With every mistake.
+        PolicyTextsInvalid: Lists every mistake in the texts.
     """
     problems: list[Problem] = []
     spec = PolicySpec(
@@ -85,10 +85,11 @@ def build_policy(texts: PolicyTexts) -> PolicySpec:
 
 
 def read_text(row: PolicyField, text: str) -> tuple[Any, ...]:
-    """The values, as the wire has them, that a text stands for; several where a flag takes them in one.
+    """Parse the text of a setting into values in the form of wire messages; several if a flag accepts a list in one
+    text.
 
     Raises:
-        ValueError: It has not the form of such a value. Whether it has a good one is for `check_field`.
+        ValueError: The text does not have the form of such a value. `check_field` later checks the value itself.
     """
     return _READERS.get(row.kind, _as_it_is)(text)
 
@@ -111,9 +112,9 @@ def _oidc(texts: PolicyTexts, problems: list[Problem]) -> OidcSpec | None:
 
 
 def _jwt(texts: PolicyTexts, problems: list[Problem]) -> tuple[JwtSpec, ...]:
-    """The issuers of tokens, each with what was typed behind it.
+    """Return the token issuers, each with the settings typed after it.
 
-    What belongs to none is refused: a rule that is left out lets others in.
+    Settings typed before the first issuer are refused: ignoring a rule would let more programs in.
     """
     groups: list[list[tuple[str, str]]] = []
     for path, text in texts.entries:
@@ -143,12 +144,12 @@ def _rate_limit(texts: PolicyTexts, problems: list[Problem]) -> RateLimitSpec | 
 
 
 def _members(part: str, texts: PolicyTexts, problems: list[Problem]) -> dict[str, Any]:
-    """The fields of one struct that something was typed for."""
+    """Return the fields of one struct for which texts were typed."""
     return {row.name: value for row in of_part(part) for value in _value(row, texts, problems)}
 
 
 def _value(row: PolicyField, texts: PolicyTexts, problems: list[Problem]) -> tuple[Any, ...]:
-    """The setting's one value; none where nothing, or the default, was typed."""
+    """Return the single value of a setting; an empty tuple if nothing, or the default, was typed."""
     values: list[Any] = []
     for text in texts.of(row.path):
         try:
@@ -161,7 +162,7 @@ def _value(row: PolicyField, texts: PolicyTexts, problems: list[Problem]) -> tup
 
 
 def _plain_http(spec: PolicySpec) -> Iterable[Problem]:
-    """Issuers on other machines that are reached without TLS."""
+    """Report issuers on other machines that are used without TLS."""
     issuers = [("oidc.issuer", spec.oidc.issuer)] if spec.oidc is not None else []
     for path, text in [*issuers, *(("jwt.issuer", jwt.issuer) for jwt in spec.jwt)]:
         if is_named(text) or issuer(text) or urlsplit(text).scheme != "http":
@@ -185,7 +186,7 @@ def _network(text: str) -> tuple[str]:
     try:
         return (str(ip_network(text.strip())),)
     except ValueError:
-        return (text.strip(),)  # its check says what is wrong
+        return (text.strip(),)  # the setting's check says what is wrong
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -198,7 +199,7 @@ def _origins(text: str) -> tuple[str, ...]:
 def _header(text: str) -> tuple[tuple[str, str]]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise ValueError("it takes 'Name: value'")  # without what was typed: it may be a secret
+        raise ValueError("it takes 'Name: value'")  # does not repeat the text, which may hold a secret
     return ((name.strip(), value.strip(" \t")),)
 
 
@@ -213,4 +214,4 @@ _READERS: Mapping[Kind, Callable[[str], tuple[Any, ...]]] = {
     "header_name": lambda text: tuple(name.strip() for name in text.split(",")),
     "switch": lambda _text: (True,),
 }
-"""How a text of each kind is read; of all others it is the value itself."""
+"""Parser for the texts of each kind of setting; for kinds not listed, the text is the value."""

@@ -1,42 +1,42 @@
-"""Paths that are open without an endpoint's login: what an owner may write, and which requests are meant. Pure.
+"""Paths that are open without login: checks the patterns that owners write, and matches requests. Does no I/O.
 
-A pattern is a path, `/health`, or everything below one, `/webhooks/*`. A request is compared by its path as it was
-sent, which is what the app gets, and only when every server reads that path alike (`is_plain`). All others have to log
-in: a path that one reader takes for `/webhooks/x` and another for `/admin` must not be open.
+A pattern is a path, `/health`, or everything below one, `/webhooks/*`. A request is compared by its path exactly as
+sent, which is also what the app gets, and only if every server reads that path in the same way (`is_plain`). All other
+paths require a login: a path that one server reads as `/webhooks/x` and another as `/admin` must not be open.
 """
 
 import re
 
 MAX_PUBLIC_PATHS = 32
-"""Patterns of one endpoint. A request that has no session is compared with each."""
+"""Maximum patterns of one endpoint. Each request without a session is compared with all of them."""
 MAX_PUBLIC_PATH = 255
-"""Characters of a pattern."""
+"""Maximum characters of a pattern."""
 BELOW = "/*"
-"""Ends a pattern that means everything below a path."""
+"""Suffix of a pattern that matches everything below a path."""
 
 _PLAIN = re.compile(rb"/(?:(?!\.+(?:/|\Z))[A-Za-z0-9._~!$&'()*,:=@-]+(?:/|\Z))*")
-"""Segments of the characters of RFC 3986 section 3.3 that have one reading everywhere.
+"""Matches paths that every server reads in the same way: segments of certain characters of RFC 3986 section 3.3.
 
-Not among them are `%`, which is decoded once, twice or never (and may stand for `/` or `.`); `;`, behind which some
-servers read parameters of the segment; `+`, which some read as a blank; `\\`, which is a slash on Windows and in
-browsers; and what RFC 3986 does not allow, which clients encode in their own ways. A segment of dots alone leads
-upwards, or is nothing to Windows, and an empty one is left out by many servers.
+Excluded are `%`, which is decoded once, twice or never (and may stand for `/` or `.`); `;`, after which some servers
+read parameters of the segment; `+`, which some read as a blank; `\\`, which is a slash on Windows and in browsers; and
+characters that RFC 3986 does not allow, which clients encode in different ways. A segment of dots alone leads upwards,
+or is ignored by Windows, and many servers drop an empty segment.
 """
 _CHARACTERS = "letters, digits and -._~!$&'(),:=@"
 _RELAYS = "_tunnel"
 
 
 def is_plain(path: bytes) -> bool:
-    """Says whether every server reads this path as it stands."""
+    """Return whether every server reads this path in the same way."""
     return _PLAIN.fullmatch(path) is not None
 
 
 def find_pattern(patterns: tuple[bytes, ...], path: bytes) -> bytes:
-    """Returns the first of these patterns that means a request's path; b"" for none. Upper and lower case differ.
+    """Return the first pattern that matches a request's path; b"" for none. Case matters.
 
     Args:
-        patterns: Each as `problem` lets it through.
-        path: As the request has it, without the query.
+        patterns: Patterns that `problem` found valid.
+        path: Path of the request as sent, without the query.
     """
     for pattern in patterns:
         if path == pattern or (pattern.endswith(b"/*") and path.startswith(pattern[:-1]) and path != pattern[:-1]):
@@ -45,7 +45,7 @@ def find_pattern(patterns: tuple[bytes, ...], path: bytes) -> bytes:
 
 
 def problem(pattern: str) -> str:
-    """Returns why this cannot be open without a login; "" when it can."""
+    """Return why a pattern may not be open without login; "" when it may."""
     shown = repr(pattern[:64])
     if not pattern.startswith("/"):
         return f"{shown} is not a path like /health or /webhooks/*"

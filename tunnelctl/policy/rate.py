@@ -1,4 +1,4 @@
-"""How many requests a visitor may send in how long, as people type it: `100/1m:20`. Pure."""
+"""Parses rate limits as users type them: `100/1m:20` allows 100 requests in a minute, 20 of them at once."""
 
 import re
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from tunnelctl.policy.durations import format_duration, parse_duration
 
 MAX_REQUESTS = 1_000_000
-"""Requests in a period, and at once. At one a microsecond a limit is none."""
+"""Maximum number in a rate limit, for the requests in a period and for the burst. A million per second would be no
+limit."""
 MAX_PERIOD = 24 * 3600
-"""Seconds. Relays keep their counts in memory: over a longer time more of them are lost than kept."""
+"""Maximum period in seconds. Relays keep their counts in memory, so that longer periods would rarely survive
+restarts."""
 LOOKS_LIKE = "100/1m, 10/s or 100/1m:20"
 
 _RATE = re.compile(r"([0-9]{1,12})/([0-9a-zA-Z ]{1,32})(?::([0-9]{1,12}))?", re.ASCII)
@@ -16,12 +18,12 @@ _RATE = re.compile(r"([0-9]{1,12})/([0-9a-zA-Z ]{1,32})(?::([0-9]{1,12}))?", re.
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A rate that a text stands for.
+    """A rate limit.
 
     Attributes:
-        requests: How many may come in the period, on average.
-        seconds: The period.
-        burst: How many may come at once after a rest.
+        requests: Average number of requests allowed in the period.
+        seconds: Length of the period.
+        burst: Number of requests allowed at once after a pause.
     """
 
     requests: int
@@ -29,17 +31,17 @@ class Rate:
     burst: int
 
     def __str__(self) -> str:
-        """In words: `100 requests in 1m, 20 at once`."""
+        """Describe the rate in words: `100 requests in 1m, 20 at once`."""
         many = "1 request" if self.requests == 1 else f"{self.requests} requests"
         at_once = "" if self.burst == self.requests else f", {self.burst} at once"
         return f"{many} in {format_duration(self.seconds)}{at_once}"
 
 
 def parse_rate(text: str) -> Rate:
-    """The rate that `N/PERIOD[:BURST]` stands for. Without BURST all N may come at once; a bare unit is one of it.
+    """Parse `N/PERIOD[:BURST]`. Without BURST all N requests may come at once; a unit without a number counts as one.
 
     Raises:
-        ValueError: It has another form, or a number that is too small or too large.
+        ValueError: The text has another form, or a number is too small or too large.
     """
     found = _RATE.fullmatch(text)
     if found is None:
@@ -59,7 +61,7 @@ def parse_rate(text: str) -> Rate:
 
 
 def rate_problem(text: str) -> str:
-    """What is wrong with a rate; "" for nothing."""
+    """Return what is wrong with the text of a rate; "" when it is valid."""
     try:
         parse_rate(text)
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""Issuers that sign tokens for anyone with an account, and the claims that identify one customer.
+"""Issuers that sign tokens for anyone with an account there, and the claims that identify a single customer.
 
-Everyone with an account there gets such tokens for any audience they like: GitHub signs for every repository, Google
-for every service account. A signature and an audience then keep no one out; a rule about one of these claims does.
+Every account holder can get tokens of such an issuer for any audience: GitHub signs for every repository, Google for
+every service account. A valid signature and audience therefore prove little; a rule about one of these claims is
+needed.
 """
 
 from collections.abc import Iterable
@@ -10,17 +11,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SharedIssuer:
-    """One of them.
+    """An issuer that signs tokens for many independent customers.
 
     Attributes:
-        who: Whom it signs for, in words.
-        claims: Those whose values belong to one customer alone. Not among them are claims a stranger can bring about:
-            GitHub's `actor` is the account that caused a run, in any repository, and `job_workflow_ref` the reusable
-            workflow that is run, which anybody's repository may call where it is public.
-        example: A rule that narrows.
-        groups: Its `groups` are named uniquely by itself, so that a rule about groups narrows too.
-        sub_begins: How a `sub` begins that names one customer, where customers choose what theirs is made of.
-        account: What lets a person log in there, as a sentence says it; "" where people do not log in.
+        who: Description of the accounts it signs for.
+        claims: Claims whose values belong to one customer alone. Claims that a stranger can influence are left out:
+            GitHub's `actor` is the account that caused a run, in any repository, and `job_workflow_ref` is the reusable
+            workflow that runs, which any repository may call if it is public.
+        example: Example of a rule that selects one customer.
+        groups: The issuer's `groups` have globally unique names, so that a rule about groups selects one customer too.
+        sub_begins: Prefixes of a `sub` that identifies one customer, where customers choose what their `sub` contains.
+        account: The account that a person logs in with, in words; "" where people do not log in.
     """
 
     who: str
@@ -46,7 +47,8 @@ def _shared(
 _GITHUB = "repository repository_id repository_owner repository_owner_id workflow_ref enterprise_id sub"
 _GITLAB = "project_path project_id namespace_path namespace_id ci_config_ref_uri sub"
 _GITHUB_SUBS = ("repo:", "repository_id:", "repository_owner:", "repository_owner_id:")
-"""A repository may have its `sub` made of other claims, `ref:refs/heads/main` for one: anybody's can look like that."""
+"""Prefixes of a `sub` that name the repository. A repository may build its `sub` from other claims, such as
+`ref:refs/heads/main`, which any other repository can imitate."""
 _ANYBODY = "sub=THE-ACCOUNT'S-ID"
 
 SHARED: dict[str, SharedIssuer] = {
@@ -100,7 +102,7 @@ SHARED: dict[str, SharedIssuer] = {
     "https://kauth.kakao.com": _shared("every Kakao account", "sub", _ANYBODY, account="a Kakao account"),
     "https://api.login.yahoo.com": _shared("every Yahoo account", "sub email", _ANYBODY, account="a Yahoo account"),
 }
-"""By issuer, without a slash at its end."""
+"""The shared issuers, by issuer URL without a trailing slash."""
 
 SHARED_DOMAINS = frozenset(
     {
@@ -112,19 +114,21 @@ SHARED_DOMAINS = frozenset(
         "cloudbuild.gserviceaccount.com",
     }
 )
-"""E-mail domains in which every customer of Google has addresses: a rule for one of them narrows nothing."""
+"""E-mail domains in which every Google customer can have addresses: a rule for one of them excludes few."""
 
 
 def shared_issuer(issuer: str) -> SharedIssuer | None:
-    """Returns the row of a shared issuer; None for an issuer that is not in the table."""
+    """Return the row of a shared issuer; None for an issuer that is not in the table."""
     return SHARED.get(issuer.rstrip("/").lower())
 
 
 def narrows(rules: Iterable[tuple[str, str]], shared: SharedIssuer) -> bool:
-    """Says whether rules leave one customer: of every name one value must match, so one name with such values will do.
+    """Return whether claim rules admit one customer only.
+
+    Every name must match one of its values, so one such name suffices.
 
     Args:
-        rules: (name, value) of claims.
+        rules: (name, value) pairs of claims.
     """
     values: dict[str, list[str]] = {}
     for name, value in rules:

@@ -1,7 +1,7 @@
-"""Checks of single values of a policy's settings, one for each form. Pure.
+"""Checks single values of a policy's settings, one function for each form of value. Does no I/O.
 
-A check takes a value as the wire has it and returns what is wrong with it, "" for nothing. It never repeats a secret,
-and repeats of a long text only the beginning. Which setting uses which check is in `fields.py`.
+A check takes a value in the form of the wire messages and returns what is wrong with it, or "". The text never repeats
+a secret, and of a long value only the beginning. `fields.py` assigns the checks to settings.
 """
 
 import ipaddress
@@ -12,32 +12,34 @@ from tunnelctl.policy.named import is_named, name_problem
 from tunnelctl.wire.messages import MIN_PASSWORD
 
 MAX_EMAIL = 254
-"""Characters, RFC 5321 section 4.5.3.1.3: no deliverable address is longer."""
+"""Maximum characters of an e-mail address; longer ones cannot be delivered to (RFC 5321 section 4.5.3.1.3)."""
 MAX_SCOPE, MAX_CLAIM_NAME, MAX_PARAM = 128, 256, 512
-"""Characters of a scope, of an acr value or a claim's name, and of a parameter of the authorization request."""
+"""Maximum characters of a scope; of an acr value or a claim's name; and of a parameter of the authorization request."""
 MAX_AGE = 365 * 24 * 3600
-"""Seconds in the request parameter `max_age`."""
+"""Maximum seconds for the request parameter `max_age`."""
 RESERVED_PARAMS = frozenset(
     {
         "response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
         "code_challenge_method", "code_verifier", "request", "request_uri", "registration", "id_token_hint", "claims",
     }
 )  # fmt: skip
-"""Parameters the login's safety hangs on, and those that could replace them all (RFC 9101): never the owner's."""
+"""Parameters that owners must not set: the login's security depends on them, or they could replace all others (RFC
+9101)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _EMAIL = re.compile(r"[!-?A-~]+@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORECASE | re.ASCII)
-"""One `@`, printable ASCII, a domain of LDH labels. Anything cleverer has been read two ways by two parsers before."""
+"""An e-mail address: one `@`, printable ASCII, a domain of letters, digits and hyphens. Parsers disagree about other
+forms."""
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]+", re.ASCII)
-"""RFC 6749 section 3.3."""
+"""A scope (RFC 6749 section 3.3)."""
 _VISIBLE = re.compile(r"[!-~]+", re.ASCII)
 _PARAM_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 _HOST_HEADER = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", re.ASCII)
-"""RFC 9110 section 5.6.2."""
+"""A name of a header field (RFC 9110 section 5.6.2)."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _MANY_TENANTS = re.compile(
@@ -48,16 +50,16 @@ USE_A_TENANT = "use https://login.microsoftonline.com/TENANT-ID/v2.0 with the id
 
 
 def issuer_or_name(text: str) -> str:
-    """Check an issuer, or the name of a provider that the relay knows."""
+    """Check an issuer's URL, or the name of a provider that the relay knows."""
     return name_problem(text) if is_named(text) else issuer(text)
 
 
 def issuer(text: str) -> str:
-    """Check an issuer (OpenID Connect Discovery section 4.1) by its spelling alone.
+    """Check how the URL of an issuer is written (OpenID Connect Discovery section 4.1).
 
-    Where its name leads is for the relay to judge when it calls there.
+    Which addresses may be called is checked by the relay when it calls the issuer.
     """
-    if "@" in text:  # not repeated: what stands before it may be a password
+    if "@" in text:  # not repeated: the text before the @ may contain a password
         return "an issuer has no user or password in it (OpenID Connect Discovery section 4.1)"
     no_url = f"{text[:128]!r} is not an issuer's URL like https://acme.okta.com"
     if not text.isascii() or not text.isprintable() or set(text) & set(' \\"<>'):
@@ -77,18 +79,18 @@ def issuer(text: str) -> str:
 
 
 def shared_tenant(text: str) -> str:
-    """What stands for all tenants of Microsoft Entra in the URL of an issuer; "" for the issuer of one."""
+    """Return the placeholder for all tenants in a Microsoft Entra issuer, such as `common`; "" for any other issuer."""
     tenant = _MANY_TENANTS.match(text)
     return tenant[1] if tenant else ""
 
 
 def credential(text: str) -> str:
-    """Check a client's id or secret, which messages never repeat."""
+    """Check a client's id or secret. The message never repeats the value."""
     return "" if text.strip() and text.isprintable() else "it is empty or has control characters"
 
 
 def scope(text: str) -> str:
-    """Check a scope."""
+    """Check a scope for the authorization request."""
     if _SCOPE.fullmatch(text) and len(text) <= MAX_SCOPE:
         return ""
     return f"{text[:64]!r} is not a scope; write each by itself"
@@ -103,7 +105,7 @@ def email(text: str) -> str:
 
 
 def is_email(text: str) -> bool:
-    """Whether this is an e-mail address, as a provider's claim must have it."""
+    """Return whether the text is an e-mail address in the form that a provider's claim must have."""
     return len(text) <= MAX_EMAIL and _EMAIL.fullmatch(text) is not None
 
 
@@ -120,7 +122,7 @@ def filled(text: str) -> str:
 
 
 def claim_rule(pair: tuple[str, str]) -> str:
-    """A claim of a person who logs in."""
+    """Check a rule about a claim of a user who logs in."""
     name, value = pair
     if not name.strip() or not value:
         return f"the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value"
@@ -130,7 +132,7 @@ def claim_rule(pair: tuple[str, str]) -> str:
 
 
 def token_claim(pair: tuple[str, str]) -> str:
-    """A claim of a program's token."""
+    """Check a rule about a claim in a program's token."""
     name, value = pair
     if audience(name) or audience(value):
         return f"the claim rule {name[:64]!r}={value[:64]!r} lacks its name or its value, or has control characters"
@@ -152,18 +154,18 @@ def audience_or_client(text: str) -> str:
 
 
 def acr(text: str) -> str:
-    """Check a value of `acr`."""
+    """Check a value of `acr` (authentication context class)."""
     return "" if _VISIBLE.fullmatch(text) and len(text) <= MAX_CLAIM_NAME else f"{text[:64]!r} is not an acr value"
 
 
 def claim_name(text: str) -> str:
-    """Check the name of a claim, perhaps with dots that lead into objects."""
+    """Check the name of a claim, which may have dots that lead into nested objects."""
     ok = _VISIBLE.fullmatch(text) and len(text) <= MAX_CLAIM_NAME
     return "" if ok else f"{text[:64]!r} is not the name of a claim"
 
 
 def request_param(pair: tuple[str, str]) -> str:
-    """Check a parameter that is added to the authorization request."""
+    """Check a parameter that the owner adds to the authorization request."""
     name, value = pair
     if not _PARAM_NAME.fullmatch(name) or not value.isprintable() or not 0 < len(value) <= MAX_PARAM:
         return f"the request parameter {name[:64]!r} has no proper name or value"
@@ -189,13 +191,16 @@ def origin(text: str) -> str:
 
 
 def user_and_password(pair: str) -> str:
-    """`user:password` for visitors, however short. Never repeated: the text may be the password alone."""
+    """Check a visitor's `user:password`, without a minimum length.
+
+    Messages never repeat it: the text may be the password alone.
+    """
     user, _, secret = pair.partition(":")
     return "" if user and secret and pair.isprintable() else "it takes USER:PASS, neither of them empty"
 
 
 def password(pair: str) -> str:
-    """`user:password` with a password that is long enough."""
+    """Check a visitor's `user:password` and the minimum length of the password."""
     if problem := user_and_password(pair):
         return problem
     user, _, secret = pair.partition(":")
@@ -206,19 +211,19 @@ def password(pair: str) -> str:
 
 
 def network(text: str) -> str:
-    """A network or a single address. A mistake that is a slip gets what was probably meant."""
+    """Check a network or a single IP address. For a likely slip, the message says what was probably meant."""
     try:
         found = ipaddress.ip_network(text)
     except ValueError:
         return _no_network(text)
     if isinstance(found, ipaddress.IPv6Network) and found.subnet_of(_MAPPED):
-        # Visitors with such an address are judged by the IPv4 address in it: the rule would never match.
+        # Visitors with such an address are compared by the IPv4 address in it, so this rule would never match.
         return f"{text[:64]!r} stands for IPv4 addresses: write the IPv4 network"
     return ""
 
 
 def host_header(text: str) -> str:
-    """What the service gets as `Host`: `rewrite`, or a host with or without a port."""
+    """Check the Host for the upstream: `rewrite`, or a host with or without a port."""
     return "" if _HOST_HEADER.fullmatch(text) else f"{text[:64]!r} is not a host name"
 
 
@@ -228,7 +233,7 @@ def header_name(text: str) -> str:
 
 
 def header(pair: tuple[str, str]) -> str:
-    """A header field to add. The value is never repeated: it may be a secret."""
+    """Check a header field that is added. The message never repeats the value, which may be a secret."""
     name, value = pair
     if problem := header_name(name):
         return problem
@@ -244,7 +249,7 @@ def header(pair: tuple[str, str]) -> str:
 
 
 def anything(value: object) -> str:
-    """No check beyond the setting's kind and limits."""
+    """Accept any value that has the setting's kind and keeps its limits."""
     return ""
 
 
