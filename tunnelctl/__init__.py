@@ -1,3 +1,3 @@
-"""The agent of the tunnel, and the protocol code both ends share. Start reading at `tunnelctl.agent.agent`."""
+"""The tunnel's agent, and the protocol code that agent and relay share. Start reading at `tunnelctl.agent.agent`."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""`python -m tunnelctl` and the `tunnel` command."""
+"""Entry point of `python -m tunnelctl` and of the `tunnel` command."""
 
 from tunnelctl.cli.main import main
 

@@ -1,7 +1,7 @@
-"""Log events: a constant name and fields, so that logs can be queried by field.
+"""Structured log events: a constant name and fields, so that logs can be queried by field.
 
-A module says `log = EventLog(__name__)` and then `log.info("agent connected", owner=owner, peer=peer)`. The records go
-through Python's `logging`; `tunnelrelay.observe.logs` and `tunnelctl.cli.logs` write them.
+A module creates `log = EventLog(__name__)` and calls `log.info("agent connected", owner=owner, peer=peer)`. The records
+go through Python's `logging`; `tunnelrelay.observe.logs` and `tunnelctl.cli.logs` write them.
 """
 
 import logging
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The message of a log record. As text it is `name key=value ...`, for handlers that know no fields."""
+    """The message of a log record. `str()` of it is `name key=value ...`, for log handlers that do not know fields."""
 
     name: str
     fields: Mapping[str, object]
@@ -21,10 +21,10 @@ class Event:
 
 
 class EventLog:
-    """A logger of events.
+    """A logger for structured events.
 
     Args:
-        name: Of the logger, as in `logging.getLogger`.
+        name: Name of the logger, as in `logging.getLogger`.
     """
 
     __slots__ = ("_logger",)
@@ -33,23 +33,23 @@ class EventLog:
         self._logger = logging.getLogger(name)
 
     def debug(self, event: str, /, **fields: object) -> None:
-        """Log what helps to follow a fault."""
+        """Log a detail that helps to diagnose a fault."""
         self._log(logging.DEBUG, event, fields)
 
     def info(self, event: str, /, **fields: object) -> None:
-        """Log what happened."""
+        """Log a normal event."""
         self._log(logging.INFO, event, fields)
 
     def warning(self, event: str, /, **fields: object) -> None:
-        """Log what does not work at the moment."""
+        """Log a failure that may pass by itself."""
         self._log(logging.WARNING, event, fields)
 
     def error(self, event: str, /, *, exc_info: BaseException | None = None, **fields: object) -> None:
-        """Log what does not work until it is mended, with the traceback of `exc_info`."""
+        """Log a failure that lasts until it is fixed, with the traceback of `exc_info`."""
         self._log(logging.ERROR, event, fields, exc_info)
 
     def critical(self, event: str, /, *, exc_info: BaseException, **fields: object) -> None:
-        """Log what ends the program."""
+        """Log the error that ends the program."""
         self._log(logging.CRITICAL, event, fields, exc_info)
 
     def exception(self, event: str, /, **fields: object) -> None:
@@ -64,5 +64,5 @@ class EventLog:
 
 
 def event_of(record: logging.LogRecord) -> Event:
-    """Return the event of a record; a library's record is an event without fields."""
+    """Return the event of a log record. A library's record becomes an event without fields."""
     return record.msg if isinstance(record.msg, Event) else Event(record.getMessage(), {})

@@ -1,7 +1,7 @@
-"""Write log lines from a thread, so that a reader that is slow or gone never holds up the program.
+"""Writes log lines from a thread, so that a slow or missing reader never blocks the program.
 
-A pipe that is not read fills up after 64 KiB and then blocks its writer: the classic end of programs that are started
-with `stdout=PIPE` and forgotten. Lines wait in a bounded queue; what does not fit is counted and dropped.
+A pipe that is not read fills up after 64 KiB and then blocks its writer; programs started with `stdout=PIPE` often hang
+this way. Lines wait in a bounded queue; lines that do not fit are counted and dropped.
 """
 
 import os
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from tunnelctl.bounds import DeclaredBound
 
 MAX_WAITING = 8 << 20
-"""Bytes of log waiting for the thread: half a minute of a busy relay's access log, and no more memory than that."""
+"""Maximum bytes of log that wait for the thread: half a minute of a busy relay's access log."""
 ATOMIC = 4096
-"""Bytes the kernel writes to a pipe in one piece (PIPE_BUF on Linux): a reader never sees half a line."""
+"""Bytes that the kernel writes to a pipe in one piece (PIPE_BUF on Linux), so that a reader never sees half a line."""
 COALESCE_SECONDS = 0.02
-"""After a write the next waits this long, so that a busy log costs 50 wake-ups a second and not one for each line.
-The first line of a quiet log leaves at once."""
+"""Seconds between two writes: a busy log costs 50 wake-ups a second instead of one for each line. The first line after
+a pause is written at once."""
 CLOSE_SECONDS = 2.0
-"""How long a program that ends waits for a slow reader of its log."""
+"""Maximum seconds that a program that ends waits for a slow reader of its log."""
 
 BOUNDS = (
     DeclaredBound(
@@ -35,14 +35,14 @@ BOUNDS = (
 
 
 class LineWriter:
-    """Takes lines without ever blocking and writes them in order from a daemon thread.
+    """Accepts lines without blocking and writes them in order from a daemon thread.
 
     Args:
-        write: Writes bytes, all of them; may block and may raise OSError.
-        max_waiting: Bytes.
+        write: Function that writes all given bytes; it may block and may raise OSError.
+        max_waiting: Maximum bytes in the queue.
 
     Attributes:
-        dropped: Lines lost because the queue was full or could not be written.
+        dropped: Number of lines lost because the queue was full or writing failed.
     """
 
     def __init__(self, write: Callable[[bytes], object], *, max_waiting: int = MAX_WAITING) -> None:
@@ -58,7 +58,7 @@ class LineWriter:
         self._thread.start()
 
     def write(self, lines: bytes) -> None:
-        """Queue whole lines."""
+        """Queue complete lines; drop them if the queue is full."""
         with self._lock:
             if self._ending.is_set() or self._size + len(lines) > self._max:
                 self.dropped += lines.count(b"\n")
@@ -69,7 +69,7 @@ class LineWriter:
             self._due.set()
 
     def close(self, timeout: float = CLOSE_SECONDS) -> None:
-        """Write what waits, for at most `timeout` seconds."""
+        """Write the queued lines, for at most `timeout` seconds, and stop the thread."""
         self._ending.set()
         self._due.set()
         self._thread.join(timeout)
@@ -81,12 +81,12 @@ class LineWriter:
             while piece := self._next_piece():
                 try:
                     self._write(piece)
-                except (OSError, ValueError):  # disk full, reader gone, stream closed: a log is no reason to stop
+                except (OSError, ValueError):  # disk full, reader gone, or stream closed: go on without a log
                     self.dropped += piece.count(b"\n")
             self._ending.wait(COALESCE_SECONDS)
 
     def _next_piece(self) -> bytes:
-        """Return the next lines, as many as a pipe takes whole; b"" when none wait."""
+        """Return the next lines, at most as many as a pipe accepts in one piece; b"" when none are queued."""
         with self._lock:
             pieces: list[bytes] = []
             size = 0

@@ -1,8 +1,7 @@
-"""Bounded dicts: `Memo` keeps results that were computed from peers' bytes, `Recent` the entries that were set last.
+"""Bounded dicts: `Memo` caches results computed from peers' bytes, `Recent` keeps the entries that were set last.
 
-A memo is bounded by count and by bytes. When it is full, all of it is dropped: a hit then costs no more than one in a
-dict,
-which no LRU cache can do, and honest values are learnt again at once.
+A memo is bounded by count and by bytes. A full memo is cleared completely: a hit then costs no more than in a plain
+dict, which no LRU cache achieves, and common values are soon cached again.
 """
 
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from typing import TypeVar
 from tunnelctl.bounds import DeclaredBound
 
 MAX_ENTRIES = 4_096
-"""Entries of one memo."""
+"""Maximum entries of one memo."""
 MAX_BYTES = 4 * 1024 * 1024
-"""Bytes of one memo: keys, results, and `ENTRY_BYTES` for each entry. A program has a dozen memos, most of which cannot
-reach it, as their keys are short: 4,096 keys of 64 bytes are 1 MB."""
+"""Maximum bytes of one memo: keys, results, and `ENTRY_BYTES` for each entry. A program has a dozen memos, most of
+which cannot reach this limit, as their keys are short: 4,096 keys of 64 bytes are 1 MB."""
 ENTRY_BYTES = 100
-"""What a dict of this size takes for an entry, beside key and value."""
+"""Bytes that a dict of this size needs for an entry, in addition to key and value."""
 
 BOUNDS = (
     DeclaredBound(
@@ -36,12 +35,12 @@ V = TypeVar("V")
 
 
 class Memo(dict[K, V]):
-    """A pure function's results by its argument: `memo[key]` computes a missing one and keeps it.
+    """Cache of a pure function's results: `memo[key]` computes a missing result and stores it.
 
     Args:
-        learn: The function. It must depend on nothing but its argument.
-        max_bytes: Longest key that is remembered; what a longer one comes to is worked out each time.
-        max_total: Bytes of the whole memo, by `weight`.
+        learn: The function. Its result must depend only on its argument.
+        max_bytes: Maximum length of a key whose result is cached; for a longer key it is computed each time.
+        max_total: Maximum bytes of the whole memo, counted by `weight`.
     """
 
     __slots__ = ("_learn", "_max_bytes", "_max_total", "total")
@@ -67,12 +66,12 @@ class Memo(dict[K, V]):
 
 
 class Recent(dict[K, V]):
-    """The entries that were set last. When it is full, the one that was set the longest ago goes.
+    """A dict of limited size that keeps the entries set last and drops the one that was set longest ago.
 
-    For `recent[key] = value` alone: other ways to fill a dict do not make room.
+    Only `recent[key] = value` enforces the limit; other ways to fill a dict do not.
 
     Args:
-        size: Entries.
+        size: Maximum entries.
     """
 
     __slots__ = ("_size",)
@@ -82,21 +81,21 @@ class Recent(dict[K, V]):
         self._size = size
 
     def __setitem__(self, key: K, value: V) -> None:
-        self.pop(key, None)  # so that it becomes the newest
+        self.pop(key, None)  # moves the key to the newest position
         while len(self) >= self._size:
             del self[next(iter(self))]
         super().__setitem__(key, value)
 
 
 def length(key: object) -> int:
-    """Bytes of text in a key, or in all parts of one."""
+    """Return the bytes of text in a key, or in all parts of a tuple."""
     if isinstance(key, bytes | str):
         return len(key)
     return sum(map(length, key)) if isinstance(key, tuple) else 0
 
 
 def weight(value: object) -> int:
-    """Bytes of memory that a key or a result takes: text, numbers, None, and tuples of them."""
+    """Return the bytes of memory that a key or a result takes: text, numbers, None, or tuples of these."""
     if isinstance(value, tuple):
         return getsizeof(value) + sum(map(weight, value))
     return getsizeof(value) if value is not None else 0

@@ -1,18 +1,18 @@
-"""Finds the known word that was probably meant, by edit distance."""
+"""Finds the known word that a user probably meant, by edit distance."""
 
 from collections.abc import Iterable
 
 MAX_LENGTH = 64
-"""Characters of a word that is compared: each known word costs its length times this."""
+"""Maximum characters of a word to compare: comparing with a known word costs its length times this."""
 _STEPS = ((4, 1), (9, 2))
-"""Up to how many letters the longer word may have for how many keystrokes; beyond, three."""
+"""Pairs of (maximum length of the longer word, allowed edits); three edits for longer words."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The closest known word, None when none is close.
+    """Return the closest known word; None when none is close.
 
-    A keystroke is a letter too many, too few, wrong, or in its neighbour's place. A short word may differ by one of
-    them, one of up to nine letters by two, a longer one by three; dashes in front, case, and `-` for `_` do not count.
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours. Words of up to four letters may differ by
+    one edit, of up to nine by two, longer ones by three. Leading dashes, case, and `-` for `_` are ignored.
     """
     if len(word) > MAX_LENGTH:
         return None
@@ -23,7 +23,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def distance(one: str, other: str) -> int:
-    """Keystrokes between two words (optimal string alignment)."""
+    """Return the number of edits between two words (optimal string alignment distance)."""
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, 1):
@@ -41,7 +41,7 @@ def _bare(word: str) -> str:
 
 
 def _allowed(one: str, other: str) -> int:
-    """How many keystrokes two words may differ by; fewer than would change a whole word."""
+    """Return how many edits are allowed between two words; at most half the letters of the shorter one."""
     longer, shorter = max(len(one), len(other)), min(len(one), len(other))
     steps = next((steps for letters, steps in _STEPS if longer <= letters), 3)
     return min(steps, shorter // 2)

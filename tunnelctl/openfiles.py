@@ -1,5 +1,6 @@
-"""Raises the limit of open files: each connection is one, and many systems allow 1,024 by default and more on
-request."""
+"""Raises the process's limit of open files, as each connection needs one. Many systems allow 1,024 by default, and more
+on request.
+"""
 
 try:
     import resource
@@ -8,7 +9,7 @@ except ImportError:  # Windows has no such limit
 
 
 def raise_limit() -> str:
-    """Have as many files as the system allows. Returns why the limit stays as it was, "" when it does not."""
+    """Raise the limit of open files to the system's maximum. Return the error, or "" when there was none."""
     if resource is None:
         return ""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -16,6 +17,6 @@ def raise_limit() -> str:
         return ""
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # macOS refuses some values above its own
+    except (OSError, ValueError) as error:  # macOS refuses some values above its own maximum
         return f"limit={soft} error={error}"
     return ""

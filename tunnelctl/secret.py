@@ -1,6 +1,6 @@
-"""Keeps secrets out of output: a type that does not print, and a redactor for texts that may hold secrets.
+"""Keeps secrets out of output: a type that does not print its text, and a redactor for texts that may contain secrets.
 
-Both programs use both. The type is the first line, the redactor the last one: it knows secrets by their shape only.
+Agent and relay use both. The redactor is the fallback behind the type: it recognises secrets only by their form.
 """
 
 import hmac
@@ -14,28 +14,29 @@ _NAMES = (
     "client_secret|password|passwd|authtoken|access_token|refresh_token|id_token|id_token_hint|logout_token|code_verifier"
     "|client_assertion|assertion"
 )
-"""Members and parameters whose value is a secret wherever they stand."""
+"""Names of JSON members and parameters whose value is always a secret."""
 _FIELDS = "cookie|set-cookie|authorization|proxy-authorization|x-tunnel-assertion"
-"""Header fields of which nothing is shown."""
+"""Names of header fields whose values are never shown."""
 
 _SECRET_NAMES = frozenset(f"{_NAMES}|{_FIELDS}".split("|"))
 
-# No alternative may scan a character from many starting points (quadratic time): strangers choose what is logged.
+# Every alternative must have few possible starting points (else quadratic time), as untrusted peers influence what is
+# logged.
 _SECRETS = re.compile(
     r"t[act]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code
-    r"|(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"  # a JWT or JWE: it begins with {" in base64url
-    r"|\bv1\.[0-9a-f]{8}\.[\w-]{16,}"  # a sealed blob: state, hand-off, login cookie, session
-    rf"|(?<![\w-])(?:{_FIELDS})(?:: |[\"'], ?b?[\"'])(?P<field>[^\r\n\"']+)"  # a line of a head, or a pair of them
+    r"|(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"  # a JWT or JWE, which begins with {" in base64url
+    r"|\bv1\.[0-9a-f]{8}\.[\w-]{16,}"  # an encrypted value: login state, hand-off, login cookie, session
+    rf"|(?<![\w-])(?:{_FIELDS})(?:: |[\"'], ?b?[\"'])(?P<field>[^\r\n\"']+)"  # a header line, or a (name, value) pair
     rf"|(?<![\w-])(?:{_NAMES})(?:=|[\"']\s?[:=,]\s?)(?:b?[\"'](?P<quoted>[^\"']+)|(?P<plain>[^\s&\"',;]+))"
-    r"|(?<=bearer )[^\s\"',;]+|(?<=basic )[^\s\"',;]{6,}"  # what stands in Authorization
-    r"|(?:(?<=tunnel=)|(?<=tunnel-tx-[0-9a-f]{8}=))[^\s\"',;]+"  # a session's cookie, and a login's
+    r"|(?<=bearer )[^\s\"',;]+|(?<=basic )[^\s\"',;]{6,}"  # credentials in Authorization
+    r"|(?:(?<=tunnel=)|(?<=tunnel-tx-[0-9a-f]{8}=))[^\s\"',;]+"  # the cookies of a session and of a login
     r"|(?:(?<=[?&]code=)|(?<=[?&]state=)|(?<=[?&]h=))[^\s&\"']+",  # parameters of a login
     re.IGNORECASE,
 )
 
 
 class Secret:
-    """A text that opens something. It prints as `[secret]` wherever it ends up; `reveal` is the only way to it."""
+    """A secret text that always prints as `[secret]`; only `reveal` returns the text."""
 
     __slots__ = ("_text",)
 
@@ -43,45 +44,45 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself, for the one place that must send or compare it."""
+        """Return the secret text, for the code that must send or compare it."""
         return self._text
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether the text is not empty."""
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        """Whether two are alike, in time that does not tell how much of them is."""
+        """Compare two secrets in constant time, so that timing does not reveal how much of them matches."""
         return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
 
     def __hash__(self) -> int:
-        """Alike for those that are alike."""
+        """Return the hash of the text, so that equal secrets have equal hashes."""
         return hash(self._text)
 
     def __repr__(self) -> str:
-        """Never the text."""
+        """Return `[secret]`, never the text."""
         return MASK
 
     def __format__(self, spec: str) -> str:
-        """Never the text."""
+        """Return `[secret]`, never the text."""
         return format(MASK, spec)
 
     def __reduce__(self) -> NoReturn:
-        """A copy, in memory or on a disk, would hold the text."""
+        """Refuse copying and pickling, as the copy would contain the text."""
         raise TypeError("a secret is not copied")
 
 
 def redact(text: str) -> str:
-    """The text with everything that is shaped like a known secret replaced by `[redacted]`."""
+    """Return the text with everything that has the form of a known secret replaced by `[redacted]`."""
     return _SECRETS.sub(_redacted, text)
 
 
 def redact_field(name: str, text: str) -> str:
-    """The text of a log field, redacted: wholly when its name is that of a secret."""
+    """Return the text of a log field, redacted; completely if the field's name is that of a secret."""
     return REDACTED if name.replace("_", "-") in _SECRET_NAMES or name in _SECRET_NAMES else redact(text)
 
 
 def _redacted(found: re.Match[str]) -> str:
-    """A named value keeps its name, so that the line still says what it was about."""
+    """Replace the value of a match but keep its name, so that the line stays understandable."""
     named = found.lastgroup
     return REDACTED if named is None else found.string[found.start() : found.start(named)] + REDACTED

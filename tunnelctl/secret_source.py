@@ -1,4 +1,4 @@
-"""Reads secrets as people give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself."""
+"""Reads secrets as users give them: `env:NAME`, `file:PATH`, `-` for standard input, or the secret itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,32 +6,33 @@ from pathlib import Path
 from typing import TextIO
 
 MAX_SECRET = 8 * 1024
-"""Characters of a secret's file that are read: far above any token, far below a mistake like `file:/dev/zero`."""
+"""Maximum characters read from a secret's file: far above any token, and safe against a mistake like
+`file:/dev/zero`."""
 _FORMS = ("env:", "file:")
 
 
 class SecretMissing(ValueError):
-    """The form names nothing that can be read. Its message never holds a secret."""
+    """The source of a secret cannot be read. The message never contains a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenSecret:
-    """A secret, and whether it stood on the command line for every `ps` and shell history to see."""
+    """A secret, and whether it was given on the command line, where `ps` and the shell history show it."""
 
     value: str = field(repr=False)
     is_literal: bool = False
 
 
 def names_a_source(text: str) -> bool:
-    """Whether the text is `env:NAME` or `file:PATH`, and so no secret itself."""
+    """Return whether the text is `env:NAME` or `file:PATH`, and so not the secret itself."""
     return text.startswith(_FORMS)
 
 
 def read_source(text: str, environ: Mapping[str, str]) -> str:
-    """What `env:NAME` or `file:PATH` names, without blanks around it; any other text is returned as it is.
+    """Read the secret from `env:NAME` or `file:PATH` and strip it. Any other text is returned unchanged.
 
     Raises:
-        SecretMissing: There is no such variable or file, or it is empty.
+        SecretMissing: The variable or file does not exist, or is empty.
     """
     kind, _, name = text.partition(":")
     if not names_a_source(text):
@@ -46,15 +47,15 @@ def read_source(text: str, environ: Mapping[str, str]) -> str:
 
 
 def read_secret(text: str, *, what: str, environ: Mapping[str, str], stdin: TextIO) -> GivenSecret:
-    """The secret that `text` names.
+    """Read a secret from the source that `text` names.
 
     Args:
-        what: Its flag or key, for messages.
-        environ: For `env:`.
-        stdin: For `-`; its first line.
+        what: Name of the flag or key, for messages.
+        environ: Environment variables for `env:`.
+        stdin: Standard input for `-`; only its first line is read.
 
     Raises:
-        SecretMissing: There is no such variable or file, or it is empty, or is no line of ASCII.
+        SecretMissing: The variable or file does not exist, is empty, or is not one line of ASCII.
     """
     try:
         value = stdin.readline(MAX_SECRET).strip() if text == "-" else read_source(text, environ).strip()

@@ -1,4 +1,4 @@
-"""Stops a program by signals, for the agent and the relay."""
+"""Stops agent and relay when they receive a stop signal."""
 
 import asyncio
 import contextlib
@@ -7,18 +7,19 @@ import signal
 from collections.abc import Callable, Iterator
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-"""SIGHUP says that the terminal was closed: the program ends with it."""
+"""Signals that stop the program. SIGHUP means that the terminal was closed."""
 
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` in the running event loop for each of `STOP_SIGNALS` while the body runs.
 
-    Process 1 of a container is given every process there whose parent has ended; the kernel is told to drop them when
-    they end, else each would stay as a zombie. Neither program starts processes, whose exit codes this would lose.
+    Process 1 of a container becomes the parent of every orphaned process there; the kernel is told to discard them when
+    they end, otherwise each would stay as a zombie. The programs start no processes of their own, whose exit codes this
+    would lose.
 
-    A signal that the program was started with as ignored stays ignored: by that `nohup` says that the end of the
-    terminal is not meant for it, and a shell that runs scripts says the same of Ctrl-C to its background jobs.
+    A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP for its command in this
+    way, and a shell that runs scripts ignores Ctrl-C for its background jobs.
     """
     if os.getpid() == 1:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 def open_missing() -> None:
     """Open the null device for each standard stream that was closed when the program started.
 
-    Else the first sockets and files that the program opens get the numbers 0 to 2, and what is written to "stderr"
-    ends up in them; and Python has None in the place of the streams, which no code expects.
+    Otherwise the first sockets and files that the program opens would get the numbers 0 to 2, and output for "stderr"
+    would end up in them; Python would also set the streams to None, which other code does not expect.
     """
     for number in range(3):
         try:
@@ -30,9 +30,10 @@ def open_missing() -> None:
 
 
 def when_reader_leaves(fd: int, callback: Callable[[], object]) -> None:
-    """Call `callback`, from another thread, once nothing reads the pipe `fd` any more.
+    """Call `callback` from another thread once the reader of the pipe `fd` has closed it.
 
-    Waiting for a write to fail would take until there is something to write, which may be never. Only a pipe is
+    Waiting for a failing write would take until there is something to write. Only pipes are watched: systemd's journal
+    reads from a socket, and losing it is no reason to stop.
     watched: a socket is how systemd's journal reads, and losing that is no reason to stop.
     """
     if hasattr(select, "poll") and stat.S_ISFIFO(os.fstat(fd).st_mode):
@@ -41,6 +42,6 @@ def when_reader_leaves(fd: int, callback: Callable[[], object]) -> None:
 
 def _wait(fd: int, callback: Callable[[], object]) -> None:
     poll = select.poll()
-    poll.register(fd, 0)  # POLLERR is reported in any case
+    poll.register(fd, 0)  # POLLERR is always reported
     poll.poll()
     callback()
