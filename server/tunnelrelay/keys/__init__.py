@@ -1,1 +1,1 @@
-"""The relay's own keys: sealing, signing, key files and rotation. Start with `keyring.py`."""
+"""The relay's own keys: encryption and signing keys, their files, and their rotation. Start with `keyring.py`."""

@@ -1,10 +1,11 @@
-"""The signed assertion an app receives with every request of a signed-in visitor, and the keys to check it with.
+"""Identity assertions: the signed JWT that an app receives with each request of a signed-in visitor, and the signing
+keys.
 
-A short-lived JWT (ES256) whose audience is the endpoint's own address. By it a local app can tell requests that came
-through the relay from all others that reach its port, without trusting header names.
+An assertion is a short-lived JWT (ES256) whose audience is the endpoint's own address. With it a local app can tell
+requests that came through the relay from others that reach its port, without trusting header names.
 
-A key is published a day before it signs and a day after it has ceased to, so that an app which keeps the published keys
-for hours never meets one it does not know: `rotation.py` does it.
+A key is published a day before it signs and until a day after it last signed, so that an app that caches the published
+keys for hours never meets an unknown one; `rotation.py` adds and removes keys.
 """
 
 import secrets
@@ -20,21 +21,22 @@ from tunnelrelay.keys.keyring import KeyRefused
 from tunnelrelay.model import Identity
 
 ASSERTION_SECONDS = 120
-"""Life of an assertion. It is signed again at half of this, so an app always has a minute of slack."""
+"""Seconds for which an assertion is valid. A new one is signed after half of this time, so an app always has a minute
+left."""
 ALGORITHM = "ES256"
 FILE_NAME = "assertion.json"
 OLD_FILE_NAME = "assertion.pem"
-"""One key, as a relay from before rotation kept it."""
+"""Name of the file with a single key, as relays wrote it before keys were rotated."""
 AHEAD_SECONDS = 86_400.0
-"""How long a key is published before it signs. We let apps keep the keys for an hour; some keep them for a day."""
+"""Seconds for which a key is published before it signs. Apps may cache the keys for an hour; some do for a day."""
 KEEP_SECONDS = 86_400.0
-"""How long a key is published after another one signs: far longer than an assertion lives."""
+"""Seconds for which a key stays published after a newer one signs: far longer than an assertion is valid."""
 MAX_KEYS = 100
 _HINT = "move it away and a new one is made"
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
-    """One private key, as a JWK (RFC 7517) with the time from which it signs."""
+    """A private signing key as a JWK (RFC 7517), with the time from which it signs."""
 
     kty: str
     crv: str
@@ -46,23 +48,23 @@ class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, key: ECKey, signs_from: float) -> "SigningKey":
-        """The key, named by its thumbprint (RFC 7638)."""
+        """Return the signing key of an EC key, with its thumbprint as the key id (RFC 7638)."""
         parts = {name: str(value) for name, value in key.as_dict(private=True).items() if name in _PARTS}
         return cls(**parts, kid=key.thumbprint(), signs_from=signs_from)
 
     @property
     def key(self) -> ECKey:
-        """The private key. Raises ValueError when the JWK holds none."""
+        """Return the private key. Raises ValueError when the JWK contains none."""
         return ECKey.import_key({name: getattr(self, name) for name in _PARTS})
 
     @property
     def public(self) -> dict[str, str]:
-        """The public key, with which apps check assertions."""
+        """Return the public key as a JWK, with which apps verify assertions."""
         shown = {name: getattr(self, name) for name in _PARTS if name != "d"}
         return {**shown, "use": "sig", "alg": ALGORITHM, "kid": self.kid}
 
     def __repr__(self) -> str:
-        """Leave out the secret."""
+        """Leave out the private key."""
         return f"SigningKey(kid={self.kid!r})"
 
 
@@ -70,21 +72,21 @@ _PARTS = ("kty", "crv", "x", "y", "d")
 
 
 class SigningKeys(msgspec.Struct, frozen=True):
-    """All signing keys of one relay, at least one, in the order in which they sign; also the form of the file."""
+    """All signing keys of a relay, at least one, in the order in which they sign; also the format of the file."""
 
     keys: tuple[SigningKey, ...]
 
     @classmethod
     def generate(cls) -> "SigningKeys":
-        """One fresh key that signs at once, not kept anywhere."""
+        """Return a single new key that signs at once and is stored nowhere."""
         return cls((SigningKey.of(ECKey.generate_key("P-256"), 0.0),))
 
     @classmethod
     def parse(cls, text: bytes) -> "SigningKeys":
-        """The keys from their JSON text.
+        """Parse the keys from their JSON text.
 
         Raises:
-            SecretFileError: When it is not that, or a key is not on P-256.
+            SecretFileError: The text is not such JSON, or a key is not on P-256.
         """
         try:
             found = msgspec.json.decode(text, type=cls)
@@ -97,7 +99,7 @@ class SigningKeys(msgspec.Struct, frozen=True):
 
     @classmethod
     def file(cls, path: Path) -> "KeyFile[SigningKeys]":
-        """The keys' file. The single key file of a release before rotation is taken over."""
+        """Return the file of the keys. A single key in the file of an older release is taken over."""
         old = path.with_name(OLD_FILE_NAME)
         return KeyFile(
             path,
@@ -107,36 +109,38 @@ class SigningKeys(msgspec.Struct, frozen=True):
         )
 
     def dump(self) -> bytes:
-        """The keys as JSON text. A reader of it can sign as the relay."""
+        """Return the keys as JSON text. With it, anyone can sign as the relay."""
         return msgspec.json.encode(self)
 
     def signing(self, now: float) -> SigningKey:
-        """The key that signs now: the newest whose time has come, or the first when none has."""
+        """Return the key that signs now: the newest whose start time has passed, or the first when there is none."""
         return next((item for item in reversed(self.keys) if item.signs_from <= now), self.keys[0])
 
     def is_due(self, now: float, every: float) -> bool:
-        """Whether the next key must be published, so that the newest signs no longer than `every` seconds.
+        """Return whether the next key must be published now, so that the newest signs no longer than `every` seconds.
 
-        Never while one is waiting to sign: keys change once a day at most, however short `every` is.
+        False while a key waits for its start time: keys change at most once a day, however short `every` is.
         """
         newest = self.keys[-1].signs_from
         return newest <= now and newest + every - AHEAD_SECONDS <= now
 
     def with_new_key(self, now: float) -> "SigningKeys":
-        """The keys and a new one, which is published at once and signs after `AHEAD_SECONDS`.
+        """Return the keys and a new one, which is published at once and signs after `AHEAD_SECONDS`.
 
         Raises:
-            KeyRefused: There are too many.
+            KeyRefused: There are too many keys.
         """
         if len(self.keys) >= MAX_KEYS:
             raise KeyRefused(f"there are {MAX_KEYS} signing keys already")
         return SigningKeys((*self.keys, SigningKey.of(ECKey.generate_key("P-256"), now + AHEAD_SECONDS)))
 
     def without(self, kid: str) -> "SigningKeys":
-        """The keys without one. Apps refuse what it signed once they have read the keys again.
+        """Return the keys without the one with this id.
+
+        Apps refuse its signatures once they have fetched the keys again.
 
         Raises:
-            KeyRefused: It is the newest, or there is none of this name.
+            KeyRefused: The key is the newest, or no key has this id.
         """
         if kid == self.keys[-1].kid:
             raise KeyRefused(f"{kid} is the newest key")
@@ -146,17 +150,17 @@ class SigningKeys(msgspec.Struct, frozen=True):
         return SigningKeys(kept)
 
     def without_aged(self, now: float) -> "SigningKeys":
-        """The keys without those that stopped signing long ago."""
+        """Return the keys without those that stopped signing more than `KEEP_SECONDS` ago."""
         pairs = zip(self.keys, self.keys[1:], strict=False)
         kept = [item for item, successor in pairs if successor.signs_from + KEEP_SECONDS > now]
         return SigningKeys((*kept, self.keys[-1]))
 
 
 class AssertionSigner:
-    """Signs assertions with the relay's own keys.
+    """Signs identity assertions with the relay's own keys.
 
     Args:
-        issuer: What `iss` says: the relay's own address, below which the keys are published.
+        issuer: Value of `iss`: the relay's own address, below which the keys are published.
     """
 
     def __init__(self, keys: SigningKeys, *, issuer: str) -> None:
@@ -166,28 +170,28 @@ class AssertionSigner:
 
     @classmethod
     def generate(cls, *, issuer: str) -> "AssertionSigner":
-        """A signer with a fresh key, not kept anywhere."""
+        """Return a signer with a new key that is stored nowhere."""
         return cls(SigningKeys.generate(), issuer=issuer)
 
     @classmethod
     def load_or_create(cls, path: Path, *, issuer: str) -> "AssertionSigner":
-        """A signer with the keys in a file (mode 0600), which is made when missing.
+        """Return a signer with the keys in a file (mode 0600), which is created when missing.
 
         Raises:
-            SecretFileError: When the file cannot be read or holds no such keys.
+            SecretFileError: The file cannot be read, or contains no such keys.
         """
         return cls(SigningKeys.file(path).load_or_create(), issuer=issuer)
 
     def adopt(self, keys: SigningKeys) -> None:
-        """Use the keys of a newer reading of the file."""
+        """Replace the keys in use by those read from the changed file."""
         self.keys = keys
         self._opened = {item.kid: self._opened.get(item.kid) or item.key for item in keys.keys}
 
     def sign(self, identity: Identity, *, audience: str, now: float) -> str:
-        """The assertion for one identity at one endpoint.
+        """Return the assertion for an identity at an endpoint.
 
         Args:
-            audience: The endpoint's address, without a path: an app must refuse assertions made for another.
+            audience: The endpoint's address without a path; apps must refuse assertions for another address.
             now: Unix time.
         """
         claims: dict[str, Any] = {
@@ -209,12 +213,12 @@ class AssertionSigner:
         return jwt.encode({"alg": ALGORITHM, "kid": kid}, claims, self._opened[kid], algorithms=[ALGORITHM])
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The public keys as a JWK set (RFC 7517 section 5): those that signed, the one that signs, the next."""
+        """Return the public keys as a JWK set (RFC 7517 section 5): past, current and next ones."""
         return {"keys": [item.public for item in self.keys.keys]}
 
 
 def _from_old(path: Path) -> SigningKeys | None:
-    """The one key of a relay from before rotation, None when there is no such file."""
+    """Return the single key in the file of a relay without key rotation; None when there is no such file."""
     if not path.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Files that hold keys: readable by their owner only, replaced atomically, changed by one process at a time."""
+"""Files that contain keys: readable by their owner only, replaced atomically, changed by one process at a time."""
 
 import contextlib
 import errno
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 MAX_BYTES = 256 * 1024
-"""A thousand keys."""
+"""Maximum bytes of a file, enough for a thousand keys."""
 LOCK_SECONDS = 5.0
-"""How long one process waits for another to change the same file, which takes milliseconds."""
+"""Maximum seconds to wait while another process changes the file, which takes it milliseconds."""
 
 
 class SecretFileError(Exception):
-    """A file of secrets cannot be used; the text says why.
+    """A file of secrets cannot be used; the message says why.
 
     Attributes:
-        message: What is wrong. `str` of the error is message and hint, for the log.
-        hint: What to do about it.
+        message: Description of the error. `str` of the exception is message and hint, for the log.
+        hint: What the operator can do.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -31,10 +31,10 @@ class SecretFileError(Exception):
 
 
 class Keys(Protocol):
-    """The content of a file of keys."""
+    """Interface of the content of a key file."""
 
     def dump(self) -> bytes:
-        """The content of the file."""
+        """Return the content as bytes for the file."""
 
 
 _Keys = TypeVar("_Keys", bound=Keys)
@@ -45,9 +45,9 @@ class KeyFile(Generic[_Keys]):
     """A file of keys that several relays and commands read and change.
 
     Args:
-        parse: The keys from the file's bytes; raises SecretFileError.
-        make: The first keys, when there is no file yet.
-        made: Called when they are in the file.
+        parse: Function that reads the keys from the file's bytes; raises SecretFileError.
+        make: Function that creates the first keys, when there is no file.
+        made: Called when newly created keys are in the file.
     """
 
     def __init__(
@@ -65,20 +65,20 @@ class KeyFile(Generic[_Keys]):
         self._seen: _Stamp | None = None
 
     def load_or_create(self) -> _Keys:
-        """The keys in the file, which is made when missing."""
+        """Return the keys in the file, which is created when missing."""
         if not self.path.exists():
-            with contextlib.suppress(FileExistsError):  # another relay has made the file meanwhile: use its keys
+            with contextlib.suppress(FileExistsError):  # another relay has created the file meanwhile: use its keys
                 write_private_file(self.path, self._make().dump())
                 self._made()
         return self.load()
 
     def load(self) -> _Keys:
-        """The keys in the file.
+        """Return the keys in the file.
 
         Raises:
-            SecretFileError: When the file cannot be read, others may read it, or it holds no such keys.
+            SecretFileError: The file cannot be read, is readable by others, or contains no such keys.
         """
-        stamp = _stamp(self.path)  # taken first: a change between the two is seen the next time
+        stamp = _stamp(self.path)  # taken first: a change between the two is noticed next time
         content = read_private_file(self.path)
         try:
             keys = self._parse(content)
@@ -88,10 +88,10 @@ class KeyFile(Generic[_Keys]):
         return keys
 
     def reload(self) -> _Keys | None:
-        """The keys when the file has changed since it was read last, else None, also for a missing file.
+        """Return the keys if the file has changed since it was last read; else, and for a missing file, None.
 
         Raises:
-            SecretFileError: As `load`, once for each change.
+            SecretFileError: As for `load`, but only once for each change of the file.
         """
         stamp = _stamp(self.path)
         if stamp is None or stamp == self._seen:
@@ -100,13 +100,13 @@ class KeyFile(Generic[_Keys]):
         return self.load()
 
     def change(self, step: Callable[[_Keys], _Keys]) -> tuple[_Keys, _Keys]:
-        """Replace the keys in the file by `step` of them, under the file's lock.
+        """Replace the keys in the file by the result of `step` on them, under the file's lock.
 
         Returns:
-            The keys before and after. Nothing is written when they are alike.
+            The keys before and after. The file is not written when they are equal.
 
         Raises:
-            SecretFileError: As `load`, or the file cannot be written.
+            SecretFileError: As for `load`, or the file cannot be written.
         """
         try:
             with locked(self.path):
@@ -121,10 +121,10 @@ class KeyFile(Generic[_Keys]):
 
 
 def read_private_file(path: Path) -> bytes:
-    """A secret file's content.
+    """Return the content of a secret file.
 
     Raises:
-        SecretFileError: When it cannot be read, is too large, or its mode lets others read it.
+        SecretFileError: The file cannot be read, is too large, or its mode lets others read it.
     """
     try:
         with path.open("rb") as file:
@@ -140,13 +140,13 @@ def read_private_file(path: Path) -> bytes:
 
 
 def write_private_file(path: Path, content: bytes) -> None:
-    """Write a new secret file atomically, mode 0600.
+    """Create a secret file atomically, with mode 0600.
 
-    The content goes to a file of its own first and is linked into place, so that two starting relays cannot see half a
-    key, and a link planted at `path` is not followed.
+    The content is first written to a temporary file and then linked into place, so that relays that start at the same
+    time cannot read half a key, and a link planted at `path` is not followed.
 
     Raises:
-        FileExistsError: When there is something at `path` already.
+        FileExistsError: `path` already exists.
     """
     with _draft(path, content) as draft:
         os.link(draft, path)
@@ -160,7 +160,7 @@ def replace_private_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def _draft(path: Path, content: bytes) -> Iterator[Path]:
-    """A file beside `path` that holds the content and is on the disk; gone afterwards, under this name at least."""
+    """Create a temporary file beside `path` with the content, flushed to disk; its name is removed afterwards."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -175,7 +175,7 @@ def _draft(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a keys' file: a lock file beside it, as the file itself is replaced at each change."""
+    """Hold the lock of a key file. The lock is a file beside it, as the key file itself is replaced at each change."""
     descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
@@ -211,7 +211,7 @@ def _has_locked(descriptor: int) -> bool:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """A stamp that changes whenever the file is replaced; None when there is no file."""
+    """Return a value that changes whenever the file is replaced; None when there is no file."""
     try:
         found = path.stat()
     except OSError:

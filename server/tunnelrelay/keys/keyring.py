@@ -1,17 +1,17 @@
-"""Sealed blobs and keyed digests, for values that leave the relay and must come back unread and unchanged.
+"""Encrypts values that leave the relay and come back to it (sealed blobs), and computes keyed digests.
 
-A blob is sealed for one purpose and one audience (mostly a host) and opens for no other. Expiry and one-time use are up
-to the content (`oidc/login/sealed_state.py`).
+A blob is sealed for one purpose and one audience (usually a host) and can be opened for no other. Expiry and one-time
+use are checked by the users of the content (`oidc/login/sealed_state.py`).
 
     v1.<kid>.<base64url(nonce || ciphertext || tag)>        AES-256-GCM, AAD = purpose || 0 || audience
 
-Keys are derived per purpose from the ring's masters (HKDF-SHA256). The newest master seals, every one opens, so a key
-can be replaced while blobs are under way: `rotation.py` does it.
+Keys are derived per purpose from the ring's master keys (HKDF-SHA256). The newest master seals, all of them open, so
+that a key can be replaced while blobs are in use; `rotation.py` replaces them.
 
-How often a nonce may repeat: nonces are 96 random bits, so NIST SP 800-38D (section 8.3) allows 2^32 seals a key for a
-chance of 2^-32 that any two are alike. Each purpose has a key of its own. A login seals one state and one cookie before
-anybody has signed in, so even a flood of 10,000 starts a second makes 10,000 x 86,400 = 8.6 x 10^8 seals a day and key,
-a fifth of 2^32 = 4.3 x 10^9: a new master each day keeps the bound whatever visitors do.
+Nonce collisions: nonces are 96 random bits, so NIST SP 800-38D (section 8.3) allows 2^32 seals per key for a chance of
+2^-32 that two nonces are equal. Each purpose has its own key. A login seals one state and one cookie before the visitor
+has signed in, so even a flood of 10,000 logins per second causes 10,000 x 86,400 = 8.6 x 10^8 seals per day and key, a
+fifth of 2^32 = 4.3 x 10^9: with a new master each day the limit holds whatever visitors do.
 """
 
 import hashlib
@@ -35,19 +35,20 @@ VERSION = "v1"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 SETTLE_SECONDS = 60.0
-"""A new master opens from the start and seals only this much later: every relay on the file has read it by then."""
+"""Seconds after which a new master seals. It opens blobs from the start, and all relays that share the file have read
+it by then."""
 KEEP_SECONDS = 30 * 86_400.0
-"""How long a master opens once another one seals: as long as the longest session, which it may have sealed."""
+"""Seconds for which a master still opens blobs after a newer one seals: the length of the longest session."""
 _HINT = "restore it from a backup; without one, move it away: a new one is made and visitors sign in again"
 MAX_MASTERS = 1000
 
 
 class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One key to seal and open with.
+    """A master key of the ring, for sealing and opening.
 
     Attributes:
-        kid: Name of the key, as blobs carry it; letters and digits.
-        created: Unix time from which it seals, until a newer one does.
+        kid: Id of the key, which blobs contain; letters and digits.
+        created: Unix time from which the key seals, until a newer one does.
     """
 
     kid: str
@@ -55,34 +56,34 @@ class Master(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret: bytes
 
     def __repr__(self) -> str:
-        """Leave out the secret."""
+        """Leave out the secret key."""
         return f"Master(kid={self.kid!r})"
 
 
 class _RingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ring as it lies on disk. `root` keys digests, which must outlive every rotation of `masters`."""
+    """The file format of a key ring. `root` is the key for digests, which stays the same when `masters` are rotated."""
 
     version: int
     root: bytes
     masters: tuple[Master, ...]
 
     def __repr__(self) -> str:
-        """Leave out the root."""
+        """Leave out the secret keys."""
         return f"_RingFile(masters={self.masters!r})"
 
 
 class KeyRefused(Exception):
-    """A key cannot be added or taken away; the text says why."""
+    """A key cannot be added or removed; the message says why."""
 
 
 class KeyRing:
-    """Seals, opens and digests. One per relay, kept in its data directory.
+    """Seals and opens blobs and computes digests. A relay has one, stored in its data directory.
 
     Args:
-        clock: Unix time.
+        clock: Function that returns Unix time.
 
     Attributes:
-        masters: Oldest first.
+        masters: Master keys, oldest first.
     """
 
     def __init__(self, root: bytes, masters: tuple[Master, ...], *, clock: Callable[[], float] = time.time) -> None:
@@ -97,15 +98,15 @@ class KeyRing:
 
     @classmethod
     def generate(cls, now: float | None = None, *, clock: Callable[[], float] = time.time) -> "KeyRing":
-        """A ring with fresh keys, not kept anywhere."""
+        """Return a ring with new keys that are stored nowhere."""
         return cls(secrets.token_bytes(KEY_BYTES), (_new_master(clock() if now is None else now),), clock=clock)
 
     @classmethod
     def parse(cls, text: bytes, *, clock: Callable[[], float] = time.time) -> "KeyRing":
-        """The ring from its JSON text, as `dump` wrote it.
+        """Parse a ring from the JSON text that `dump` returned.
 
         Raises:
-            SecretFileError: When it is no key ring.
+            SecretFileError: The text is not a key ring.
         """
         try:
             stored = msgspec.json.decode(text, type=_RingFile)
@@ -120,20 +121,20 @@ class KeyRing:
 
     @classmethod
     def file(cls, path: Path, *, clock: Callable[[], float] = time.time) -> "KeyFile[KeyRing]":
-        """The file a ring is kept in."""
+        """Return the key file of a ring."""
         return KeyFile(path, parse=lambda text: cls.parse(text, clock=clock), make=lambda: cls.generate(clock=clock))
 
     @classmethod
     def load_or_create(cls, path: Path) -> "KeyRing":
-        """The ring in a file, which is made when missing."""
+        """Return the ring in a file, which is created when missing."""
         return cls.file(path).load_or_create()
 
     def dump(self) -> bytes:
-        """The ring as JSON text. A reader of it can forge every login."""
+        """Return the ring as JSON text. With it, anyone can forge every login."""
         return msgspec.json.encode(_RingFile(version=1, root=self._root, masters=self.masters))
 
     def seal(self, purpose: str, audience: str, content: msgspec.Struct | bytes) -> str:
-        """A blob that only `open` with the same purpose and audience turns back into the content."""
+        """Encrypt the content to a blob that `open` decrypts only with the same purpose and audience."""
         plain = content if isinstance(content, bytes) else msgspec.msgpack.encode(content)
         nonce = os.urandom(NONCE_BYTES)
         kid = self.sealing(self._clock()).kid
@@ -141,10 +142,10 @@ class KeyRing:
         return f"{VERSION}.{kid}.{b64url(nonce + sealed)}"
 
     def open(self, purpose: str, audience: str, blob: str, max_bytes: int) -> bytes | None:
-        """The sealed content; None when anything is wrong: callers must not tell the errors apart.
+        """Decrypt a blob. Return None for any error: callers must not distinguish errors.
 
         Args:
-            max_bytes: Longer blobs are refused.
+            max_bytes: Maximum size of a blob; longer ones are refused.
         """
         if len(blob) > max_bytes or not blob.isascii():
             return None
@@ -162,11 +163,11 @@ class KeyRing:
             return None
 
     def digest(self, purpose: str, data: bytes) -> bytes:
-        """HMAC-SHA256 of `data` under a key for this purpose alone. Rotation does not change it."""
+        """Return the HMAC-SHA256 of `data` under a key for this purpose. Rotation does not change it."""
         return hmac.digest(self.digest_key(purpose), data, "sha256")
 
     def digest_key(self, purpose: str) -> bytes:
-        """The 32-byte key behind `digest`, for code that must stay free of the ring."""
+        """Return the 32-byte key that `digest` uses, for code that must not depend on the ring."""
         key = self._digest_keys.get(purpose)
         if key is None:
             key = self._digest_keys[purpose] = _derive(self._root, f"digest/{purpose}")
@@ -175,28 +176,30 @@ class KeyRing:
     # Rotation
 
     def sealing(self, now: float) -> Master:
-        """The master that seals now: the newest whose time has come, or the oldest when none has."""
+        """Return the master that seals now: the newest whose start time has passed, or the oldest when there is
+        none.
+        """
         return next((master for master in reversed(self.masters) if master.created <= now), self.masters[0])
 
     def is_due(self, now: float, every: float) -> bool:
-        """Whether the newest master is older than `every` seconds."""
+        """Return whether the newest master is older than `every` seconds."""
         return self.masters[-1].created + every <= now
 
     def with_new_key(self, now: float) -> "KeyRing":
-        """The ring with one more master, which seals from `SETTLE_SECONDS` on.
+        """Return the ring with one more master, which seals after `SETTLE_SECONDS`.
 
         Raises:
-            KeyRefused: There are too many.
+            KeyRefused: There are too many masters.
         """
         if len(self.masters) >= MAX_MASTERS:
             raise KeyRefused(f"the ring holds {MAX_MASTERS} keys already")
         return self._with((*self.masters, _new_master(now + SETTLE_SECONDS)))
 
     def without(self, kid: str) -> "KeyRing":
-        """The ring without a master. Blobs that it sealed can no longer be opened.
+        """Return the ring without the master with this id. Blobs that it sealed can no longer be opened.
 
         Raises:
-            KeyRefused: It is the newest, or there is none of this name.
+            KeyRefused: The master is the newest, or no master has this id.
         """
         if kid == self.masters[-1].kid:
             raise KeyRefused(f"{kid} is the newest key")
@@ -206,7 +209,7 @@ class KeyRing:
         return self._with(kept)
 
     def without_aged(self, now: float) -> "KeyRing":
-        """The ring without masters so old that nothing they sealed is still valid."""
+        """Return the ring without masters so old that every blob they sealed has expired."""
         kept = [self.masters[-1]]
         for master, successor in zip(self.masters[-2::-1], self.masters[:0:-1], strict=True):
             if successor.created + KEEP_SECONDS <= now:
@@ -215,15 +218,15 @@ class KeyRing:
         return self._with(tuple(kept))
 
     def adopt(self, other: "KeyRing") -> None:
-        """Use the masters of a newer reading of the same ring.
+        """Use the masters of a newer version of the same ring.
 
         Raises:
-            SecretFileError: It is another ring: digests, which live long, would no longer fit.
+            SecretFileError: It is a different ring: its digests would differ from stored ones.
         """
-        if other._root != self._root:  # noqa: SLF001  # a ring too
+        if other._root != self._root:  # noqa: SLF001  # the other object is a KeyRing too
             raise SecretFileError("the key ring was replaced by another one", "restart the relay to take it")
         self.masters = other.masters
-        self._by_kid = other._by_kid  # noqa: SLF001  # a ring too
+        self._by_kid = other._by_kid  # noqa: SLF001  # the other object is a KeyRing too
         self._ciphers = {named: cipher for named, cipher in self._ciphers.items() if named[0] in self._by_kid}
 
     def _with(self, masters: tuple[Master, ...]) -> "KeyRing":
@@ -237,7 +240,7 @@ class KeyRing:
 
 
 def sha256(data: bytes) -> bytes:
-    """Plain SHA-256, for keys whose input is a long random secret already."""
+    """Return the plain SHA-256 of `data`, for use only where the input is a long random secret."""
     return hashlib.sha256(data).digest()
 
 

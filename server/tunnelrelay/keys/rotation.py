@@ -1,13 +1,13 @@
-"""Rotates the relay's keys: makes the next one in time, drops the oldest, and reads changes of other processes.
+"""Rotates the relay's keys: creates new keys in time, drops old ones, and reads changes made by other processes.
 
     keys.json        ----+60 s----> seals ---------- next one seals ----30 days----> dropped
                      opens from the start to the end
     assertion.json   ----24 h-----> signs ---------- next one signs ----24 h-------> dropped
                      published from the start to the end
 
-Every relay that reads the same files looks at them every few seconds, so that a key is known everywhere long before it
-is used anywhere. Changes are made under the file's lock, on what the file says at that moment: of two relays that find
-a key too old at the same time, the second one finds the first one's.
+Every relay that shares the files reads them every few seconds, so that a key is known to all relays long before any of
+them uses it. Changes are made under the file's lock, to the file's content at that moment: if two relays find a key too
+old at the same time, the second one finds the new key of the first.
 """
 
 import asyncio
@@ -25,28 +25,28 @@ from tunnelrelay.observe.audit import Audit
 log = EventLog(__name__)
 
 POLL_EVERY = 5.0
-"""Seconds between two looks at the files: far below the minute after which a new key seals."""
+"""Seconds between two checks of the files: far below the minute after which a new key seals."""
 RETRY_SECONDS = 600.0
-"""Until the next try when a file cannot be written (a read-only mount): the log must not fill with it."""
+"""Seconds before another try when a file cannot be written (a read-only mount), to keep the log short."""
 
 
 class Rotates(Protocol):
-    """The interface of key rings and signing keys for rotation: immutable values that return their next state."""
+    """Interface of key rings and signing keys for rotation: immutable values whose methods return a changed copy."""
 
     def dump(self) -> bytes:
-        """The content of the keys' file."""
+        """Return the content for the key file."""
 
     def is_due(self, now: float, every: float) -> bool:
-        """Whether it is time for a new key."""
+        """Return whether it is time for a new key."""
 
     def with_new_key(self, now: float) -> Self:
-        """These keys and a new one."""
+        """Return these keys and a new one."""
 
     def without(self, kid: str) -> Self:
-        """These keys without one."""
+        """Return these keys without the one with this id."""
 
     def without_aged(self, now: float) -> Self:
-        """These keys without the ones that are no longer needed."""
+        """Return these keys without those that are no longer needed."""
 
 
 _Keys = TypeVar("_Keys", bound=Rotates)
@@ -54,13 +54,13 @@ _Keys = TypeVar("_Keys", bound=Rotates)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotatedKeys(Generic[_Keys]):
-    """One file of keys and who uses them.
+    """A key file, with the functions that use its keys.
 
     Attributes:
-        use: What the keys are for, in audit events: `seal` or `sign`.
-        live: The keys in use now.
-        adopt: Makes other keys the ones in use.
-        kids: The names of some keys.
+        use: Purpose of the keys in audit events: `seal` or `sign`.
+        live: Returns the keys in use.
+        adopt: Replaces the keys in use.
+        kids: Returns the ids of the given keys.
     """
 
     use: str
@@ -71,19 +71,19 @@ class RotatedKeys(Generic[_Keys]):
 
 
 class RelayKeys:
-    """The keys of one relay. The owner runs `run` as a task.
+    """The keys of a relay and their rotation. The owner runs `run` as a task.
 
     Args:
-        keys_file: Where the ring lies; the signing keys lie beside it. Both are made when missing.
-        issuer: The relay's own address, in assertions.
-        every: Seconds after which a newest key is too old; 0 to make none.
-        clock: Unix time.
+        keys_file: Path of the key ring; the signing keys are stored beside it. Both files are created when missing.
+        issuer: The relay's own address, for assertions.
+        every: Maximum age of the newest key in seconds; 0 for no new keys.
+        clock: Function that returns Unix time.
 
     Raises:
-        SecretFileError: A file cannot be read or made.
+        SecretFileError: A file cannot be read or created.
 
     Attributes:
-        ring: Seals and opens.
+        ring: Seals and opens blobs.
         signer: Signs assertions.
     """
 
@@ -100,13 +100,13 @@ class RelayKeys:
         self._next_try = {"seal": 0.0, "sign": 0.0}
 
     async def run(self, audit: Audit) -> None:
-        """Rotate and re-read the keys until cancelled."""
+        """Rotate and re-read the keys every few seconds, until cancelled."""
         while True:
             await self.step(audit)
             await asyncio.sleep(POLL_EVERY)
 
     async def step(self, audit: Audit) -> None:
-        """Read both files again and rotate their keys when due."""
+        """Read both files again, and rotate their keys when due."""
         await self._look_after(self._seal, audit)
         await self._look_after(self._sign, audit)
 
@@ -124,7 +124,7 @@ class RelayKeys:
             await self._change(kept, now, audit)
 
     async def _change(self, kept: RotatedKeys[_Keys], now: float, audit: Audit) -> None:
-        """Change a file in a thread, as another process may hold its lock."""
+        """Change a key file in a thread, as another process may hold its lock."""
         try:
             before, after = await asyncio.to_thread(kept.file.change, lambda keys: tended(keys, now, self._every))
             kept.adopt(after)
@@ -139,21 +139,21 @@ class RelayKeys:
 
 
 def is_untended(keys: _Keys, now: float, every: float) -> bool:
-    """Whether `tended` would change the keys. It makes no key, so it cannot fail when there are too many."""
+    """Return whether `tended` would change the keys, without creating one (which fails when there are too many)."""
     return (every > 0 and keys.is_due(now, every)) or keys.without_aged(now).dump() != keys.dump()
 
 
 def tended(keys: _Keys, now: float, every: float) -> _Keys:
-    """The keys after rotation; the same keys when none is due."""
+    """Return the keys after rotation; the same keys when none is due."""
     kept = keys.without_aged(now)
     return kept.with_new_key(now) if every and kept.is_due(now, every) else kept
 
 
 def ring_kids(ring: KeyRing) -> frozenset[str]:
-    """The names of a ring's masters."""
+    """Return the ids of a ring's masters."""
     return frozenset(master.kid for master in ring.masters)
 
 
 def signing_kids(keys: SigningKeys) -> frozenset[str]:
-    """The names of signing keys."""
+    """Return the ids of signing keys."""
     return frozenset(item.kid for item in keys.keys)

@@ -1,7 +1,7 @@
-"""The access log: one line per exchange. The hot path only appends to a list; lines are formatted and written in
-batches.
+"""Writes the access log: one line per exchange.
 
-All other log lines are in `logs.py`. Queries, headers, bodies and credentials are never recorded.
+For each request only a list append is done; lines are formatted and written in batches. All other log lines are written
+by `logs.py`. Queries, headers, bodies and credentials are never recorded.
 """
 
 import asyncio
@@ -16,27 +16,28 @@ from tunnelctl.secret import redact
 from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 
 FLUSH_SECONDS = 0.25
-"""How old a record may get. A person who watches the log does not notice; a busy relay writes hundreds at once."""
+"""Maximum age of a record in seconds before it is written. A person who watches the log does not notice the delay, and
+a busy relay writes hundreds of records at once."""
 MAX_RECORDS = 250
-"""A batch: formatting it takes well under 1 ms, which no visitor beside it feels."""
+"""Records in a batch. Formatting one takes well under 1 ms, short enough not to delay visitors."""
 MAX_PATH = 2048
-"""Longer paths are cut: a visitor must not fill the disk faster than the network lets him."""
+"""Maximum characters of a path; longer ones are cut, so that visitors cannot fill the disk quickly."""
 
 
 class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """The record of one exchange.
+    """One exchange (a request and its response), for the access log.
 
     Attributes:
         at: Unix time of the request's last head byte.
         peer: The visitor's address, after trusted proxies.
-        path: Without the query, which may hold codes and tokens.
-        error: Code of the error the relay answered with, "" when the upstream's answer went out.
-        source: Whose error: `ingress`, `agent` or `upstream`; "" without one.
-        bytes_in: Request body bytes.
-        bytes_out: Response body bytes; both directions of an upgrade.
-        seconds: From the last head byte to the last byte written.
-        user: Subject of the session, "" without one.
-        agent: Who served it, as `owner/tunnel name`.
+        path: Path without the query, which may contain codes and tokens.
+        error: Code of the error that the relay sent; "" when the upstream's response was sent.
+        source: Origin of the error: `ingress`, `agent` or `upstream`; "" without an error.
+        bytes_in: Bytes of the request body.
+        bytes_out: Bytes of the response body; for an upgrade, of both directions.
+        seconds: Time from the last byte of the request's head to the last byte written.
+        user: Subject of the session; "" without one.
+        agent: The agent that served the request, as `owner/tunnel name`.
     """
 
     at: float
@@ -58,10 +59,10 @@ class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True)
 
 
 class CallLater(Protocol):
-    """The event loop's method that the log uses."""
+    """Type of the event loop's `call_later`."""
 
     def __call__(self, delay: float, callback: Callable[[], object], /) -> object:
-        """Calls back once after `delay` seconds."""
+        """Call `callback` once after `delay` seconds."""
 
 
 BOUNDS = (
@@ -90,10 +91,10 @@ class AccessLog:
     """Collects exchanges and writes them in batches: every 0.25 s, or every 250 records if that is sooner.
 
     Args:
-        write: Takes whole lines; must not block (`logs.LineWriter.write`).
+        write: Function that takes complete lines and does not block (`LineWriter.write`).
         form: `text` for people, `json` for programs, `journal` for text without the time.
-        is_on: False throws every record away (`log_level` above `info`).
-        call_later: The event loop's by default; tests turn their own clock.
+        is_on: False discards every record (`log_level` above `info`).
+        call_later: Timer function; the event loop's by default. Tests pass their own.
     """
 
     __slots__ = ("_call_later", "_line", "_records", "_write", "is_on")
@@ -113,7 +114,7 @@ class AccessLog:
         self._records: list[ExchangeRecord] = []
 
     def add(self, exchange: ExchangeRecord) -> None:
-        """Take one record. Hot path: costs a list append."""
+        """Add a record. Part of the hot path; costs a list append."""
         if not self.is_on:
             return
         records = self._records
@@ -125,19 +126,19 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write all pending records. Called by the timer, by a full batch, and when the relay stops."""
+        """Write all pending records. Called by the timer, for a full batch, and when the relay stops."""
         if records := self._records:
             self._records = []
             self._write(b"".join(map(self._line, records)))
 
 
 def text_line(exchange: ExchangeRecord) -> bytes:
-    """The record for people: time, request, status, duration, then the rest as key=value."""
+    """Format a record for people: time, request, status, duration, then the rest as key=value."""
     return f"{timestamp(exchange.at)} ".encode() + journal_line(exchange)
 
 
 def journal_line(exchange: ExchangeRecord) -> bytes:
-    """The same without the time, which systemd's journal writes itself."""
+    """Format a record as text without the time, which systemd's journal adds itself."""
     who = visitor_part(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
     upgrade = f" upgrade={quoted(exchange.upgrade)}" if exchange.upgrade else ""
     return (
@@ -148,27 +149,27 @@ def journal_line(exchange: ExchangeRecord) -> bytes:
 
 
 def json_line(exchange: ExchangeRecord) -> bytes:
-    """The record for programs. Empty fields are left out."""
+    """Format a record as JSON, without empty fields."""
     exchange.path = clean_path(exchange.path)
     exchange.seconds = round(exchange.seconds, 6)
     try:
         encoded = _encode(exchange)
-    except UnicodeEncodeError:  # a lone surrogate in what a visitor sent; one record must not cost the batch
+    except UnicodeEncodeError:  # a lone surrogate from a visitor; one record must not cost the batch
         encoded = _encode(_without_surrogates(exchange))
-    rest = encoded[encoded.index(b",") :]  # `at` is the first field; programs get it as RFC 3339 like every record
+    rest = encoded[encoded.index(b",") :]  # `at` is the first field; replace it by an RFC 3339 time
     head = f'{{"time":"{timestamp(exchange.at)}","level":"info","msg":"exchange"'
     return clean_json(head.encode() + rest) + b"\n"
 
 
 LINES = {"text": text_line, "json": json_line, "journal": journal_line}
-"""Writes one record, by the form of the log."""
+"""Functions that format a record, by the form of the log."""
 
 
 def clean_path(path: str) -> str:
-    """The path for the log: without its query, cut, and with texts that look like secrets removed."""
+    """Return the path for the log: without query, cut, and with texts that look like secrets removed."""
     path = path.partition("?")[0][:MAX_PATH]
     if "ta_" in path or "tt_" in path or "tc_" in path or "eyJ" in path or "v1." in path or "=" in path:
-        return redact(path)  # every secret that a path can hold has one of these; to look for them costs far less
+        return redact(path)  # every secret in a path contains one of these; this test is far cheaper than `redact`
     return path
 
 
@@ -181,7 +182,7 @@ def _without_surrogates(exchange: ExchangeRecord) -> ExchangeRecord:
 
 @lru_cache(maxsize=4096)
 def visitor_part(peer: str, error: str, source: str, user: str, email: str, agent: str) -> str:
-    """The part of a line that is the same for every request of one visitor."""
+    """Return the part of a text line that is equal for all requests of one visitor."""
     named = (("error", error), ("source", source), ("user", user), ("email", email), ("agent", agent))
     return " ".join([f"peer={quoted(peer)}", *(f"{name}={quoted(value)}" for name, value in named if value)])
 

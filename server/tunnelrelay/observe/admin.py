@@ -1,6 +1,7 @@
-"""The operator's endpoints `/metrics`, `/healthz` and `/readyz`, on an address of their own, never the public one.
+"""Serves the operator's endpoints `/metrics`, `/healthz` and `/readyz`, on a separate address that is not public.
 
-Healthy: the event loop runs. Ready: the store answers, the public side listens, and no drain has begun.
+Healthy means that the event loop runs. Ready means that the store responds, the public side listens, and the relay is
+not draining.
 """
 
 import asyncio
@@ -19,19 +20,19 @@ from tunnelrelay.observe.exposition import render
 from tunnelrelay.observe.metrics import Metrics
 
 CHECK_SECONDS = 2.0
-"""How long a readiness check may take; load balancers give up after a few seconds themselves."""
+"""Maximum seconds of a readiness check; load balancers themselves give up after a few seconds."""
 STOP_SECONDS = 1.0
-"""How long a stopping relay waits for a scrape that is under way."""
+"""Seconds for which a stopping relay waits for a running scrape of the metrics."""
 
 Check = Callable[[], Awaitable[object] | bool]
-"""Ready when it returns anything but False and does not raise."""
+"""A readiness check. It passes if it returns anything but False and does not raise."""
 
 
 def admin_app(metrics: Metrics, checks: Mapping[str, Check]) -> Starlette:
-    """The ASGI application.
+    """Return the ASGI application for the operator's endpoints.
 
     Args:
-        checks: The checks of readiness, by name; the answer shows each name with `ok` or `failed`, never the reason.
+        checks: Readiness checks by name. The response lists each name with `ok` or `failed`, never the reason.
     """
 
     async def show_metrics(_: Request) -> Response:
@@ -50,7 +51,7 @@ def admin_app(metrics: Metrics, checks: Mapping[str, Check]) -> Starlette:
 
 
 class Admin:
-    """Serves `admin_app` on the running loop, with one task that `stop` ends."""
+    """Serves `admin_app` on the running event loop, in one task that `stop` ends."""
 
     def __init__(self, host: str, port: int, *, metrics: Metrics, checks: Mapping[str, Check]) -> None:
         self._address = (host, port)
@@ -70,26 +71,26 @@ class Admin:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, int]:
-        """Listen. Returns the actual address. Raises OSError when it is not available."""
+        """Start to listen and return the actual address. Raises OSError when the address is not available."""
         listener = _listen(*self._address)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="admin")
         host, port = listener.getsockname()[:2]
         return host, port
 
     async def stop(self) -> None:
-        """Stops listening; safe to call when it never started."""
+        """Stop listening. May be called even if `start` was not."""
         if self._task is None:
             return
         task, self._task = self._task, None
         self._server.should_exit = True
         try:
             await asyncio.wait_for(task, STOP_SECONDS * 2)
-        except TimeoutError:  # `wait_for` has cancelled it
+        except TimeoutError:  # `wait_for` has cancelled the task
             return
 
 
 class _Server(uvicorn.Server):
-    """uvicorn inside a process that handles its own signals."""
+    """A uvicorn server without signal handlers, as the relay's process has its own."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -97,7 +98,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Bound here, so that a busy port raises OSError instead of ending the process in uvicorn."""
+    """Return a bound socket. Binding here makes a busy port raise OSError; uvicorn would end the process."""
     if not host:
         return socket.create_server(("", port), backlog=64, family=socket.AF_INET6, dualstack_ipv6=True)
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -109,5 +110,5 @@ async def _passes(check: Check) -> bool:
         async with asyncio.timeout(CHECK_SECONDS):
             result = check()
             return (result if isinstance(result, bool) else await result) is not False
-    except Exception:  # whatever is wrong with it, it is not ready
+    except Exception:  # a check that raises has failed
         return False

@@ -1,8 +1,8 @@
-"""Audit events: what happened to logins, sessions, names and keys, for owners and operators to look up later.
+"""Records audit events about logins, sessions, names and keys, which owners and operators can read later.
 
-`KINDS` lists every kind (docs/reference/audit.md describes them to people). An event is logged at once and waits here
-until the relay writes it to the store. Events hold no token, cookie, code or query. A person appears as a keyed digest
-only: events of one person can be matched without a name.
+`KINDS` lists every kind of event (docs/reference/audit.md describes them). An event is logged at once and kept here
+until the relay writes it to the store. Events contain no token, cookie, code or query. A visitor appears only as a
+keyed digest, so that events of one person can be matched without revealing the name.
 """
 
 import hmac
@@ -20,32 +20,37 @@ from tunnelrelay.observe.text import printable
 log = EventLog("tunnelrelay.audit")
 
 MAX_TEXT = 200
-"""Characters of one text of an event. Visitors choose paths and hosts: what they send must not fill the store."""
+"""Maximum characters of one text of an event. Visitors choose paths and hosts and must not be able to fill the
+store."""
 MAX_CHANGE = 2000
-"""The same of `before` and `after`: what people who are known by name set up, and may set up only so much of."""
+"""Maximum characters of the texts `before` and `after`, which describe changes by known users, who can make only a
+limited number."""
 CHANGES = frozenset({"before", "after"})
 MAX_DETAILS = 8
 MAX_WAITING = 4096
-"""Events that wait for the store: at most 32 MB of them, and minutes of a busy relay with its store away."""
+"""Maximum events that wait for the store: at most 32 MB, enough for minutes of a busy relay without its store."""
 MAX_WINDOWS = 4096
-"""Counters of frequent events at a time. No owner has more than a fair share of them: whatever his further hosts cause
-is counted together, a counter a kind, so that he who has very many hides nothing of what happens at his neighbours'."""
+"""Maximum counters of frequent events at one time. Each owner may use only a fair share of them; events of an owner's
+further hosts are counted together, one counter for each kind. An owner with very many hosts therefore cannot hide
+events of other owners."""
 ALWAYS = 32
-"""Counters an owner may have while there are any; beyond these, half of as many as are free."""
+"""Counters that every owner may use while any are free; beyond these, half as many as are free."""
 WINDOW_SECONDS = 60.0
 FEW, SOME, MANY = 10, 60, 600
-"""Events a minute. What any stranger can cause is FEW for each host, what takes a token or a session is SOME. MANY is
-for what people do in the morning, all at once, and what a hostile owner's own provider could else do without end."""
+"""Limits in events a minute. FEW per host for what any stranger can cause; SOME for what needs a token or a session.
+MANY for logins, which happen all at once in the morning, and which a hostile owner's own provider could cause without
+end."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
-    """What one kind of event means.
+    """Meaning and limit of one kind of audit event.
 
     Attributes:
-        meaning: One line, as the reference has it.
-        limit: Events a minute that are kept for each value of `by`; the rest is only counted. None: all are kept.
-        by: The field that the limit counts for (a host by default). Events without it share one limit.
+        meaning: Description in one line, also for the reference.
+        limit: Events a minute that are stored for each value of `by`; further ones are only counted. None: all are
+            stored.
+        by: The field whose values are limited separately (a host by default). Events without it share one limit.
     """
 
     meaning: str
@@ -128,7 +133,7 @@ KINDS: dict[str, EventKind] = {
     "tunnel.stopped": EventKind("A user ended an agent's link."),
     "audit.lost": EventKind("Events were lost because the store was away for too long; `count` tells how many."),
 }
-"""Every kind of event there is."""
+"""Every kind of audit event, by name."""
 
 
 BOUNDS = (
@@ -162,13 +167,13 @@ class AuditEvent:
 
     Attributes:
         at: Unix time.
-        reason: Why, as a short code; "" when the kind implies it.
+        reason: Cause as a short code; "" when the kind implies it.
         connection: Id of the OpenID connection.
-        owner: The owner of the endpoint, token or name it is about.
-        person: Keyed digest of issuer and subject; "" without a signed-in visitor.
+        owner: Owner of the endpoint, token or name that the event is about.
+        person: Keyed digest of the visitor's issuer and subject; "" without a signed-in visitor.
         peer: Address of the visitor or agent.
-        node: The relay that saw it.
-        actor: Id of the user who did it, by the dashboard or the API.
+        node: Name of the relay that recorded the event.
+        actor: Id of the user who caused it, in the dashboard or by the API.
     """
 
     at: float
@@ -187,15 +192,15 @@ class AuditEvent:
 
 
 _Key = tuple[str, str, str]
-"""Kind of event, what its limit counts for (`EventKind.by`), and which of them."""
+"""Key of a counter: kind of event, name of the field that its limit counts (`EventKind.by`), and the field's value."""
 
 
 @dataclass(slots=True)
 class _Window:
-    """How many events of one kind a host (or owner) had since `began`, and how many were only counted.
+    """Counts events of one kind and host (or owner) since `began`, and those of them that were not stored.
 
     Attributes:
-        holder: The owner in whose share of the counters it is.
+        holder: Owner whose share of the counters includes this one.
     """
 
     began: float
@@ -205,16 +210,16 @@ class _Window:
 
 
 class Audit:
-    """Takes events and keeps them until they are written to the store. Used by the event loop's thread only.
+    """Accepts audit events and keeps them until they are written to the store. Used by the event loop's thread only.
 
     Args:
-        clock: Unix time.
-        key: Key of the digest that stands for a person; the same on every relay of one store. None: a fresh one.
-        node: Name of this relay in its events.
-        owner_of: Returns the owner of a host; "" without one.
+        clock: Function that returns Unix time.
+        key: Key of the digest that identifies a person; all relays of a store share it. None: a new one.
+        node: Name of this relay in events.
+        owner_of: Function that returns the owner of a host; "" without one.
 
     Attributes:
-        lost: Events thrown away since the last `take` because too many waited.
+        lost: Events discarded since the last `take` because too many waited.
     """
 
     def __init__(
@@ -249,12 +254,12 @@ class Audit:
         actor: str = "",
         **details: str,
     ) -> None:
-        """Keep one event. Never waits or raises, so that no request fails because of its event.
+        """Record an event. Never waits or raises, so that no request fails because of its event.
 
         Args:
             kind: One of `KINDS`.
-            subject: The person at `issuer`; only a digest of both is kept.
-            details: More fields of the kind; never a secret.
+            subject: The visitor's subject at `issuer`; only a digest of both is stored.
+            details: Further fields of this kind of event; never a secret.
         """
         try:
             owner = owner or (self._owner_of(host) if host else "")
@@ -278,7 +283,10 @@ class Audit:
             log.exception("audit event lost")
 
     def person(self, issuer: str, subject: str) -> str:
-        """Return the digest of a person in events; it is keyed, so that it cannot be matched by trying names."""
+        """Return the digest that identifies a person in events.
+
+        It is keyed, so that the person cannot be found by trying names.
+        """
         return hmac.digest(self._key, f"{issuer}\0{subject}".encode(errors="replace"), "sha256").hex()[:24]
 
     def take(self, limit: int = MAX_WAITING) -> list[AuditEvent]:
@@ -316,7 +324,7 @@ class Audit:
         return window.seen <= limit
 
     def _window(self, key: _Key, now: float) -> _Window | None:
-        """The counter of this key while its minute lasts, else None."""
+        """Return the counter of this key, or None when its minute is over."""
         window = self._windows.get(key)
         if window is not None and now - window.began >= WINDOW_SECONDS:
             self._close(key, window)
@@ -324,7 +332,7 @@ class Audit:
         return window
 
     def _open(self, kind: str, by: str, whose: str, owner: str, now: float) -> _Window:
-        """Open a counter for this key if the owner's share has room, else one for the owner, else one for all."""
+        """Open a counter for this key if the owner's share has room; else one for the owner, or one for all owners."""
         holder = f"owner {owner[:MAX_TEXT]}" if owner else kind
         everybodys = len(self._windows)
         key = (kind, by, whose[:MAX_TEXT])
@@ -343,7 +351,7 @@ class Audit:
             self._close(key, window)
 
     def _close(self, key: _Key, window: _Window) -> None:
-        """Drop a counter; the events that it only counted become one event."""
+        """Drop a counter, and record one event for all the events that it only counted."""
         del self._windows[key]
         self._shares[window.holder] -= 1
         if not self._shares[window.holder]:
@@ -359,28 +367,29 @@ class Audit:
 
 
 class NoAudit(Audit):
-    """Drop every event: for parts and tests without an audit log."""
+    """Drops every event; for parts of the program and tests without an audit log."""
 
     def __init__(self) -> None:
         super().__init__(clock=lambda: 0.0, key=b"")
 
     def record(self, kind: str, **_texts: str) -> None:
-        """Drop the event; arguments as for `Audit.record`."""
+        """Drop the event. The arguments are those of `Audit.record`."""
 
 
 NO_AUDIT = NoAudit()
 
 
 def _text(value: object, most: int = MAX_TEXT) -> str:
-    """A stranger's text, cut, without control characters, and with texts that look like secrets removed."""
-    # Cut before, so that a long text is cheap, and after, as cutting a secret in half would hide it from the redactor.
+    """Return an untrusted text cut to length, without control characters and without texts that look like secrets."""
+    # Cut before, so that a long text is cheap, and after; cutting only before could hide half a secret from the
+    # redactor.
     return printable(redact(str(value)[: 4 * most])[:most])
 
 
 def _shown(event: AuditEvent) -> dict[str, str]:
-    """The fields of the event's log line."""
+    """Return the fields for the event's log line."""
     names = ("kind", "reason", "host", "connection", "owner", "issuer", "peer", "request_id", "node", "actor")
     fields = {name: getattr(event, name) for name in names} | {"subject": event.person}
-    # The prefix keeps details apart from the fields that every record has.
+    # The prefix keeps details apart from the fields that every log record has.
     fields |= {f"detail_{name}": value for name, value in event.details.items()}
     return {name: value for name, value in fields.items() if value}

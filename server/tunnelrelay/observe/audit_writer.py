@@ -1,4 +1,4 @@
-"""Writes audit events to the store in the background, and notices when the store goes away and comes back.
+"""Writes audit events to the store in the background, and notices when the store fails and recovers.
 
 Events are defined in `observe/audit.py`; `cli/audit.py` reads them.
 """
@@ -17,30 +17,30 @@ from tunnelrelay.store.base import PURGED_AT_ONCE, AuditRow, AuditStore, HealthS
 log = EventLog("tunnelrelay.audit")
 
 WRITE_EVERY = 1.0
-"""Seconds an event waits here at most: what a relay that is killed loses."""
+"""Maximum seconds that an event waits for the store; a relay that is killed loses the events of this time."""
 PING_EVERY = 5.0
-"""Seconds between two looks whether the store answers."""
+"""Seconds between two checks whether the store responds."""
 PURGE_EVERY = 3600.0
-"""Seconds between two clean-ups."""
+"""Seconds between two deletions of old events."""
 MAX_BATCH = 500
-"""Events in one transaction: some 100 kB, a few milliseconds of the file's one writer."""
+"""Maximum events in one transaction: about 100 kB, which blocks the database's single writer for a few milliseconds."""
 DAY = 86_400.0
 MAX_DIGITS = 64
-"""Characters of a peer, request id or node as the table has them."""
+"""Maximum characters of a peer, request id or node in the table."""
 MAX_ID = 40
-"""Of an actor."""
+"""Maximum characters of an actor's id in the table."""
 
 
 class PingedAuditStore(AuditStore, HealthStore, Protocol):
-    """Audit events, and whether the store answers."""
+    """Interface of a store that keeps audit events and can be checked for health."""
 
 
 class AuditWriter:
-    """Moves events from the relay's `Audit` to the store. The owner runs `run` as a task.
+    """Moves audit events from the relay's `Audit` to the store. The owner runs `run` as a task.
 
     Args:
-        keep_days: Older events are deleted.
-        clock: Unix time.
+        keep_days: Days after which events are deleted.
+        clock: Function that returns Unix time.
         publish: Called with `audit:<owner>` once an event is in the store; see `observe.feed`.
     """
 
@@ -62,13 +62,13 @@ class AuditWriter:
         self._next_ping = self._next_purge = 0.0
 
     async def run(self) -> None:
-        """Write as events come, until cancelled."""
+        """Write events to the store, until cancelled."""
         while True:
             await self.step()
             await asyncio.sleep(WRITE_EVERY)
 
     async def step(self) -> None:
-        """One round: ping the store, write waiting events, delete old ones."""
+        """Do one round: check the store, write waiting events, delete old ones."""
         now = self._clock()
         if now >= self._next_ping:
             self._next_ping = now + PING_EVERY
@@ -81,7 +81,7 @@ class AuditWriter:
             await self._purge(now)
 
     async def flush(self) -> None:
-        """Write all waiting events. Those that the store does not take keep waiting."""
+        """Write all waiting events. If the store fails, they remain waiting."""
         while events := self._audit.take(MAX_BATCH):
             try:
                 await self._store.add_audit([row_of(event) for event in events])
@@ -115,7 +115,7 @@ class AuditWriter:
 
 
 def row_of(event: AuditEvent) -> AuditRow:
-    """The store's row of an event."""
+    """Return the row of the store's table for an event."""
     details = event.details | ({"issuer": event.issuer} if event.issuer else {})
     return AuditRow(
         at=event.at,

@@ -1,4 +1,4 @@
-"""Exposes `Metrics` to Prometheus: a custom collector of prometheus-client over our plain numbers."""
+"""Exports `Metrics` to Prometheus, with a custom collector of prometheus-client that reads our plain numbers."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -13,7 +13,7 @@ from tunnelrelay.observe.metrics import DEFINITIONS, SECONDS_BUCKETS, STATUS_CLA
 
 
 def render(metrics: Metrics) -> bytes:
-    """The text of one scrape."""
+    """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Ours(metrics))
     ProcessCollector(registry=registry)
@@ -21,13 +21,13 @@ def render(metrics: Metrics) -> bytes:
 
 
 class _Ours(Collector):
-    """Everything in `DEFINITIONS`, read when asked."""
+    """A collector of all metrics in `DEFINITIONS`, which reads the values at each scrape."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry at each scrape."""
+        """Return the metrics; the registry calls this at each scrape."""
         for definition in DEFINITIONS:
             match definition.kind:
                 case "counter":

@@ -1,6 +1,6 @@
-"""Notifies followers of topics that something has changed, at most a few times a second; followers then read the data.
+"""Notifies followers of a topic that its data has changed, at most a few times a second; followers then read the data.
 
-A topic is a word, or a word and the owner or id that it is about:
+A topic is a word, or a word with the owner or id that it is about:
 
     edge:<id>           an edge, its policy, or who serves it
     edges:<owner>       the list of an owner's edges; `domains:`, `credentials:`, `providers:`, `users:` alike
@@ -9,8 +9,8 @@ A topic is a word, or a word and the owner or id that it is about:
     sessions:<owner>    a visitor signed in or out
     audit:<owner>       an event was written
 
-A follower of `tunnels` is notified of every owner's; one of `tunnels:ann` of hers, and of `tunnels` published without
-an owner. A notice carries the topic only, so access is checked where the data is read.
+A follower of `tunnels` is notified about all owners; a follower of `tunnels:ann` about Ann's tunnels, and about
+`tunnels` published without an owner. A notification contains the topic only; access is checked where the data is read.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from weakref import WeakSet
 from tunnelctl.bounds import DeclaredBound
 
 GAP_SECONDS = 0.3
-"""Between two wake-ups of one follower: people see no difference, and a page is not made anew for each request."""
+"""Minimum seconds between two notifications of one follower, so that a page is not rendered again for every request."""
 MAX_FOLLOWERS = 1000
-"""Open pages that are kept up to date, of the whole relay. Each costs a connection and a few kilobytes."""
+"""Maximum open pages that are updated live, on the whole relay. Each costs a connection and a few kilobytes."""
 MAX_OF_ONE = 20
-"""Open pages of one user: a member must not use up the places that administrators watch their relay with, or the
-relay's time. Tabs in the background do not count: their streams are closed."""
+"""Maximum live pages of one user, so that one user cannot take all places, or all of the relay's time. Tabs in the
+background do not count, as they close their streams."""
 
 Publish = Callable[[str], None]
 """The type of `Feed.publish`, for modules that publish changes."""
@@ -57,14 +57,14 @@ BOUNDS = (
 
 
 class TooManyFollowers(Exception):
-    """There are too many followers; try again later."""
+    """The maximum number of followers is reached; the caller may try again later."""
 
 
 class Feed:
-    """Topics and their followers.
+    """Maps topics to their followers and notifies them.
 
     Args:
-        sleep: Waits for so many seconds; tests bring their own.
+        sleep: Function that waits for a number of seconds; tests pass their own.
     """
 
     def __init__(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
@@ -73,7 +73,7 @@ class Feed:
 
     @property
     def follower_count(self) -> int:
-        """The number of open followings."""
+        """Number of open subscriptions."""
         return len(self._followers)
 
     def publish(self, topic: str) -> None:
@@ -82,15 +82,15 @@ class Feed:
             follower.notify(topic)
 
     def follow(self, topics: Iterable[str], of: str = "") -> "Following":
-        """Returns an async iterator of sets: which of these topics changed since the one before.
+        """Return an async iterator of sets: the topics among `topics` that changed since the previous set.
 
-        The first set comes at once and has them all: whatever changed before it is read with it.
+        The first set comes at once and contains all topics, so that the follower reads the current data.
 
         Args:
-            of: The user who follows; each may have `MAX_OF_ONE` at a time.
+            of: The user who follows; each may have `MAX_OF_ONE` subscriptions at a time.
 
         Raises:
-            TooManyFollowers: At the call, not when it is iterated.
+            TooManyFollowers: Raised at the call, not during iteration.
         """
         same = sum(follower.of == of for follower in self._followers)
         if len(self._followers) >= MAX_FOLLOWERS or same >= MAX_OF_ONE:
@@ -101,9 +101,11 @@ class Feed:
 
 
 class Following:
-    """An async iterator of what changed. `close` ends it; so does dropping the last reference to it.
+    """A subscription: an async iterator over sets of changed topics.
 
-    A wait for the next set may be cancelled and begun again: nothing is lost.
+    `close` ends it, as does dropping the last reference.
+
+    Waiting for the next set may be cancelled and repeated without losing a notification.
     """
 
     __slots__ = ("__weakref__", "_changed", "_has_yielded", "_is_closed", "_leave", "_sleep", "_waiter", "of", "topics")

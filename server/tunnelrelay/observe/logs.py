@@ -1,8 +1,7 @@
 """The relay's log: Python's `logging` with our formatters, written by a thread (`tunnelctl.line_writer`).
 
-Next: `text.py` makes strangers' text safe, `access.py` writes one line per exchange. Warnings, uncaught exceptions of
-    any
-thread and unraisable exceptions are logged too, so that all of stderr passes the redactor.
+Read next: `text.py` makes untrusted text safe for logs, `access.py` writes one line per exchange. Warnings, uncaught
+exceptions of any thread and unraisable exceptions are logged too, so that everything on stderr passes the redactor.
 """
 
 import json
@@ -24,25 +23,27 @@ from tunnelrelay.observe.text import clean_json, printable, quoted, timestamp
 log = EventLog(__name__)
 
 LIBRARIES_LEVEL = logging.WARNING
-"""What others' loggers say below this is never written: httpx tells URLs with their queries, httpcore whole headers."""
+"""Minimum level for libraries' loggers: below it, httpx logs URLs with their queries, and httpcore whole headers."""
 
 _OURS = ("tunnelrelay", "tunnelctl")
 
 
 class Sink(Protocol):
-    """Where bytes end up: a binary stream."""
+    """Destination of log bytes: a binary stream."""
 
     def write(self, data: bytes, /) -> object:
-        """May block."""
+        """Write bytes; may block."""
 
     def flush(self) -> object:
-        """May block."""
+        """Flush written bytes; may block."""
 
 
 class LogHandler(logging.Handler):
-    """Hands formatted records to a `LineWriter`. One that cannot be formatted is counted as dropped.
+    """A log handler that passes formatted records to a `LineWriter`.
 
-    `logging` would print its message and arguments instead, past the redactor.
+    A record that cannot be formatted counts as dropped.
+
+    By default `logging` would print such a record to stderr, without the redactor.
     """
 
     def __init__(self, writer: LineWriter) -> None:
@@ -50,7 +51,7 @@ class LogHandler(logging.Handler):
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called by `logging`. Never raises."""
+        """Format and queue a record. Called by `logging`; never raises."""
         try:
             self._writer.write(self.format(record).encode() + b"\n")
         except Exception:
@@ -58,10 +59,10 @@ class LogHandler(logging.Handler):
 
 
 class TextFormatter(logging.Formatter):
-    """`time level message key=value …`, one line a record; tracebacks follow indented.
+    """Formats a record as the line `time level message key=value …`, with tracebacks indented below it.
 
     Args:
-        has_time: False leaves the time out, for a reader that writes it itself.
+        has_time: False leaves the time out, for readers that add it themselves.
     """
 
     def __init__(self, *, has_time: bool = True) -> None:
@@ -83,7 +84,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a record: time, level, logger, msg, then the fields."""
+    """Formats a record as one JSON object: time, level, logger, msg, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         event = event_of(record)
@@ -100,7 +101,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class Logs:
-    """The relay's log, both kinds: what `logging` gets and what `access` gets come out of one writer, in order.
+    """Sets up the relay's log: `logging` and the access log share one writer, which keeps their lines in order.
 
     Args:
         form: `text`, `json`, or `journal`: text without the time.
@@ -131,7 +132,7 @@ class Logs:
             _set_levels(before)
 
     def close(self) -> None:
-        """Write the rest and restore Python's `logging`."""
+        """Write all queued lines and restore Python's `logging`."""
         self.access.flush()
         logging.captureWarnings(capture=False)
         sys.excepthook, sys.unraisablehook, threading.excepthook = self._hooks
@@ -165,7 +166,7 @@ def _set_levels(levels: dict[str, int]) -> None:
 
 
 def _json_value(name: str, value: object) -> object:
-    """Numbers stay numbers, to the millionth; everything else becomes redacted text."""
+    """Return numbers rounded to six decimals, and all other values as redacted text."""
     if isinstance(value, float):
         return round(value, 6)
     return value if isinstance(value, bool | int) or value is None else redact_field(name, str(value))

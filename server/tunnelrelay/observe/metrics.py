@@ -1,7 +1,7 @@
-"""The relay's metrics. The hot path adds to plain numbers; Prometheus' names and text are made at a scrape.
+"""Counts the relay's metrics. The hot path only adds to plain numbers; Prometheus' names and text are made at a scrape.
 
-`DEFINITIONS` lists every metric (docs/reference/metrics.md describes them to people). Labels have fixed values only:
-with hosts, paths or users as labels, visitors could fill the operator's Prometheus.
+`DEFINITIONS` lists every metric (docs/reference/metrics.md describes them). Labels have fixed values only: if hosts,
+paths or users were labels, visitors could fill the operator's Prometheus.
 """
 
 from bisect import bisect_left
@@ -12,12 +12,14 @@ from typing import Literal
 from tunnelctl.bounds import DeclaredBound
 
 SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds, seconds: fine where a tunnel's own cost shows, coarse where only the upstream can be the reason."""
+"""Upper bounds of the duration buckets in seconds: fine for short times, which the tunnel itself influences, and coarse
+for long ones, which only the upstream can cause."""
 
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 MAX_LABEL_VALUES = 64
-"""Distinct values one label may take; the rest counts as `other`. Error codes, the longest table, are about 30."""
+"""Maximum distinct values of a label; further values count as `other`. The longest list, the error codes, has about
+30."""
 
 BOUNDS = (
     DeclaredBound(
@@ -34,11 +36,11 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One metric as a scrape shows it.
+    """Name, type and label of one metric, as Prometheus sees it.
 
     Attributes:
-        name: Without the suffixes (`_total`, `_bucket`, …) the text format adds.
-        label: The name of its only label, "" for none.
+        name: Name without the suffixes (`_total`, `_bucket`, …) that the text format adds.
+        label: Name of the metric's only label; "" for none.
     """
 
     name: str
@@ -83,12 +85,12 @@ GAUGES = frozenset(
 
 
 class Metrics:
-    """Plain numbers. Written by the event loop's thread only.
+    """The current values of all metrics, as plain numbers. Written by the event loop's thread only.
 
     Attributes:
-        status_counts: Exchanges by first digit of the status; anything odd counts as 5.
-        bucket_counts: Exchanges by duration, one more than `SECONDS_BUCKETS` (the last has no upper bound).
-        counts: Metric name without prefix to label value to count.
+        status_counts: Exchanges by the first digit of the status; an invalid status counts as 5.
+        bucket_counts: Exchanges by duration; one more than `SECONDS_BUCKETS`, as the last bucket has no upper bound.
+        counts: Counts by metric name (without prefix), then by label value.
     """
 
     __slots__ = (
@@ -116,7 +118,7 @@ class Metrics:
         self._readers: dict[str, Callable[[], float]] = {}
 
     def exchange(self, status: int, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        """Count a finished exchange. Hot path."""
+        """Count a finished exchange. Part of the hot path."""
         self.status_counts[status // 100 if 100 <= status < 600 else 5] += 1
         self.bucket_counts[bisect_left(SECONDS_BUCKETS, seconds)] += 1
         self.seconds_sum += seconds
@@ -124,41 +126,43 @@ class Metrics:
         self.sent_bytes += bytes_out
 
     def tcp(self, outcome: str, bytes_in: int, bytes_out: int) -> None:
-        """Counts a finished tcp connection: `ok`, `visitor_gone`, or a code of the errors table."""
+        """Count a finished TCP connection, by its outcome: `ok`, `visitor_gone`, or an error code."""
         self._count("tcp_connections", outcome)
         self.received_bytes += bytes_in
         self.sent_bytes += bytes_out
 
     def error(self, code: str) -> None:
-        """Counts an answer the relay wrote itself, by its code in the errors table."""
+        """Count an error response of the relay, by its error code."""
         self._count("errors", code)
 
     def refused_head(self, code: str) -> None:
-        """Counts a request that never came to routing."""
+        """Count a request that was refused before routing, by its error code."""
         self._count("refused_heads", code)
 
     def login(self, outcome: str) -> None:
-        """Counts a login: `started`, `ok`, `denied`, `failed` or `logout`."""
+        """Count a step of a login: `started`, `ok`, `denied`, `failed` or `logout`."""
         self._count("logins", outcome)
 
     def agent(self, outcome: str) -> None:
-        """Counts an agent's connect: `accepted`, `refused` or `revoked`."""
+        """Count an agent's attempt to connect: `accepted`, `refused` or `revoked`."""
         self._count("agents", outcome)
 
     def limited(self, limit: str) -> None:
-        """Counts a refusal for the sake of fair shares: `visitor_connections`, `login_address` and the like."""
+        """Count a request that was refused to keep shares fair, by the limit: `visitor_connections`, `login_address`
+        and others.
+        """
         self._count("limited", limit)
 
     def held(self) -> None:
-        """Counts a request that has to wait for its agent."""
+        """Count a request that has to wait for its agent."""
         self.held_requests += 1
 
     def retried(self) -> None:
-        """Counts a request that one tunnel could not take and another is asked."""
+        """Count a request that was sent to another tunnel because the first could not take it."""
         self.retried_requests += 1
 
     def watch(self, gauge: str, read: Callable[[], float]) -> None:
-        """Set the function that returns a gauge's value; it is called at each scrape.
+        """Set the function that returns a gauge's value at each scrape.
 
         Args:
             gauge: One of `GAUGES`, or `dropped_log_records`.
@@ -168,7 +172,7 @@ class Metrics:
         self._readers[gauge] = read
 
     def read(self, gauge: str) -> float:
-        """The gauge's value now; 0 before `watch`."""
+        """Return the current value of a gauge; 0 before `watch` has set its function."""
         reader = self._readers.get(gauge)
         return 0 if reader is None else reader()
 

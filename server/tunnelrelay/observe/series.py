@@ -1,4 +1,4 @@
-"""Counts of the last ten minutes by second: requests, errors and latencies."""
+"""Counts requests, errors and latencies by second, for the last ten minutes."""
 
 from array import array
 from bisect import bisect_left
@@ -9,16 +9,17 @@ from itertools import pairwise
 from tunnelctl.bounds import DeclaredBound
 
 SPAN_SECONDS = 600
-"""As far back as is remembered."""
+"""Seconds for which counts are kept."""
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-"""Upper bounds of the classes of latency; a last class has none. About 2.5 apart: a median is right to a third."""
+"""Upper bounds of the latency buckets in seconds; a last bucket has none. Bounds differ by a factor of about 2.5, so
+that a median is accurate to a third."""
 OTHER, REFUSED, FAILED = range(3)
-"""How a request ended: any other answer of the app, refused by the relay (4xx), failed (5xx of the app or relay)."""
+"""Outcomes of a request: any other response of the app, refused by the relay (4xx), failed (5xx of app or relay)."""
 UNTIMED = -1
-"""The class of a request whose time says nothing: a websocket that was open for an hour was not slow."""
+"""Bucket of a request without a meaningful latency, such as a websocket that was open for an hour."""
 
 BLOCK_SECONDS = 20
-"""Seconds whose counts are allocated together: 640 bytes. A host visited once costs one block, a busy one 31."""
+"""Seconds whose counts are allocated together: 640 bytes. A host visited once needs one block, a busy one 31."""
 
 _COUNTS = 3
 _WIDTH = _COUNTS + len(SECONDS_BOUNDS) + 1
@@ -27,14 +28,14 @@ _MOST = 0xFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The figures of one stretch of time.
+    """Figures about the requests in a period.
 
     Attributes:
-        at: Unix time of its beginning.
-        seconds: Its length.
-        requests: Requests that ended in it.
-        refused: Requests that the relay itself answered with 4xx; an app's own 4xx is not counted here.
-        failed: Answered with 5xx.
+        at: Unix time of the period's begin.
+        seconds: Length of the period.
+        requests: Number of requests that ended in the period.
+        refused: Number of requests that the relay itself refused with 4xx; an app's own 4xx does not count.
+        failed: Number of requests with a 5xx response.
         p50, p95: Median and 95th percentile of the latency in seconds; None without requests.
     """
 
@@ -48,7 +49,7 @@ class Figures:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
     @property
@@ -71,7 +72,7 @@ BOUNDS = (
 
 
 class Series:
-    """Counts by second. Memory is allocated for stretches with requests only, 28 kB at most.
+    """Counts of one host, owner or tunnel by second. Allocates memory only for times with requests, at most 28 kB.
 
     Attributes:
         latest: Unix time of the newest second with a count; 0 when nothing has been counted.
@@ -84,12 +85,12 @@ class Series:
         self.latest = 0
 
     def add(self, second: int, outcome: int, bucket: int, count: int = 1) -> None:
-        """Counts requests.
+        """Count requests that ended in one second.
 
         Args:
-            second: Unix time at which they ended.
+            second: Unix time of that second.
             outcome: `OTHER`, `REFUSED` or `FAILED`.
-            bucket: As `bucket_of` gives it, or `UNTIMED`.
+            bucket: Latency bucket from `bucket_of`, or `UNTIMED`.
         """
         if second <= self.latest - SPAN_SECONDS:
             return  # the clock was set back by more than the span of the series
@@ -113,15 +114,15 @@ class Series:
             del self._blocks[number]
 
     def figures(self, now: float, seconds: int, step: int) -> list[Figures]:
-        """The last `seconds`, in stretches of `step` seconds, oldest first. The last one ends with the present second.
+        """Return the figures of the last `seconds` in periods of `step` seconds, oldest first. The last one ends now.
 
-        Stretches begin at multiples of `step`, so that each stays the same from one look to the next.
+        Periods begin at multiples of `step`, so that repeated calls return the same periods.
         """
         end = int(now) // step * step + step
         return [self._over(start, step) for start in range(end - seconds // step * step, end, step)]
 
     def total(self, now: float, seconds: int) -> Figures:
-        """The figures of the last `seconds` together, without the present second, which is not over yet."""
+        """Return the total figures of the last `seconds`, without the current second, which is incomplete."""
         return self._over(int(now) - seconds, seconds)
 
     def _over(self, start: int, length: int) -> Figures:
@@ -138,14 +139,14 @@ class Series:
 
 
 def bucket_of(seconds: float) -> int:
-    """The number of the histogram bucket of a latency."""
+    """Return the index of the latency bucket for a duration."""
     return bisect_left(SECONDS_BOUNDS, seconds)
 
 
 def quantile(buckets: Iterable[int], share: float) -> float | None:
-    """The latency that this share of the requests did not exceed, in seconds; None without requests.
+    """Return the latency in seconds that this share of the requests did not exceed; None without requests.
 
-    Within a class they are taken to lie evenly. What is beyond the last bound counts as that.
+    Latencies are assumed to be spread evenly in a bucket. Those above the last bound count as equal to it.
     """
     counts = list(buckets)
     wanted = share * sum(counts)

@@ -1,9 +1,9 @@
-"""Keeps the last requests, and figures by host, owner and tunnel, in this relay's memory.
+"""Keeps the last requests, and counts by host, owner and tunnel, in the memory of this relay.
 
-The ingress adds each finished exchange (`add`, a list append); `digest` counts them in batches, also when nothing is
-logged. Memory is bounded: the number by the shares below, the size by cutting texts that visitors can make long.
-Queries, headers and bodies are never recorded. `services.traffic` works out why a visitor was let in when a request is
-shown.
+The ingress adds each finished exchange (`add`, a list append); `digest` counts them in batches, even if no access log
+is written. Memory is bounded in number by the constants below, and in size by cutting texts that visitors can make
+long. Queries, headers and bodies are never recorded. `services.traffic` works out why a visitor was let in when a
+request is displayed.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from tunnelrelay.observe.feed import Feed
 from tunnelrelay.observe.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 
 DIGEST_SECONDS = 0.25
-"""How long a request may wait until it is counted: less than the time between two updates of a page."""
+"""Maximum seconds until a request is counted: less than the time between two updates of a page."""
 MAX_PENDING = 500
-"""Requests that wait at most; one more and they are counted at once: about a millisecond of work."""
+"""Maximum requests that wait to be counted; when there are more they are counted at once, in about a millisecond."""
 MAX_KEPT = 2000
-"""Requests that can be looked at. When there are more, the owner with the most loses their oldest."""
+"""Maximum requests that are kept for display. When there are more, the owner with the most loses the oldest."""
 MAX_OWNERS = 500
-"""Owners whose last requests are kept: each of them keeps four at the very least."""
+"""Maximum owners whose last requests are kept: each of them can keep at least four."""
 MAX_SERIES = 500
-"""Hosts with figures, and as many owners and tunnels. At 28 kB each 42 MB at the very most, when all of them are busy
-all the time; one that was visited once costs 1 kB. When there are more, the owner with the most loses what was used
-the longest ago."""
+"""Maximum hosts with counts, and the same number each of owners and tunnels. At 28 kB each they take at most 42 MB, if
+all of them are always busy; one that was visited once takes 1 kB. When there are more, the owner with the most loses
+the one that was unused for the longest time."""
 FORGET_SECONDS = 60.0
-"""How often the memory of figures that are too old to be shown is freed."""
+"""Seconds between two clean-ups of counts that are too old to be shown."""
 PROBE_PATH = "/_tunnel/ready"
-"""Agents request this path through the relay to check that they are reachable. It is no visit and not counted."""
+"""Path that agents request through the relay to check that they are reachable. These requests are not counted."""
 MAX_WORD = 64
-"""Characters of a method or of the name of another protocol; visitors invent long ones."""
+"""Maximum characters of a method, or of the name of another protocol, as visitors may invent long ones."""
 
 
 BOUNDS = (
@@ -92,15 +92,16 @@ BOUNDS = (
 
 
 class FinishedExchange(msgspec.Struct, frozen=True, gc=False):
-    """A finished exchange, as the ingress records it. A msgspec struct, as each request makes one.
+    """A finished exchange as the ingress records it. A msgspec struct, as one is created for every request.
 
     Attributes:
-        owner: The endpoint's owner.
-        tunnel: Id of the tunnel that served it, "" for none.
-        policy: What guarded the endpoint (`policy.rules.Policy`); None without one.
-        session: The login or access token that let it in; None without one.
-        exempt: The rule that exempted it from the login (`policy.exemptions.Exempt.rule`); "" for none.
-        login: For the request that ends a login: `ok`, or the kind of rule that refused the visitor; else "".
+        owner: Owner of the endpoint.
+        tunnel: Id of the tunnel that served it; "" for none.
+        policy: Rules of the endpoint (`policy.rules.Policy`); None without any.
+        session: Session of the login, or access token, that authorized the request; None without one.
+        exempt: Name of the rule that exempted the request from the login (`policy.exemptions.Exempt.rule`); "" for
+            none.
+        login: For the request that ends a login: `ok`, or the kind of rule that refused the visitor; "" for all others.
     """
 
     exchange: ExchangeRecord
@@ -116,9 +117,9 @@ class TrafficLog:
     """The last requests of this relay and their figures, in memory.
 
     Args:
-        clock: Unix time.
-        feed: Gets `traffic:<owner>` for each owner in a batch, and `sessions:<owner>` when a visitor signed in.
-        call_later: The event loop's by default; tests pass their own.
+        clock: Function that returns Unix time.
+        feed: Gets `traffic:<owner>` for each owner in a batch, and `sessions:<owner>` when a visitor has signed in.
+        call_later: Timer function; the event loop's by default. Tests pass their own.
     """
 
     __slots__ = (
@@ -151,7 +152,7 @@ class TrafficLog:
         self._forgot_at = clock()
 
     def add(self, finished: FinishedExchange) -> None:
-        """Take one exchange. Hot path: a list append."""
+        """Add an exchange. Part of the hot path; costs a list append."""
         pending = self._pending
         pending.append(finished)
         count = len(pending)
@@ -161,7 +162,7 @@ class TrafficLog:
             self.digest()
 
     def note_sign_in(self, request_id: str, who: Identity, refusal: str) -> None:
-        """Note who signed in by a request that is about to end, or was refused by the rules."""
+        """Note which visitor signed in, or was refused by the rules, with a request that is about to end."""
         self._signed_in[request_id] = who, refusal or "ok"
 
     def digest(self) -> None:
@@ -182,14 +183,14 @@ class TrafficLog:
             self._feed.publish(topic)
 
     def recent(self, owner: str | None = None) -> Iterator[FinishedExchange]:
-        """The last requests, newest first.
+        """Return the last requests, newest first.
 
         Args:
             owner: Only requests of this owner's endpoints; None for all.
         """
         self.digest()
         kept = self._kept.values() if owner is None else (self._kept.get(owner, deque()),)
-        # Each ring is in order, so that reading a few sorts only those.
+        # Each of the merged lists is sorted, so that reading a few requests sorts only those.
         return merge(*map(reversed, kept), key=_ended_at, reverse=True)
 
     def _series(self, owner: str, host: str, tunnel: str) -> Iterator[Series]:
@@ -221,12 +222,12 @@ class TrafficLog:
                 ring.popleft()
 
     def _completed(self, finished: FinishedExchange) -> FinishedExchange:
-        """Add the person who signed in by the request, and cut long texts."""
+        """Return the exchange with the visitor who signed in by it, and with long texts cut."""
         exchange, login = _bounded(finished.exchange), ""
         signed_in = self._signed_in.pop(exchange.request_id, None) if self._signed_in else None
         if signed_in is not None:
             who, login = signed_in
-            # A copy, as the access log, which is kept for long, must not name people who were refused.
+            # A copy: the access log is kept for long and must not name visitors who were refused.
             exchange = msgspec.structs.replace(exchange, user=who.subject, email=who.email)
         if exchange is finished.exchange:
             return finished
@@ -234,7 +235,7 @@ class TrafficLog:
 
 
 class SeriesTable:
-    """Series by name, up to a limit."""
+    """A table of `Series` by name, with a maximum number of entries."""
 
     __slots__ = ("_owners", "_series")
 
@@ -246,10 +247,10 @@ class SeriesTable:
         return len(self._series)
 
     def of(self, name: str, owner: str) -> Series:
-        """The series of this name, made for this owner if there is none."""
+        """Return the series of a name; create it for this owner if there is none."""
         series = self._series.get(name)
         if series is None or self._owners[name] != owner:
-            # A name that belongs to another owner now begins at zero: figures are private to an owner.
+            # If the name belongs to another owner by now, counting restarts at zero: figures are private to an owner.
             self._drop(name)
             if len(self._series) >= MAX_SERIES:
                 self._drop(self._least_missed())
@@ -258,10 +259,10 @@ class SeriesTable:
         return series
 
     def find(self, name: str, owner: str | None = None) -> Series | None:
-        """The series of that name, None when nothing was counted.
+        """Return the series of a name; None when nothing was counted.
 
         Args:
-            owner: Only if it belongs to this owner; None for any owner.
+            owner: Return the series only if it belongs to this owner; None for any owner.
         """
         return self._series.get(name) if owner in (None, self._owners.get(name)) else None
 
@@ -269,12 +270,12 @@ class SeriesTable:
         """Return the names that have a series.
 
         Args:
-            owner: Only those of this owner; None for all.
+            owner: Return only names of this owner; None for all.
         """
         return [name for name, whose in self._owners.items() if owner in (None, whose)]
 
     def forget(self, now: float) -> None:
-        """Free the memory of figures that are too old to be shown."""
+        """Free the memory of counts that are too old to be shown."""
         for series in self._series.values():
             series.forget(now)
 
@@ -288,7 +289,7 @@ class SeriesTable:
 
 
 def _class_of(finished: FinishedExchange) -> tuple[str, str, str, int, int, int]:
-    """Return the key under which a request is counted. Requests that differ in no figure have equal keys."""
+    """Return the key under which a request is counted. Requests that count alike in every respect have equal keys."""
     exchange = finished.exchange
     status = exchange.status
     outcome = FAILED if status >= 500 else REFUSED if status >= 400 and exchange.error else OTHER
@@ -301,16 +302,18 @@ def _ended_at(finished: FinishedExchange) -> float:
 
 
 def _bounded(exchange: ExchangeRecord) -> ExchangeRecord:
-    """The exchange with its texts cut to bounded lengths and without secrets."""
+    """Return the exchange with its texts cut to length and without secrets."""
     exchange.path = clean_path(exchange.path)
     if len(exchange.method) > MAX_WORD or len(exchange.upgrade) > MAX_WORD:
-        # A copy, as the access log has them uncut.
+        # A copy: the access log has the uncut texts.
         return msgspec.structs.replace(exchange, method=exchange.method[:MAX_WORD], upgrade=exchange.upgrade[:MAX_WORD])
     return exchange
 
 
 def fair_level(sizes: list[int], room: int) -> int:
-    """Return the most that each may have, so that all together have at most `room` and only the largest give."""
+    """Return the most that each entry of `sizes` may have, so that their total is at most `room` and only the largest
+    shrink.
+    """
     if sum(sizes) <= room:
         return max(sizes, default=0)
     for left, size in zip(range(len(sizes), 0, -1), sorted(sizes), strict=True):

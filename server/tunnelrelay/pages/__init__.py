@@ -1,1 +1,1 @@
-"""The relay's own responses, as pages or JSON. Start reading at errors.py, the table of all errors."""
+"""The relay's own responses to visitors, as HTML pages or JSON. Start reading at errors.py, the table of all errors."""

@@ -1,7 +1,7 @@
 """Lets a visitor clear cookies that are so large that all of their requests are refused.
 
-Any sibling host can cause that, and the app cannot undo it, as every request to the host is refused before the app gets
-it. So the refusal has a button, whose request the ingress recognises by the first part of its head.
+Any sibling host can set such cookies, and the app cannot remove them, as the relay refuses every request before the app
+gets it. The refusal page therefore has a button; the ingress recognises its request by the start of the request's head.
 """
 
 from tunnelrelay.model import Reply
@@ -13,7 +13,7 @@ CLEAR_COOKIES_PATH = "/_tunnel/clear-cookies"
 
 
 def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
-    """Return the refusal; for a browser on a known host, as a page with the button."""
+    """Return the error for a request head that is too large; for a browser on a known host, a page with the button."""
     if not host or not wants_html:
         return error_reply("head_too_large", request_id=request_id, host=host, wants_html=wants_html)
     host = clean(host, MAX_HOST)
@@ -32,7 +32,7 @@ def head_too_large(*, request_id: str, host: str, wants_html: bool) -> Reply:
 
 
 def cookies_cleared(*, host: str) -> Reply:
-    """Clear the cookies. Browsers clear those of the whole site, so only a press of the button may lead here."""
+    """Return the response that clears the cookies of the whole site. Must be sent only after a press of the button."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=200,

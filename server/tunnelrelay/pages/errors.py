@@ -1,7 +1,7 @@
-"""The table of every error that the relay shows to visitors; docs/reference/errors.md describes them to people.
+"""The table of all errors that the relay shows to visitors; docs/reference/errors.md describes them.
 
-Scripts compare codes, so a code never changes its meaning. The texts are in `en.toml`, below `errors.` and the code;
-they may change at any time.
+Scripts compare error codes, so a code never changes its meaning. The texts are in `en.toml`, below `errors.` and the
+code; they may change at any time.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ Source = Literal["ingress", "agent", "upstream"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorKind:
-    """One error.
+    """An error that the relay shows to visitors.
 
     Attributes:
-        code: Its name in `Tunnel-Error`, the JSON body, the page and the logs.
-        source: Where it occurred: the relay's public side, the agent (or the link to it), or the local service.
+        code: Name of the error in `Tunnel-Error`, the JSON body, the page and the logs.
+        source: Where the error occurred: the relay's public side, the agent (or the link to it), or the local service.
         retry_after: Seconds after which a retry may work; 0 when waiting does not help.
     """
 
@@ -27,7 +27,7 @@ class ErrorKind:
 
     @property
     def way_on(self) -> Literal["try_again", "home"]:
-        """The button of the page: the same address again, or the start page where that would fail again."""
+        """The page's button: open the same address again, or the start page if the same address would fail again."""
         return "home" if self.code in _NOT_THIS_REQUEST else "try_again"
 
 
@@ -38,7 +38,7 @@ _NOT_THIS_REQUEST = frozenset(
         *("target_too_long", "token_expired", "token_refused", "token_required", "version_not_supported"),
     }
 )
-"""Errors of the request itself: opening the same address again gives the same error."""
+"""Errors in the request itself: opening the same address again gives the same error."""
 
 
 def _kind(code: str, status: int, source: Source, retry_after: int = 0) -> tuple[str, ErrorKind]:
@@ -47,7 +47,7 @@ def _kind(code: str, status: int, source: Source, retry_after: int = 0) -> tuple
 
 ERRORS: dict[str, ErrorKind] = dict(
     (
-        # No tunnel there
+        # No tunnel for the host
         _kind("endpoint_not_found", 404, "ingress"),
         _kind("endpoint_offline", 503, "agent", 5),
         _kind("endpoint_busy", 503, "agent", 2),
@@ -78,7 +78,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("page_not_found", 404, "ingress"),
         _kind("method_not_allowed", 405, "ingress"),
         _kind("misdirected", 421, "ingress"),
-        # Who may pass
+        # Access rules
         _kind("login_required", 401, "ingress"),
         _kind("password_required", 401, "ingress"),
         _kind("bearer_required", 401, "ingress"),

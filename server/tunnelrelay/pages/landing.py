@@ -6,7 +6,7 @@ from tunnelrelay.pages.texts import say
 
 
 def landing_page(*, url: str, dashboard: str) -> Reply:
-    """Return the page, which says what this is and how to publish something.
+    """Return the page, which says what the service is and how to publish an app.
 
     Args:
         url: The relay's address as agents dial it.

@@ -1,4 +1,4 @@
-"""The pages around signing in. None redirects by itself, as that could loop."""
+"""The pages about signing in and out. None of them redirects by itself, as that could loop."""
 
 from typing import Literal
 
@@ -23,19 +23,19 @@ from tunnelrelay.pages.page import (
 from tunnelrelay.pages.texts import say
 
 USE_ANOTHER_PATH = "/_tunnel/switch"
-"""Where the form "use another account" is sent, at the endpoint's own host."""
+"""Path at the endpoint's own host that the form "use another account" is sent to."""
 
 _UNNAMED_OWNERS = frozenset({"", "default", "local"})
-"""Owners that name no person: the defaults of tokens and of agents on loopback."""
+"""Owners that do not name a person: the defaults of tokens and of agents on loopback."""
 _PROVIDERS_FAULT = frozenset(
     {"provider_error", "provider_unreachable", "provider_busy", "login_misconfigured", "access_denied"}
 )
 DeclinedCode = Literal["access_denied", "login_unfinished", "login_misconfigured", "provider_busy", "provider_error"]
-"""Whose fault a provider's error is: the visitor's (the first two), the setup's, or the provider's."""
+"""Error codes for a provider's error, by its cause: the visitor (the first two), the configuration, or the provider."""
 
 About = Literal[
     "",
-    # The visitor's doing: `login_unfinished`
+    # Caused by the visitor: `login_unfinished`
     "account",
     "cancelled",
     "consent",
@@ -43,14 +43,14 @@ About = Literal[
     "interaction",
     "login",
     "strength",
-    # The setup's fault: `login_misconfigured`
+    # Caused by the configuration: `login_misconfigured`
     "client",
     "refused",
     "request",
     "scope",
     "untrusted",
 ]
-"""Cases with texts of their own, `text_CASE` and `hint_CASE` in `en.toml` below `pages.` and the error's code."""
+"""Causes with texts of their own, `text_CASE` and `hint_CASE` in `en.toml` below `pages.` and the error's code."""
 
 
 def login_page(
@@ -67,14 +67,14 @@ def login_page(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """Return a login error as a page; only people meet these errors.
+    """Return a page about a login error. Programs never get these errors, so there is no JSON form.
 
     Args:
-        host: The endpoint; on the callback host, where nothing of a login is known, the relay's domain.
-        owner: Whom to ask; left out when it is no name.
-        quote: The provider's error text.
-        text: What happened; replaces the text of the code.
-        hint: What to do; replaces the hint of the code.
+        host: Host of the endpoint; on the callback host, where the login is unknown, the relay's domain.
+        owner: The owner that the visitor can ask for help; not shown when it is not a name.
+        quote: Error text of the provider.
+        text: Description of the error; replaces the code's own text.
+        hint: Advice to the visitor; replaces the code's own hint.
     """
     kind = ERRORS[code]
     host = clean(host, MAX_HOST)
@@ -98,22 +98,24 @@ def login_page(
 
 
 def state_invalid(*, request_id: str, host: str = "", home: str = "") -> Reply:
-    """The page at the callback host for an answer that belongs to no login. Nothing in the answer is shown or followed.
+    """Return the callback host's page for a provider's response that matches no login.
+
+    It shows or follows no part of the response.
 
     Args:
         host: The relay's domain.
-        home: Its start page, which says how to find an app; "" for no button.
+        home: The relay's start page, which says how to find an app; "" for no button.
     """
     return stray_answer("login_state_invalid", request_id=request_id, host=host, home=home)
 
 
 def stray_answer(code: str, *, request_id: str, host: str, home: str, address: str = "") -> Reply:
-    """The page at the callback host for an answer that is not passed on.
+    """Return the callback host's page for a provider's response that is not forwarded to an endpoint.
 
     Args:
-        host: The endpoint whose login it was; the relay's domain when that is not known for sure.
+        host: Host of the endpoint with the login; the relay's domain when the endpoint is uncertain.
         home: The relay's start page.
-        address: Where the visitor wanted to go; "" when that is not known for sure.
+        address: The URL that the visitor wanted to open; "" when it is uncertain.
     """
     where = address or home
     link = LinkButton(where, say("buttons.start_again" if address else "buttons.relay")) if where else None
@@ -121,10 +123,10 @@ def stray_answer(code: str, *, request_id: str, host: str, home: str, address: s
 
 
 def start_again(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
-    """The page for a login that was begun in another browser, was used already, or took too long.
+    """Return the page for a login that was begun in another browser, was used already, or took too long.
 
     Args:
-        path: Where the visitor wanted to go; the button leads there.
+        path: The path that the visitor wanted to open; the button leads there.
     """
     link = _own_link(path, "start_again")
     return login_page("login_restart", request_id=request_id, host=host, link=link, fields=fields)
@@ -143,13 +145,13 @@ def declined(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """The page for a provider that answered with an error, or cannot be used as it is set up.
+    """Return the page for a provider that responded with an error, or cannot be used as configured.
 
     Args:
-        about: Which texts say what happened; "" for the code's own.
-        path: Where the visitor wanted to go; the button leads there.
-        error, description: The provider's own words.
-        form: How to sign in with another account, where that is possible.
+        about: Key of the texts that describe the case; "" for the code's own texts.
+        path: The path that the visitor wanted to open; the button leads there.
+        error, description: Error code and text from the provider.
+        form: Button to sign in with another account, if possible.
     """
     shown = clean(host, MAX_HOST)
     return login_page(
@@ -167,7 +169,7 @@ def declined(
 
 
 def provider_unreachable(*, request_id: str, host: str, path: str = "/", fields: tuple[Field, ...] = ()) -> Reply:
-    """The page for a provider that could not be reached."""
+    """Return the page for a provider that could not be reached."""
     link = _own_link(path, "try_again")
     return login_page("provider_unreachable", request_id=request_id, host=host, link=link, fields=fields)
 
@@ -182,12 +184,12 @@ def not_admitted(
     form: FormButton | None = None,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """The page for a person who signed in and whom the rules refuse.
+    """Return the page for a visitor who signed in but is refused by the rules.
 
     Args:
-        who: The account, as its owner would recognise it.
+        who: The account in a form that its owner recognises.
         is_unverified: The only reason is that the provider does not report the account's e-mail address as verified.
-        form: How to sign in with another account (`use_another`), where that is possible.
+        form: Button to sign in with another account (`use_another`), if possible.
     """
     shown = clean(host, MAX_HOST)
     return login_page(
@@ -205,27 +207,27 @@ def not_admitted(
 
 
 def use_another(*, token: str, provider: str) -> FormButton:
-    """Returns the button with which a visitor signs in as another person.
+    """Return the button with which a visitor signs in with another account.
 
     Args:
-        token: What proves that the form came from our page.
-        provider: The provider's authorization endpoint, where the answer leads.
+        token: Proof that the form came from our page.
+        provider: The provider's authorization endpoint, which the response redirects to.
     """
     return FormButton(USE_ANOTHER_PATH, say("buttons.use_another"), (("token", token),), (provider,))
 
 
 def busy(*, request_id: str, host: str) -> Reply:
-    """The error for a relay that cannot look up or store a login right now."""
+    """Return the error for a relay that cannot look up or store a login at the moment."""
     return error_reply("relay_busy", request_id=request_id, host=host, wants_html=True)
 
 
 def login_required(
     kind: str, *, request_id: str, host: str, path: str, wants_html: bool, fields: tuple[Field, ...] = ()
 ) -> Reply:
-    """The error for a request without a valid login that may not be redirected to one.
+    """Return the error for a request without a valid login that must not be redirected to one.
 
     Args:
-        kind: What kind of request it is, as policy/classify.py names them; `form` and `frame` get pages of their own.
+        kind: Kind of the request, as in policy/classify.py; `form` and `frame` get pages of their own.
         path: The request's target in origin-form.
     """
     if kind == "form":
@@ -236,7 +238,7 @@ def login_required(
 
 
 def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """The page for a form that arrived after the login had ended; its content is lost.
+    """Return the page for a form that was sent after the login had expired; its content is lost.
 
     Args:
         path: The request's target in origin-form; the link opens it with GET.
@@ -256,7 +258,7 @@ def form_not_sent(*, request_id: str, host: str, path: str, fields: tuple[Field,
 
 
 def open_outside_frame(*, request_id: str, host: str, path: str, fields: tuple[Field, ...] = ()) -> Reply:
-    """The page for a request from a frame, where no login may be shown."""
+    """Return the page for a request from a frame, in which no login may be shown."""
     page = Page(
         status=401,
         title=say("pages.frame.title"),
@@ -279,7 +281,7 @@ def sign_in_again(
     path: str = "/",
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """The page for a sign-in that is too old or too weak for this endpoint."""
+    """Return the page for a sign-in that is too old or too weak for this endpoint."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=401,
@@ -296,7 +298,7 @@ def sign_in_again(
 
 
 def logout_confirmation(*, host: str, who: str, form: FormButton) -> Reply:
-    """Ask before logging out, so that no image or link of another page can do it."""
+    """Return the page that asks before logging out, so that no image or link of another page can log visitors out."""
     host = clean(host, MAX_HOST)
     page = Page(
         status=200,
@@ -312,11 +314,11 @@ def logout_confirmation(*, host: str, who: str, form: FormButton) -> Reply:
 
 
 def sign_out(*, action: str, token: str, everywhere: str = "", leads_to: tuple[str, ...] = ()) -> FormButton:
-    """Returns the button that signs out.
+    """Return the button that signs out.
 
     Args:
-        everywhere: Name of a second button, which signs out at the provider too; "" for none.
-        leads_to: The provider's own sign-out, where the second button goes.
+        everywhere: Name of a second button that also signs out at the provider; "" for none.
+        leads_to: The provider's sign-out URL, which the second button redirects to.
     """
     second = Submit(everywhere, say("buttons.sign_out_everywhere")) if everywhere else None
     return FormButton(action, say("buttons.sign_out"), (("token", token),), leads_to, second)
@@ -328,11 +330,11 @@ def logged_out(
     is_everywhere: bool = False,
     provider_sign_out: str = "",
 ) -> Reply:
-    """The page after signing out, which says whether the visitor is signed out at the provider too.
+    """Return the page after signing out. It says whether the visitor is signed out at the provider too.
 
     Args:
-        is_everywhere: Signed out at the provider too; False when that is not known.
-        provider_sign_out: The provider's own sign-out page, where there is one.
+        is_everywhere: The visitor is signed out at the provider too; False when that is unknown.
+        provider_sign_out: URL of the provider's own sign-out page, if there is one.
     """
     key = "_everywhere" if is_everywhere else ""
     host, logout_url = clean(host, MAX_HOST), outside(provider_sign_out)
@@ -366,6 +368,8 @@ def _whom_to_ask(owner: str) -> tuple[tuple[str, str], ...]:
 
 
 def _own_path(path: str) -> str:
-    """Return the path if it stays on this host in every browser, else `/`: `//evil` and `/\\evil` would not."""
+    """Return the path if every browser stays on this host for it, else `/`: `//evil` and `/\\evil` would leave the
+    host.
+    """
     is_own = path.startswith("/") and path[1:2] not in ("/", "\\") and path.isascii() and path.isprintable()
     return path if is_own else "/"

@@ -1,7 +1,7 @@
-"""Write the relay's own answers: pages for people, JSON for programs. Their texts are in `en.toml`.
+"""Renders the relay's own responses: HTML pages for people, JSON for programs. Their texts are in `en.toml`.
 
-A page runs no script, loads nothing, and may not be framed; its one inline style is allowed by its hash. Texts from
-outside (host names, texts of providers and agents) are cut, cleaned and escaped here.
+A page runs no script, loads nothing, and must not be framed; its one inline style is allowed by hash. Texts from
+outside (host names, texts of providers and agents) are shortened, cleaned and escaped here.
 """
 
 import base64
@@ -22,11 +22,12 @@ from tunnelrelay.pages.errors import ERRORS, ErrorKind
 from tunnelrelay.pages.texts import say
 
 MAX_QUOTE = 300
-"""Characters shown of a text by a provider, an agent or a visitor: enough for a reason, too few for a message."""
+"""Maximum characters shown of a text from a provider, an agent or a visitor: enough for a reason, too few for a
+message."""
 MAX_HOST = 253
 
 Tone = Literal["problem", "locked", "wait", "done", "ask", "plain"]
-"""The sign above the title."""
+"""The kind of page, which selects the icon above its title."""
 
 _OUTSIDE = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d{1,5})?(?:[/?][\x21-\x7e]*)?")
 MAX_OUTSIDE = 2048
@@ -36,11 +37,11 @@ _BASE_POLICY = "default-src 'none'; base-uri 'none'"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The drawing of a request's way to the app.
+    """A drawing of the request's path to the app, on error pages.
 
     Attributes:
-        hops: Stations in order, by their keys below `way.` in `en.toml`.
-        broken: The one where it ended.
+        hops: Stations of the path in order, as keys below `way.` in `en.toml`.
+        broken: The station at which the request failed.
     """
 
     hops: tuple[str, ...]
@@ -58,8 +59,8 @@ class LinkButton:
     """A link drawn as a button.
 
     Attributes:
-        href: A path on this host, another host of the relay's own, or what `outside` let pass.
-        leaves_frame: Open it in the whole window, when the page is inside another one.
+        href: A path on this host, another host of the relay, or a URL that `outside` accepted.
+        leaves_frame: Open the link in the whole window when the page is inside a frame.
     """
 
     href: str
@@ -69,7 +70,7 @@ class LinkButton:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Another button of a form, told apart by its name."""
+    """A further button of a form, identified by its name."""
 
     name: str
     label: str
@@ -77,14 +78,14 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class FormButton:
-    """A button that POSTs.
+    """A button that sends a POST request.
 
     Attributes:
         action: A path on this host.
-        hidden: (name, value) pairs sent with it, such as a CSRF token.
-        leads_to: Addresses its answer may redirect to; only the scheme counts. Browsers hold every redirect after a
-            form to the page's `form-action`, also those by which the provider sends visitors on to an unknown provider
-            behind it.
+        hidden: (name, value) pairs that are sent too, such as a CSRF token.
+        leads_to: URLs that the response may redirect to; only their scheme counts. Browsers apply the page's
+            `form-action` to every redirect after a form, including redirects of the provider to other providers that
+            are unknown here.
     """
 
     action: str
@@ -96,22 +97,22 @@ class FormButton:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What one page shows.
+    """The content of a page.
 
     Attributes:
-        host: The host it is about; "" for none.
-        text: What happened.
-        quote: A text by a provider or an agent.
+        host: The host that the page is about; "" for none.
+        text: Description of the situation.
+        quote: A text from a provider or an agent.
         quote_by: The line above the quote, which names its author.
-        way: Draws the way of the request and where it ended.
-        facts: (name, value) pairs.
-        command: Something to type in a terminal.
-        command_label: The line above it.
-        hint: What to do.
-        link: What most people will do next; beside a form, the other choice.
-        second_link: The other choice beside a link.
-        code: The error's code; "" when it is none.
-        may_be_framed: Only for pages whose one link leaves the frame.
+        way: A drawing of the request's path and where it failed.
+        facts: (name, value) pairs to list.
+        command: A command for the terminal.
+        command_label: The line above the command.
+        hint: Advice to the visitor.
+        link: The most likely next step; beside a form, the alternative.
+        second_link: The alternative beside a link.
+        code: The error's code; "" when the page is not about an error.
+        may_be_framed: True only for pages whose one link leaves the frame.
     """
 
     status: int
@@ -144,14 +145,14 @@ def error_reply(
     retry_after: int = 0,
     fields: tuple[Field, ...] = (),
 ) -> Reply:
-    """Returns an error of the table as a page or as JSON.
+    """Return an error of the table as a page or as JSON.
 
     Args:
-        code: One of `ERRORS`.
-        host: The host the visitor asked for, "" when unknown.
-        detail: What exactly happened; shown to the visitor, so never a secret.
-        retry_after: Seconds; replaces the value of the table.
-        fields: More header fields, such as `WWW-Authenticate`.
+        code: A code in `ERRORS`.
+        host: The host of the request; "" when unknown.
+        detail: Description of this case; shown to the visitor, so never a secret.
+        retry_after: Seconds; replaces the table's value.
+        fields: Further header fields, such as `WWW-Authenticate`.
     """
     kind = ERRORS[code]
     host, detail = clean(host, MAX_HOST), clean(detail, MAX_QUOTE)
@@ -169,7 +170,7 @@ def error_reply(
         quote_by=say("labels.agent_says") if detail else "",
         way=way_of(kind),
         hint=say(f"errors.{code}.hint"),
-        # An empty reference is the page's own address.
+        # An empty reference means the page's own address.
         link=LinkButton("" if kind.way_on == "try_again" else "/", say(f"buttons.{kind.way_on}")),
         code=code,
         request_id=request_id,
@@ -178,13 +179,13 @@ def error_reply(
 
 
 def page_reply(page: Page, fields: tuple[Field, ...] = ()) -> Reply:
-    """Returns a page with the header fields that keep it harmless."""
+    """Return a page as a response, with header fields that restrict what the page may load and who may frame it."""
     html = _template().render(page=page, hops=_hops(page.way), sign=_signs()[page.tone])
     code = ((b"Tunnel-Error", page.code.encode()),) if page.code else ()
     safety = (
         (b"Content-Security-Policy", _security_policy(page).encode()),
         *(() if page.may_be_framed else ((b"X-Frame-Options", b"DENY"),)),
-        # A form without Referer is sent with `Origin: null`, which its own check against forgery must refuse.
+        # Without Referer browsers send a form with `Origin: null`, which the check against forgery must refuse.
         (b"Referrer-Policy", b"strict-origin" if page.form else b"no-referrer"),
     )
     content = (
@@ -203,32 +204,35 @@ def tone_of(kind: ErrorKind) -> Tone:
     """Return the tone of an error's page, which selects its icon."""
     if kind.retry_after:
         return "wait"
-    # No error: the sign-in only has to start again.
+    # Not an error: the sign-in only has to start again.
     return "locked" if kind.status in (401, 403) or kind.code == "login_restart" else "problem"
 
 
 def way_of(kind: ErrorKind) -> Way | None:
-    """Return the drawing for an error on the way to the app; None for one about the request itself."""
+    """Return the drawing for an error on the path to the app; None for an error in the request itself."""
     broken = "relay" if kind.code in _RELAYS_OWN else _BROKEN_HOPS.get(kind.source, "")
     return Way(TUNNEL_HOPS, broken) if broken else None
 
 
 def clean(text: str, limit: int) -> str:
-    """Returns a stranger's text without control characters, cut to `limit` characters.
+    """Return an untrusted text without control characters, cut to `limit` characters.
 
-    Characters that turn the direction of text, or are not seen, count as control characters.
+    Characters that change the direction of text or are invisible are removed too.
     """
     shown = "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
     return f"{shown}…" if len(text) > limit else shown
 
 
 def outside(url: str) -> str:
-    """Return a provider's URL if a link may use it, else "": plain http(s), no user part or odd characters."""
+    """Return a provider's URL if a link may use it, else "".
+
+    Allowed are http(s) URLs without user part and unusual characters.
+    """
     return url if len(url) <= MAX_OUTSIDE and _OUTSIDE.fullmatch(url) else ""
 
 
 def _hops(way: Way | None) -> list[tuple[str, str, str]]:
-    """Return each station of a way: its state, the text below it, and the text for screen readers."""
+    """Return each station of the path: its state, the text below it, and the text for screen readers."""
     if way is None:
         return []
     broken = way.hops.index(way.broken)
@@ -276,7 +280,7 @@ def _style_hash() -> str:
 
 @functools.cache
 def _signs() -> dict[str, Markup]:
-    """The drawing of each tone."""
+    """Return the icon of each tone."""
     return {tone: Markup(lines) for tone, lines in tomllib.loads(_file("signs.toml")).items()}  # noqa: S704 (our own)
 
 

@@ -1,4 +1,4 @@
-"""The texts of the pages, by dotted key, from `en.toml`."""
+"""The texts of the relay's pages, read from `en.toml` by dotted key."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -8,19 +8,19 @@ from typing import Any
 
 
 def say(key: str, **values: str) -> str:
-    """Return the text of a key, such as `errors.relay_busy.title`, with its `{names}` filled in.
+    """Return the text of a key, such as `errors.relay_busy.title`, with values filled in for its `{names}`.
 
     Values are inserted as they are, braces included. The template escapes for HTML.
 
     Raises:
-        KeyError: No such text, or a name of it without a value.
+        KeyError: The key does not exist, or a name in its text has no value.
     """
     return texts()[key].format_map(values)
 
 
 @cache
 def texts() -> Mapping[str, str]:
-    """Every text by its dotted key."""
+    """Return all texts by dotted key."""
     source = resources.files("tunnelrelay.pages").joinpath("en.toml").read_text(encoding="utf-8")
     return dict(_flat("", tomllib.loads(source)))
 

@@ -1,1 +1,1 @@
-"""The relay's own pages, behind the same ingress as everything else. Start with `app.py`."""
+"""The relay's own web pages, served behind the same ingress as tunnels. Start with `app.py`."""

@@ -1,8 +1,8 @@
-"""The relay's own web app: the callback of logins, the reserved paths of endpoints, the page of the bare domain.
+"""The relay's own web app: the login callback, the reserved paths of endpoints, and the page of the bare domain.
 
-It runs behind the ingress, which has parsed, routed and limited each request and describes it in `PageRequest`. There
-is one small app for each kind of host (dashboard and API are made elsewhere): a path of one host does not exist on
-another.
+The app runs behind the ingress, which parses, routes and limits each request and describes it in a `PageRequest`. Each
+kind of host has its own small app, so that a path of one host does not exist on another. Dashboard and API are built
+elsewhere.
 """
 
 from collections.abc import Callable
@@ -35,12 +35,12 @@ log = EventLog(__name__)
 JWKS_PATH = "/.well-known/tunnel/jwks.json"
 RESERVED = "/_tunnel/"
 JWKS_SECONDS = 3600
-"""How long apps may cache the keys. A new key is published long before it signs."""
+"""Seconds for which apps may cache the assertion keys. A new key is published long before it signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebApp:
-    """The ASGI app. `app.wiring` makes it."""
+    """The ASGI app for all of the relay's own pages. `app.wiring` creates it."""
 
     address: PublicAddress
     login: Login
@@ -89,23 +89,25 @@ class WebApp:
             if hsts:
                 send = _with_field(send, (b"strict-transport-security", hsts))
             page_request = page_request_of(scope)
-            # People sign in to the dashboard, and out of it, as at every endpoint.
+            # Visitors sign in to the dashboard, and out of it, as at every endpoint.
             is_login = page_request.kind == "dashboard" and scope["path"].startswith(RESERVED)
             kind = "endpoint" if is_login else page_request.kind
             app = by_kind[kind]
             if kind == "endpoint" and field_values(scope, b"service-worker"):
-                # A worker planted below our paths would answer them in our place.
+                # A service worker below our paths could respond in our place.
                 app = _no_script
             try:
                 await app(scope, receive, send)
             except Exception:
-                # Starlette has answered with `_broken` and raises again; log it here.
+                # Starlette has responded with `_broken` and raises the error again; log it here.
                 log.exception("own page failed", request_id=page_request.request_id)
 
         return choose
 
     async def _home(self, request: Request) -> Response:
-        """Answer the button for too large cookies when the cookies are small again."""
+        """Redirect to the start page after the button for too large cookies was pressed, if they are no longer too
+        large.
+        """
         return response(redirect(f"{self.address.url(page_request_of(request.scope).host)}/"))
 
     async def _landing(self, request: Request) -> Response:
@@ -113,13 +115,16 @@ class WebApp:
         return response(landing_page(url=url, dashboard=self.address.url(self.address.dashboard_host)))
 
     async def _keys(self, _request: Request) -> Response:
-        """The public keys of identity assertions; any site may read them."""
+        """Return the public keys of identity assertions. Scripts of any site may read them."""
         headers = {"Cache-Control": f"public, max-age={JWKS_SECONDS}", "Access-Control-Allow-Origin": "*"}
         return JSONResponse(self.signer.jwks(), headers=headers, media_type="application/jwk-set+json")
 
 
 def _app(routes: list[Route]) -> Starlette:
-    """One host's app. Slashes are not redirected: a Location built from the request's Host must not exist."""
+    """Return the app of one kind of host.
+
+    Slashes are not redirected, as Starlette would build the Location from the request's Host.
+    """
     app = Starlette(
         routes=routes,
         exception_handlers={404: _not_found, 405: _not_allowed, ClientDisconnect: _gone, Exception: _broken},
@@ -129,7 +134,7 @@ def _app(routes: list[Route]) -> Starlette:
 
 
 def _with_field(send: Send, field: Field) -> Send:
-    """As `send`, with one more header field in the response."""
+    """Wrap `send` so that the response gets one more header field."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -152,10 +157,10 @@ async def _not_allowed(request: Request, _error_: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error_: Exception) -> Response:
-    """Answer a client that is gone; it reads nothing."""
+    """Return a response for a client that has disconnected and will not read it."""
     return Response(status_code=400)
 
 
 async def _broken(request: Request, _error_: Exception) -> Response:
-    """Answer an unexpected error with the request id; the log has the rest."""
+    """Return the error page for an unexpected exception, with the request id. Details are only in the log."""
     return error("internal_error", request)

@@ -1,6 +1,7 @@
-"""The paths of a login: start, callback and end. `oidc.login` has the steps.
+"""Handles the paths of a login: start, callback and end. `oidc.login` implements the steps.
 
-Only a person who opens a page is served: fetches, frames and prefetches are refused and use up no login.
+Only a request with which a person opens a page is served: fetches, frames and prefetches are refused and do not use up
+a login.
 """
 
 from collections.abc import Callable
@@ -24,13 +25,12 @@ from tunnelrelay.web.responses import error, refusal_of_fetch, response
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginPages:
-    """Handlers for the login's paths.
+    """Handlers for the paths of a login.
 
     Attributes:
         count_login: Called with the outcome of each step.
-        note_sign_in: Called with the request id, the person who signed in, and the kind of rule that refused them (""
-            for
-            none).
+        note_sign_in: Called with the request id, the person who signed in, and the kind of rule that refused the person
+            ("" for none).
     """
 
     address: PublicAddress
@@ -40,7 +40,7 @@ class LoginPages:
     note_sign_in: Callable[[str, Identity, str], None]
 
     def at_endpoint(self) -> list[Route]:
-        """The paths that every endpoint with a login has."""
+        """Return the routes that every endpoint with a login has."""
         return [
             Route(HANDOFF_PATH, self._finish, methods=["GET"]),
             Route(HOST_CALLBACK_PATH, self._finish_here, methods=["GET"]),
@@ -50,7 +50,7 @@ class LoginPages:
         ]
 
     def at_callback_host(self) -> list[Route]:
-        """The paths of the callback host."""
+        """Return the routes of the callback host."""
         return [
             Route(callback_path("callback"), self._callback, methods=["GET", "POST"]),
             Route(callback_path("callback") + "/{connection}", self._callback, methods=["GET", "POST"]),
@@ -58,7 +58,7 @@ class LoginPages:
         ]
 
     async def _callback(self, request: Request) -> Response:
-        """Take a provider's answer at the callback host, from the query or a form (`response_mode=form_post`)."""
+        """Handle a provider's response at the callback host, in the query or a form (`response_mode=form_post`)."""
         page_request = page_request_of(request.scope)
         if request.method == "HEAD":
             return error("method_not_allowed", request)
@@ -71,14 +71,14 @@ class LoginPages:
         return response(reply)
 
     async def _finish(self, request: Request) -> Response:
-        """End the login at the endpoint's own host, where the callback host redirects visitors."""
+        """Finish the login at the endpoint's own host, to which the callback host redirects visitors."""
         visitor_request = self._visitor_request(request)
         if isinstance(visitor_request, Response):
             return visitor_request
         return self._counted(visitor_request, await self.login.finish(visitor_request, query_params(request.scope)))
 
     async def _finish_here(self, request: Request) -> Response:
-        """End the login at the endpoint's own callback, where the provider redirects visitors."""
+        """Finish the login at the endpoint's own callback, to which the provider redirects visitors."""
         visitor_request = self._visitor_request(request)
         if isinstance(visitor_request, Response):
             return visitor_request
@@ -98,12 +98,12 @@ class LoginPages:
         if params is None or initiation is None:
             return error("form_refused", request)
         if request.method == "POST":
-            # A POST from another site has no cookies (SameSite=Lax), so redirect to a GET, which has them.
+            # A POST from another site has no cookies (SameSite=Lax); redirect to a GET, which has them.
             return response(redirect(passed_on(params, base)))
         return self._counted(visitor_request, await self.login.start_third_party(visitor_request, initiation))
 
     async def _pass_on(self, request: Request) -> Response:
-        """Redirect a login that starts at the callback host to the endpoint that `target_link_uri` names."""
+        """Redirect a login that starts at the callback host to the endpoint in `target_link_uri`."""
         refusal = refusal_of_fetch(request, ("GET", "POST"))
         if refusal:
             return error(refusal, request)
@@ -118,7 +118,7 @@ class LoginPages:
         return response(redirect(passed_on(params, base)))
 
     async def _switch(self, request: Request) -> Response:
-        """Handle the button "use another account" of the page that refused a person."""
+        """Handle the button "use another account" on the page that refused a visitor."""
         visitor_request = self._visitor_request(request, ("POST",))
         if isinstance(visitor_request, Response):
             return visitor_request
@@ -128,7 +128,7 @@ class LoginPages:
         return self._counted(visitor_request, await self.login.switch(visitor_request, form))
 
     def _visitor_request(self, request: Request, methods: tuple[str, ...] = ("GET",)) -> VisitorRequest | Response:
-        """Return the visitor's request, or the refusal of one that opens no page at an endpoint with a login."""
+        """Return the visitor's request, or an error if it does not open a page at an endpoint with a login."""
         page_request = page_request_of(request.scope)
         connection = self.endpoints.connection_of(page_request.host)
         if connection is None:
@@ -152,5 +152,5 @@ class LoginPages:
 
 
 async def _params(request: Request) -> Params | None:
-    """Return the parameters of the query or the form; None when the body is no form."""
+    """Return the parameters of the query or the form; None when the body is not a form."""
     return query_params(request.scope) if request.method == "GET" else await form_params(request)

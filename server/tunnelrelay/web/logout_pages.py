@@ -1,6 +1,6 @@
-"""The paths of signing out: at an endpoint, at the callback host, and for providers' logout messages.
+"""Handles the paths of signing out: at an endpoint, at the callback host, and for providers' logout messages.
 
-`oidc.logout` does the work.
+`oidc.logout` implements the steps.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class LogoutPages:
     count_login: Callable[[str], None]
 
     def at_endpoint(self) -> list[Route]:
-        """The paths that every endpoint with a login has."""
+        """Return the routes that every endpoint with a login has."""
         return [
             Route(LOGOUT_PATH, self._logout, methods=["GET", "POST"]),
             Route("/ngrok/logout", self._logout, methods=["GET"]),
@@ -42,7 +42,7 @@ class LogoutPages:
         ]
 
     def at_callback_host(self) -> list[Route]:
-        """The paths of the callback host: one for all connections, or one for each."""
+        """Return the routes of the callback host: one for all connections, or one for each."""
         return [
             Route(path + tail, handler, methods=[method])
             for path, handler, method in (
@@ -53,7 +53,7 @@ class LogoutPages:
         ]
 
     async def _logout(self, request: Request) -> Response:
-        """Show the question on GET, sign out on POST."""
+        """Show the confirmation page on GET, sign out on POST."""
         page_request = page_request_of(request.scope)
         connection = self.endpoints.connection_of(page_request.host)
         if connection is None:
@@ -80,14 +80,14 @@ class LogoutPages:
         )
 
     async def _returned(self, request: Request) -> Response:
-        """Take a visitor back after the provider's own logout."""
+        """Receive a visitor who comes back from the provider's logout."""
         own = request.path_params.get("connection", "")
         return response(
             self.logout.returned(query_params(request.scope), own, page_request_of(request.scope).request_id)
         )
 
     async def _back_channel(self, request: Request) -> Response:
-        """Take a logout token posted by a provider's server."""
+        """Handle a logout token that a provider's server posted (back-channel logout)."""
         page_request = page_request_of(request.scope)
         reply = await self.provider_logout.receive(
             request.path_params.get("connection", ""),
@@ -98,7 +98,7 @@ class LogoutPages:
         return response(reply)
 
     async def _front_channel(self, request: Request) -> Response:
-        """Answer the hidden frame of a provider's logout page."""
+        """Handle the hidden frame of a provider's logout page (front-channel logout)."""
         host = page_request_of(request.scope).host
         connection = self.endpoints.connection_of(host)
         if connection is None:

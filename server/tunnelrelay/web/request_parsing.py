@@ -1,7 +1,7 @@
-"""Reads a request strictly: the ingress's `PageRequest`, and raw bytes.
+"""Reads requests strictly: the ingress's `PageRequest`, header fields, query and form.
 
-Nothing derived from the Host field (`request.url`, `url_for`) is used, as the visitor sets it; nor is Starlette's
-cookie parser, which takes other cookies for ours.
+Values derived from the Host field (`request.url`, `url_for`) are not used, as the visitor controls it; nor is
+Starlette's cookie parser, which can mistake other cookies for ours.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from tunnelrelay.model import PageRequest
 Params = list[tuple[str, str]]
 
 MAX_FORM = 16 * 1024
-"""Bytes of a form. The largest is a provider's answer by form_post: a code, a state, a few words."""
+"""Maximum bytes of a form. The largest is a provider's response by form_post: a code, a state, a few words."""
 MAX_PARAMS = 32
 
 
 def page_request_of(scope: Mapping[str, Any]) -> PageRequest:
-    """The `PageRequest` in an ASGI scope, which the ingress put there.
+    """Return the `PageRequest` that the ingress put into an ASGI scope.
 
     Raises:
-        KeyError: When the request did not come through the ingress. It must not be answered then.
+        KeyError: The request did not come through the ingress, and must not be answered.
     """
     page_request = scope["tunnel"]
     assert isinstance(page_request, PageRequest)
@@ -31,17 +31,17 @@ def page_request_of(scope: Mapping[str, Any]) -> PageRequest:
 
 
 def field_values(scope: Mapping[str, Any], name: bytes) -> list[bytes]:
-    """Every value of a request field, raw. `name` is lower-case."""
+    """Return every value of a request field as bytes. `name` is in lower case."""
     return [value for key, value in scope["headers"] if key == name]
 
 
 def query_params(scope: Mapping[str, Any]) -> Params:
-    """The query's parameters in order, duplicates included; none when it cannot be decoded strictly."""
+    """Return the query's parameters in order, with duplicates; none when the query cannot be decoded strictly."""
     return _parsed(scope["query_string"])
 
 
 async def form_params(request: Request, *, max_bytes: int = MAX_FORM, max_params: int = MAX_PARAMS) -> Params | None:
-    """The parameters of an urlencoded form; None when the body is another type, or larger than `max_bytes`."""
+    """Return the parameters of an urlencoded form; None when the body has another type, or more than `max_bytes`."""
     types = field_values(request.scope, b"content-type")
     if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
         return None
@@ -54,7 +54,7 @@ async def form_params(request: Request, *, max_bytes: int = MAX_FORM, max_params
 
 
 def _parsed(encoded: bytes, max_params: int = MAX_PARAMS) -> Params:
-    """Return no parameters at all for bytes that are no UTF-8 and for floods of parameters: nothing is guessed."""
+    """Parse urlencoded parameters. Return none at all if the bytes are not UTF-8 or there are too many parameters."""
     try:
         text = encoded.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=max_params)

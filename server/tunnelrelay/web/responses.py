@@ -1,4 +1,4 @@
-"""Responses of the relay's own pages: a reply, an error of the table, and the refusal of fetches."""
+"""Builds responses for the relay's own pages: a reply, an error of the table, and the refusal of fetches."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,13 +8,13 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 _OPENED = frozenset({RequestKind.NAVIGATION, RequestKind.FORM, RequestKind.PASSED_ON})
-"""A page that is opened, also at the end of a provider's redirects where a service worker has seen it first."""
+"""Kinds of requests that open a page. PASSED_ON can occur at the end of a provider's redirects."""
 
 
 def response(reply: Reply) -> Response:
     """Return the reply as a Starlette response."""
     answer = Response(reply.body, reply.status)
-    # As bytes and whole: Starlette's own header mapping would fold the Set-Cookie fields of a reply into one.
+    # Pass raw bytes: Starlette's header mapping would merge the reply's Set-Cookie fields into one.
     answer.raw_headers = [(name.lower(), value) for name, value in reply.fields]
     answer.raw_headers.append((b"content-length", b"%d" % len(reply.body)))
     return answer
@@ -31,7 +31,7 @@ def error(code: str, request: Request) -> Response:
 
 
 def refusal_of_fetch(request: Request, methods: tuple[str, ...] = ("GET",)) -> str:
-    """Return the code of the error for a request by which no person opens a page; "" when one does."""
+    """Return the error code for a request that does not open a page; "" for one that does."""
     kind = page_request_of(request.scope).request_kind
     if kind is RequestKind.PREFETCH:
         return "prefetch_refused"
