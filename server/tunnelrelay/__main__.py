@@ -1,4 +1,4 @@
-"""`python -m tunnelrelay` and the `tunnelrelay` command."""
+"""Entry point of `python -m tunnelrelay` and of the `tunnelrelay` command."""
 
 import sys
 from importlib.util import find_spec
@@ -19,12 +19,11 @@ NEEDED = (
     "starlette",
     "uvicorn",
 )
-"""What the `server` extra brings and `pip install tunnelctl` alone does not."""
+"""Packages that only the extra `tunnelctl[server]` installs."""
 
 
 def main() -> None:
-    """Run the command line. Without the relay's libraries, which the agent's package leaves out, say what to
-    install."""
+    """Run the command line. If the relay's packages are missing, print how to install them."""
     open_missing()
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -32,7 +31,7 @@ def main() -> None:
         Failure(Exit.FAILED, [what], "in a checkout of the repository: pip install '.[server]'").show()
         sys.exit(Exit.FAILED)
 
-    from tunnelrelay.cli.main import cli  # only now: it needs some of them
+    from tunnelrelay.cli.main import cli  # imported late, as it needs these packages
 
     sys.exit(run_program(cli, "tunnelrelay"))
 

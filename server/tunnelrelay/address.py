@@ -1,7 +1,7 @@
 """The relay's public address as its operator configured it: scheme, domain, port, and the relay's own hosts.
 
-Printed URLs, cookie rules, redirect URIs and the check of a Host's port all come from here; never from the Host field
-of a request.
+Printed URLs, cookie rules, redirect URIs and the check of a Host's port use this address, never the Host field of a
+request.
 """
 
 import re
@@ -12,30 +12,33 @@ from tunnelctl.wire.texts import is_name
 
 MAX_HOST = 253
 OWN_HSTS_SECONDS = 365 * 86_400
-"""For how long browsers open the relay's own hosts over https only, once they have seen one of its pages."""
+"""Seconds for which browsers open the relay's own hosts over https only, after they have seen one of its pages
+(HSTS)."""
 HOST_CALLBACK_PATH = "/_tunnel/oidc/callback"
-"""Where providers send visitors back to on an endpoint's own host, for owners who register that."""
+"""Path of the OpenID Connect callback on an endpoint's own host, for owners who register that redirect URI."""
 CallbackKind = Literal["shared", "connection", "host"]
-"""The one callback of all owners, one for each connection, or one on the endpoint's own host."""
+"""Kind of OpenID Connect callback: one for all owners, one for each connection, or one on the endpoint's own host."""
 CallbackPage = Literal["callback", "logged-out", "backchannel-logout"]
-"""The callback host's pages for providers: back from a login, back from a logout, and where logout tokens go."""
+"""Pages on the callback host for providers: the end of a login, the end of a logout, and the receiver of logout
+tokens."""
 RESERVED_LABELS = frozenset({"idp", "dashboard", "api", "www", "mail", "autoconfig", "wpad", "admin", "status"})
-"""Names no tunnel can take: the relay's own hosts, and those that mail clients and browsers look up by themselves."""
+"""Names that no tunnel can have: the relay's own hosts, and names that mail clients and browsers look up by
+themselves."""
 TCP = "tcp://"
-"""Begins the host of an endpoint that is a TCP port: `tcp://tun.example:20022`. No Host field can hold it, so that no
-request is routed there, and no name of a web app is ever taken for one."""
+"""Prefix of the host of an endpoint that is a TCP port: `tcp://tun.example:20022`. A Host field cannot contain it, so
+that no HTTP request is routed there, and no web app's host is mistaken for a TCP port."""
 _HOST_VALUE = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicAddress:
-    """Where visitors reach this relay.
+    """The address at which visitors reach this relay.
 
     Attributes:
         scheme: `http` or `https`, as visitors see it.
-        domain: Lower-case, without a port.
-        port: As visitors see it.
-        callback_url: Replaces the default redirect URI; the other pages for providers lie beside it. "" for the
+        domain: The relay's domain in lower case, without a port.
+        port: Port as visitors see it.
+        callback_url: Replaces the default redirect URI; the other pages for providers are siblings of it. "" for the
             default.
         is_multi_tenant: Owners do not trust each other, so each connection gets its own callback.
     """
@@ -48,24 +51,24 @@ class PublicAddress:
 
     @property
     def is_secure(self) -> bool:
-        """Whether visitors come over TLS."""
+        """Whether visitors use TLS."""
         return self.scheme == "https"
 
     @property
     def is_local(self) -> bool:
-        """Whether the domain is `localhost` or below it: no DNS, no TLS, loopback only."""
+        """Whether the domain is `localhost` or a subdomain of it, which means: no DNS, no TLS, loopback only."""
         return self.domain == "localhost" or self.domain.endswith(".localhost")
 
     def strict_transport(self, seconds: int) -> str:
-        """The value of `Strict-Transport-Security`; "" where browsers must not remember it.
+        """Return the value of `Strict-Transport-Security`; "" where browsers must not remember it.
 
-        Not on `localhost`: browsers take it for every port, and the owner's other apps there speak plain http.
+        Empty on `localhost`: browsers apply the field to every port, and other apps on this machine use plain http.
         """
         return f"max-age={seconds}" if seconds and self.is_secure and not self.is_local else ""
 
     @property
     def port_suffix(self) -> str:
-        """`:8080`, or "" when it is the scheme's own."""
+        """The port with a colon, such as `:8080`; "" for the scheme's default port."""
         return "" if self.port == (443 if self.is_secure else 80) else f":{self.port}"
 
     @property
@@ -85,42 +88,44 @@ class PublicAddress:
 
     @property
     def callback_base(self) -> str:
-        """The callback host's address as providers know it, without a path.
+        """The base URL of the callback host, without a path.
 
-        On `localhost` and below it is that literal name: several providers take plain http for nothing else.
+        If the domain is `localhost` or below it, the host is `localhost` itself: several providers accept plain http
+        only there.
         """
         return self.url("localhost" if self.is_local else self.idp_host)
 
     def callback_uri(self, page: CallbackPage, connection_id: str = "") -> str:
-        """The URI of a page on the callback host; with a connection's id, of that connection's own page.
+        """Return the URI of a page on the callback host; with a connection's id, of the page for that connection.
 
-        With `callback_url` set, the other pages lie beside it, as they do beside the default.
+        With `callback_url` set, the other pages are siblings of it, as they are of the default.
         """
         callback = self.callback_url or self.callback_base + callback_path("callback")
         uri = callback if page == "callback" else f"{callback.rpartition('/')[0]}/{page}"
         return f"{uri}/{connection_id}" if connection_id else uri
 
     def logged_out_uri(self, connection_id: str) -> str:
-        """The URI to which a provider sends visitors after its own logout; one for each connection with
-        `is_multi_tenant`."""
+        """Return the URI to which a provider sends visitors after its logout; with `is_multi_tenant` each connection
+        has its own.
+        """
         return self.callback_uri("logged-out", connection_id if self.is_multi_tenant else "")
 
     def callback_kind(self, callback: str) -> CallbackKind:
-        """Which callback a connection uses, by its owner's setting (`relay`, `shared` or `host`).
+        """Return the kind of callback a connection uses, by its owner's setting (`relay`, `shared` or `host`).
 
-        With one callback for all, a hostile owner's provider can have another provider's code delivered into a login of
-        its own (the COAT attack). A path registered at one provider only cannot be reached from another.
+        With one callback for all owners, a hostile owner's provider could have another provider's code delivered into
+        one of its own logins (the COAT attack). A path registered at one provider only cannot be used by another.
         """
         if callback == "host":
             return "host"
         return "connection" if self.is_multi_tenant and callback != "shared" else "shared"
 
     def redirect_uri(self, callback: str, connection_id: str, host: str) -> str:
-        """The redirect URI that an owner registers at the provider, exactly as logins send it.
+        """Return the redirect URI that an owner must register at the provider, exactly as logins send it.
 
         Args:
-            callback: The connection's `callback`.
-            host: The endpoint's.
+            callback: The connection's `callback` setting.
+            host: Host of the endpoint.
         """
         kind = self.callback_kind(callback)
         if kind == "host":
@@ -128,16 +133,19 @@ class PublicAddress:
         return self.callback_uri("callback", "" if kind == "shared" else connection_id)
 
     def url(self, host: str) -> str:
-        """The address of a host, without a path; of a TCP port, which is its own address, the same."""
+        """Return the URL of a host, without a path.
+
+        The host of a TCP port is returned unchanged, as it is a URL already.
+        """
         if host.startswith(TCP):
             return host
         return f"{self.scheme}://{host}{self.port_suffix}"
 
     def canonical_host(self, value: bytes) -> str | None:
-        """A Host field's value as the one spelling used everywhere else.
+        """Return the canonical form of a Host field's value, which all other code uses.
 
         Returns:
-            Lower-case, without a trailing dot or port; None when it is no host name or names another port.
+            The host in lower case, without trailing dot and port; None when it is not a host name or has another port.
         """
         match = _HOST_VALUE.fullmatch(value)
         if match is None or len(value) > MAX_HOST + 6:
@@ -149,38 +157,42 @@ class PublicAddress:
         return host if ".." not in host else None
 
     def host_for_label(self, label: str) -> str:
-        """The host of a name under the domain."""
+        """Return the host for a name under the domain."""
         return f"{label}.{self.domain}"
 
     def parts_of(self, host: str) -> tuple[str, str, int]:
-        """Scheme, host name and port at which visitors reach an endpoint's host."""
+        """Return scheme, host name and port at which visitors reach an endpoint's host."""
         port = tcp_port(host)
         return (self.scheme, host, self.port) if port is None else ("tcp", self.domain, port)
 
     def tcp_host(self, port: int) -> str:
-        """The host of the endpoint at a TCP port of this relay, as everything that goes by host has it."""
+        """Return the host of the endpoint at a TCP port of this relay, for tables and functions that are keyed by
+        host.
+        """
         return f"{TCP}{self.domain}:{port}"
 
     def label_of(self, host: str) -> str | None:
-        """The reverse of `host_for_label`; None for hosts that are not one label below the domain."""
+        """Return the name for a host, the reverse of `host_for_label`; None for hosts that are not one label below the
+        domain.
+        """
         label = host.removesuffix(f".{self.domain}")
         return label if label != host and "." not in label else None
 
 
 def tcp_port(host: str) -> int | None:
-    """The port of an endpoint's host that is a TCP port (`PublicAddress.tcp_host`); None for a web app's host."""
+    """Return the port if the host is that of a TCP endpoint (`PublicAddress.tcp_host`); None for a web app's host."""
     return int(host.rpartition(":")[2]) if host.startswith(TCP) else None
 
 
 def callback_path(page: CallbackPage) -> str:
-    """The path of a page for providers on the callback host; with a connection's id, one segment below it."""
+    """Return the path of a page for providers on the callback host. A connection's own page is one segment below it."""
     return f"/oauth2/{page}"
 
 
 def host_label_problem(label: str) -> str | None:
-    """Why a name cannot be used as a host label, for people; None when it can.
+    """Return why a name cannot be a label of a host name, for display; None when it can.
 
-    One canonical form (letters, digits, hyphens; RFC 5890 section 2.3.1) keeps look-alikes and second spellings out.
+    Only one canonical form is allowed (letters, digits, hyphens; RFC 5890 section 2.3.1), to exclude look-alikes.
     """
     if label.startswith("_") or label in RESERVED_LABELS:
         return f"the name {label!r} is reserved"

@@ -1,13 +1,14 @@
-"""Ids of what people set up: a prefix that says what it is, then time and chance.
+"""Creates ids of stored resources: a prefix for the kind, then time and random bits.
 
-Ids of one kind sort by when they were made, so that a list can be read on behind any of its ids, also one that is gone.
+Ids of one kind sort by creation time, so that a list can be continued after any id, even a deleted one.
 """
 
 import secrets
 from base64 import b32hexdecode, b32hexencode
 
 TIME_BYTES, CHANCE_BYTES = 6, 9
-"""48 bits of milliseconds and 72 of chance: 15 bytes are 24 digits of base 32 with none left over."""
+"""Bytes of time and of randomness in an id: 48 bits of milliseconds and 72 random bits, exactly 24 digits of base
+32."""
 
 PREFIXES = {
     "user": "usr_",
@@ -24,20 +25,20 @@ PREFIXES = {
     "endpoint": "ep_",
     "sign_in": "si_",
 }
-"""Those that ngrok has too are spelt as there: programs tell kinds apart by them."""
+"""Prefix of the ids of each kind. Kinds that ngrok has too use its prefixes, as programs recognise kinds by them."""
 
 
 def new_id(kind: str, at: float) -> str:
-    """A new id of a kind in `PREFIXES`.
+    """Return a new id of a kind in `PREFIXES`.
 
     Args:
-        at: Unix time. Two ids of one millisecond sort by chance.
+        at: Unix time. The order of two ids of the same millisecond is random.
     """
     made_of = int(at * 1000).to_bytes(TIME_BYTES) + secrets.token_bytes(CHANCE_BYTES)
     return PREFIXES[kind] + b32hexencode(made_of).decode().lower()
 
 
 def made_at(row_id: str) -> float:
-    """When an id of `new_id` was made: Unix time."""
+    """Return the Unix time at which `new_id` created an id."""
     digits = row_id.rpartition("_")[2].upper()
     return int.from_bytes(b32hexdecode(digits)[:TIME_BYTES]) / 1000

@@ -1,19 +1,19 @@
-"""Values that all parts of the relay share. No logic here."""
+"""Values that all parts of the relay share. Contains no logic."""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
 Field = tuple[bytes, bytes]
-"""One header field: name as it was sent, value without surrounding white space."""
+"""A header field: name as sent, value without surrounding white space."""
 
 
 class Peer(NamedTuple):
-    """The far end of a visitor's connection.
+    """The remote end of a visitor's connection.
 
     Attributes:
         host: IP address as text; an IPv4-mapped IPv6 address is given as IPv4.
-        port: TCP port, 0 when unknown.
+        port: TCP port; 0 when unknown.
     """
 
     host: str
@@ -22,7 +22,7 @@ class Peer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer that the relay writes itself.
+    """A complete response that the relay itself generates.
 
     Attributes:
         status: HTTP status.
@@ -37,11 +37,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A visitor's proven identity: (issuer, subject). All other fields may change, and are the provider's word.
+    """The verified identity of a visitor: issuer and subject.
+
+    All other fields may change and are claims of the provider.
 
     Attributes:
-        email: Only when the provider says it is verified, else "".
-        groups: As the provider listed them.
+        email: E-mail address if the provider reports it as verified, else "".
+        groups: Groups as the provider listed them.
     """
 
     issuer: str
@@ -53,18 +55,18 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An agent's credential. The token itself is shown once and kept only as a digest.
+    """An agent's credential. The secret token is shown once and stored only as a digest.
 
     Attributes:
-        id: Public handle, for `token list` and `token revoke`.
-        owner: Who the agent acts for.
+        id: Public id, for `token list` and `token revoke`.
+        owner: Owner that the agent acts for.
         created_at: Unix time, seconds.
-        last_used_at: Unix time or None.
-        revoked_at: Unix time or None while it is good.
-        expires_at: Unix time from which on it is no longer good; None for never.
-        acl: What it may bind: rules as `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for
-            everything.
-        user_id: Who made it in the dashboard or by the API; "" for an operator's command.
+        last_used_at: Unix time of the last use; None before it.
+        revoked_at: Unix time of the revocation; None while the token is valid.
+        expires_at: Unix time at which the token expires; None for never.
+        acl: Names that the agent may serve, as rules such as `bind:demo.tun.example`, `bind:pr-*`,
+            `bind:edge=edghts_…`; empty for all.
+        user_id: User who created the token in the dashboard or by the API; "" for an operator's command.
     """
 
     id: str
@@ -83,32 +85,33 @@ class RequestKind(Enum):
     """The kinds of requests, in the order in which `policy.classify` tests for them."""
 
     UPGRADE = "upgrade"
-    """A websocket or other upgrade: its client follows no redirect."""
+    """A websocket or other upgrade, whose client follows no redirects."""
     PREFETCH = "prefetch"
-    """The browser guesses ahead; its user has not asked for it."""
+    """A prefetch by the browser, which the user has not asked for."""
     FRAME = "frame"
-    """A page inside another page, where no login may show (clickjacking)."""
+    """A page inside another page, where no login may be shown (clickjacking)."""
     PASSED_ON = "passed on"
-    """A page load that another site began and a service worker passes on. No script can say that it is one, but whether
-    its frame is not known: it starts no login, but may end one, where another site's redirect always leads."""
+    """A page load that another site started and a service worker forwards. Scripts cannot fake one, but the frame is
+    unknown: it cannot start a login, but may end one, as the redirect of another site always leads to it."""
     NAVIGATION = "navigation"
-    """A person opens a page: the only kind that is sent to a login, if it is a browser (`classify.starts_login`)."""
+    """A person opens a page. This is the only kind that is sent to a login, if the client is a browser
+    (`classify.starts_login`)."""
     FORM = "form"
-    """A page is opened by sending something, which would be lost on the way through a login."""
+    """A page is opened by sending a form, whose content would be lost during a login."""
     OTHER = "other"
-    """Scripts, images, curl, HEAD: a status they understand, and JSON."""
+    """Scripts, images, curl, HEAD: these clients get a status code, and JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """What the ingress has found out about a request to one of the relay's own pages.
+    """Information from the ingress about a request to one of the relay's own pages.
 
     Attributes:
-        host: Canonical host that was asked for.
-        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback; `domain`: the bare domain;
-            `dashboard` and `api`: those hosts.
-        request_kind: How the request was sent, as `policy.classify` tells.
-        is_secure: The visitor came over TLS.
+        host: Canonical host of the request.
+        kind: `endpoint`: the reserved paths of an endpoint's host; `idp`: the callback host; `domain`: the bare domain;
+            `dashboard` and `api`: the hosts of these.
+        request_kind: Kind of the request, as determined by `policy.classify`.
+        is_secure: The visitor uses TLS.
         may_start_login: The client is probably a browser.
     """
 

@@ -1,1 +1,3 @@
-"""Decides whether a visitor may pass, and with which headers. Pure functions. Start reading at verdict.py."""
+"""Decides whether a request may pass to the app, and with which header fields. Pure functions. Start reading at
+verdict.py.
+"""

@@ -1,6 +1,6 @@
-"""Compiles the rules for programs' tokens to a `Bearer`, and judges a token's claims by it. Pure.
+"""Compiles the rules for tokens of programs to a `Bearer`, and checks a token's claims by it. Does no I/O.
 
-`oidc/tokens/access_token.py` checks a token's signature, `tunnelctl/policy/check.py` an owner's settings.
+`oidc/tokens/access_token.py` verifies a token's signature, `tunnelctl/policy/check.py` an owner's settings.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def compile_bearer(spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes) -> Bearer | None:
-    """Returns which tokens open the endpoint; None for none.
+    """Compile the rules about which tokens give access to an endpoint; None when no token does.
 
     Args:
-        connection: Compiled from the same spec; None without a login.
-        owner: The endpoint's owner.
-        key: Secret of this relay that stays the same over restarts.
+        connection: The login connection compiled from the same spec; None without a login.
+        owner: Owner of the endpoint.
+        key: Secret of this relay that does not change across restarts.
     """
     issuers = [_compile_issuer(jwt, owner=owner, key=key) for jwt in spec.jwt]
     if connection is not None and connection.bearer:
@@ -43,15 +43,15 @@ def compile_bearer(spec: PolicySpec, connection: Connection | None, *, owner: st
 
 
 def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
-    """Returns whether the holder of a token with these claims may come in.
+    """Return whether the holder of a token with these claims may enter.
 
     Args:
-        claims: Verified, with `email_verified` and `groups` as rules read them.
+        claims: Verified claims, with `email_verified` and `groups` in the form that rules use.
     """
     if issuer.is_of_login:
         return issuer.connection.rules.admits(claims)
     for name, values in issuer.claims:
-        # Unverified addresses do not count (see `verified_email`).
+        # E-mail addresses that are not verified do not count (see `verified_email`).
         found = (verified_email(claims),) if name == "email" else claim_texts(claims.get(name))
         if values.isdisjoint(found):
             return Refusal("claim")
@@ -59,13 +59,13 @@ def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:
 
 
 def judge_token(policy: Policy, *, peer_ip: str, head: RequestHead, origin: bytes) -> Verdict:
-    """Return what to do with a request whose token is valid.
+    """Decide what to do with a request that has a valid token.
 
-    Browsers never add a token by themselves, so other sites' pages cannot use one. Only a websocket's `Origin` is
-    checked, if there is one; programs send none.
+    Browsers never add a token by themselves, so pages of other sites cannot use one. Therefore only a websocket's
+    `Origin` is checked, if present; programs send none.
 
     Args:
-        peer_ip, origin: As `verdict.judge` takes them.
+        peer_ip, origin: As for `verdict.judge`.
     """
     if not network_allows(policy, peer_ip):
         return Deny("network_denied")

@@ -1,8 +1,8 @@
-"""Classifies a visitor's request, as far as the answer to "not signed in" depends on it.
+"""Classifies a visitor's request, to choose the response for a visitor who is not signed in.
 
 Browsers send Fetch Metadata (`Sec-Fetch-*`), which scripts cannot set; other clients are recognised by `Accept` and
-`User-Agent`. Only a plain navigation of a browser may be sent to a login (`starts_login`): a redirect in
-answer to anything else is taken for success by scripts, fills the login provider with prefetches, or loses a form.
+`User-Agent`. Only a plain navigation of a browser may be redirected to a login (`starts_login`): scripts would take a
+redirect for success, prefetches would flood the login provider, and forms would lose their content.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 
 _FRAMES = frozenset({b"iframe", b"frame", b"embed", b"object", b"fencedframe"})
 OWN_SITES = frozenset({b"same-origin", b"none"})
-"""Who may have caused a request: this very origin, or the user by typing or a bookmark. All else is another owner."""
+"""Values of `Sec-Fetch-Site` for requests from this very origin, or from the user (typed URL or bookmark). All other
+values mean another owner's site."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
 _BROWSER = re.compile(rb"Mozilla/5\.0 \((?!compatible;)")
-"""How the `User-Agent` of every browser begins, and that of many programs; crawlers say `compatible`."""
+"""Matches the begin of the `User-Agent` of every browser, and of many programs; crawlers contain `compatible`
+instead."""
 _ROBOT = re.compile(rb"bot\b|crawler|spider|preview|externalhit|headless|https?://", re.IGNORECASE)
-"""What programs say in it that fetch pages for others (search, link previews) and do not hide it."""
+"""Matches the `User-Agent` of programs that fetch pages for others (search, link previews) and admit it."""
 
 
 def classify(head: RequestHead) -> RequestKind:
-    """The kind of this request."""
+    """Return the kind of a request."""
     if head.upgrade:
         return RequestKind.UPGRADE
     if any(b"prefetch" in (head.get(name) or b"").lower() for name in _PURPOSES):
@@ -41,18 +43,18 @@ def classify(head: RequestHead) -> RequestKind:
     if dest in _FRAMES:
         return RequestKind.FRAME
     if dest == b"empty":
-        # An app's own service worker passes it on (Chromium). `Sec-Fetch-Site` still tells who began it.
+        # An app's own service worker forwards the request (Chromium). `Sec-Fetch-Site` still tells who started it.
         return _by_method(head.method) if head.get(b"sec-fetch-site") in OWN_SITES else RequestKind.PASSED_ON
     return _by_method(head.method) if dest == b"document" else RequestKind.OTHER
 
 
 def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
-    """Whether a navigation may be redirected to the login.
+    """Return whether a navigation may be redirected to the login.
 
-    Programs ask for `text/html` too (Java's `HttpURLConnection` by itself, curl when told so); they would follow the
-    redirect and take the provider's page for the app's. Every browser since 2023 sends `Sec-Fetch-Mode` to an https
-    address, Chromium and Firefox to `localhost` too. Safari does not over plain http, where this takes what all
-    browsers send when a page is opened, and no library by itself.
+    Some programs accept `text/html` too (Java's `HttpURLConnection` by default, curl on request); they would follow the
+    redirect and take the provider's page for the app's. Every browser since 2023 sends `Sec-Fetch-Mode` to https
+    addresses, Chromium and Firefox to `localhost` too. Safari does not send it over plain http; there the function
+    tests for fields that all browsers send for a navigation, and no library by default.
 
     Args:
         is_secure: The public address is https.
@@ -72,7 +74,7 @@ def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
 
 
 def wants_html(head: RequestHead) -> bool:
-    """Whether a person will see the answer, so that an error should be a page and not JSON."""
+    """Return whether a person will see the response, so that an error should be a page instead of JSON."""
     mode = head.get(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
@@ -86,7 +88,7 @@ def _classify_old(head: RequestHead) -> RequestKind:
 
 
 def _is_program(head: RequestHead) -> bool:
-    """Whether the client's User-Agent is that of a program. Nearly all programs have one."""
+    """Return whether the client's User-Agent is that of a program. Nearly all programs send one."""
     agent = head.get(b"user-agent")
     return agent is not None and (_BROWSER.match(agent) is None or _ROBOT.search(agent) is not None)
 

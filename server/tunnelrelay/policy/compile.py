@@ -1,7 +1,7 @@
-"""Compiles the rules that an agent asks for to a `Policy`, or reports every problem.
+"""Compiles the rules that an agent asks for to a `Policy`, or reports all problems in them.
 
-Anything unclear is refused: an endpoint must never be more open than its owner meant. Checks that both ends make are in
-`tunnelctl/policy`; those that only the relay can make are here.
+Unclear rules are refused: an endpoint must never be more open than its owner meant. `tunnelctl/policy` has the checks
+that agent and relay share; this module has those that only the relay can make.
 """
 
 import hmac
@@ -37,10 +37,10 @@ from tunnelrelay.policy.rules import Policy
 
 
 class PolicyInvalid(Exception):
-    """The policy is invalid.
+    """The rules cannot be compiled because they are invalid.
 
     Attributes:
-        problems: Everything that is wrong with it.
+        problems: All mistakes in the rules.
     """
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -59,19 +59,19 @@ def compile_policy(
     refuses_issuer: RefusesIssuer = calls_any,
     is_kept: bool = False,
 ) -> Policy:
-    """Compile the policy of an endpoint.
+    """Compile the rules of an endpoint to its policy.
 
     Args:
-        upstream: The local service as a URL.
-        owner: The endpoint's owner. Connections of different owners never share an id, but for named providers'.
-        key: Secret of this relay that stays the same over restarts.
+        upstream: URL of the local service.
+        owner: Owner of the endpoint. Connections of different owners get different ids, except for named providers.
+        key: Secret of this relay that does not change across restarts.
         is_local: The relay serves its own machine only.
-        resolve: Knows the named providers.
-        refuses_issuer: Knows which providers this relay calls.
-        is_kept: The passwords are from the store, and may be shorter, from releases without a minimum.
+        resolve: Function that resolves named providers.
+        refuses_issuer: Function that decides which providers this relay may call.
+        is_kept: The passwords come from the store and may be shorter than the minimum, as older releases had none.
 
     Raises:
-        PolicyInvalid: With every problem at once.
+        PolicyInvalid: Lists all problems.
     """
     size = len(msgspec.json.encode(spec))
     spec = _with_provider(spec, owner, resolve)
@@ -105,7 +105,7 @@ def compile_policy(
 
 
 def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssuer) -> Iterator[Problem]:
-    """Problems that only the relay can find."""
+    """Yield the problems that only the relay can find."""
     if spec.oidc is not None:
         yield from issuer_problems(spec.oidc.issuer, "oidc.issuer", refuses_issuer)
         yield from origin_problems(spec.oidc)
@@ -118,8 +118,10 @@ def _relay_problems(spec: PolicySpec, upstream: str, refuses_issuer: RefusesIssu
 
 
 def _with_provider(spec: PolicySpec, owner: str, resolve: Resolve) -> PolicySpec:
-    """The policy with a named provider filled in. Raises `PolicyInvalid` when that fails, so that the login is never
-    lost."""
+    """Return the policy with a named provider's settings filled in.
+
+    Raises `PolicyInvalid` when the provider cannot be resolved, so that an endpoint never loses its login.
+    """
     if spec.oidc is None or not names_provider(spec):
         return spec
     found = resolve(owner, spec.oidc)
@@ -135,12 +137,12 @@ def _rate_limit(spec: RateLimitSpec) -> RateLimit:
 
 
 def _host_sent(spec: PolicySpec, upstream: str) -> str | None:
-    """The Host that the upstream gets; None for the visitor's."""
+    """Return the Host to send to the upstream; None for the visitor's."""
     return _upstream_host(upstream) if spec.host_header == "rewrite" else spec.host_header
 
 
 def _upstream_host(upstream: str) -> str:
-    """What a browser would send as Host for this URL; "" when it is none."""
+    """Return the Host that a browser would send for this URL; "" when it is not a URL."""
     try:
         url = urlsplit(upstream)
         port = url.port

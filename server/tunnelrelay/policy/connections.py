@@ -1,7 +1,7 @@
-"""Compiles an owner's OpenID settings to a `Connection`; the part of compile.py about logins.
+"""Compiles an owner's OpenID Connect settings to a `Connection`.
 
-Ids are keyed digests of the canonical settings: after a restart of agent or relay with the same settings all logins are
-still valid, and without the key other owners' ids cannot be computed.
+Ids are keyed digests of the canonical settings: after a restart of agent or relay with equal settings all logins remain
+valid, and without the key other owners' ids cannot be computed.
 """
 
 import hmac
@@ -19,42 +19,42 @@ from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.policy.rules import Connection, Rules
 
 ID_LENGTH = 26
-"""Characters of base32, 130 bits: no two connections ever meet."""
+"""Characters of an id in base32: 130 bits, so that two connections never have equal ids."""
 
 RefusesIssuer = Callable[[str], str]
-"""Says why the relay does not call providers with an issuer; "" when it does."""
+"""Type of functions that return why the relay may not call an issuer's provider; "" when it may."""
 
 _DEFAULT_SCOPES = ("openid", "profile", "email")
 
 
 def calls_any(issuer: str) -> str:
-    """A `RefusesIssuer` that refuses none."""
+    """Allow every issuer; a `RefusesIssuer`."""
     return ""
 
 
 def connection_problems(
     spec: OidcSpec, *, is_local: bool = False, refuses_issuer: RefusesIssuer = calls_any
 ) -> list[Problem]:
-    """Returns what is wrong with a login that is not part of an endpoint's rules; empty when nothing is."""
+    """Return the problems of a login that is not part of an endpoint's rules; empty when there are none."""
     min_recheck = MIN_LOCAL_RECHECK if is_local else MIN_RECHECK
     problems = check_policy(PolicySpec(oidc=spec), min_recheck=min_recheck)
     return [*problems, *issuer_problems(spec.issuer, "oidc.issuer", refuses_issuer)]
 
 
 def issuer_problems(issuer: str, field: str, refuses_issuer: RefusesIssuer = calls_any) -> Iterator[Problem]:
-    """Yields why the relay does not call an issuer that `check_policy` has nothing against.
+    """Yield why the relay may not call an issuer that passed `check_policy`.
 
-    Judged by its text only. The SSRF guard checks the addresses of its name when it is dialled.
+    Only the issuer's text is checked. The SSRF guard checks the IP addresses when the issuer is called.
     """
     if text := values.issuer(issuer):
-        if is_named(issuer):  # a provider's name that nothing has resolved
+        if is_named(issuer):  # an unresolved name of a provider
             yield Problem(field, text)
     elif refusal := refuses_issuer(issuer):
         yield Problem(field, f"this relay does not call the issuer {issuer[:128]}: {refusal}")
 
 
 def origin_problems(spec: OidcSpec) -> Iterator[Problem]:
-    """Yields which origins have a host name that no browser would send."""
+    """Yield the origins with a host name that no browser would send."""
     for text in spec.allow_origins:
         if not values.origin(text):
             try:
@@ -64,13 +64,15 @@ def origin_problems(spec: OidcSpec) -> Iterator[Problem]:
 
 
 def compile_origins(spec: OidcSpec) -> frozenset[bytes]:
-    """Returns origins as browsers write them in `Origin`: scheme, host, and port where it is not the scheme's own."""
+    """Return the owner's trusted origins as browsers write them in `Origin`: scheme, host, and port unless it is the
+    default.
+    """
     return frozenset(map(_origin, spec.allow_origins))
 
 
 def _origin(text: str) -> bytes:
-    """Returns an origin as browsers write it. Raises ValueError where its host name is none to them."""
-    import httpx  # a fifth of the start of a `tunnelrelay token` command, which needs no origins
+    """Return an origin as browsers write it. Raises ValueError when its host name is invalid for them."""
+    import httpx  # imported late: it takes a fifth of the start of `tunnelrelay token`, which needs no origins
 
     try:
         url = httpx.URL(text)
@@ -80,7 +82,7 @@ def _origin(text: str) -> bytes:
 
 
 def compile_connection(spec: OidcSpec, *, owner: str, key: bytes) -> Connection:
-    """Returns the connection of a login that nothing is wrong with."""
+    """Compile the settings of a login that passed all checks to a connection."""
     rules = rules_of(spec)
     scopes = tuple(dict.fromkeys((*_DEFAULT_SCOPES, *spec.scopes)))
     max_age = dict(spec.request_params).get("max_age")
@@ -114,14 +116,16 @@ def compile_connection(spec: OidcSpec, *, owner: str, key: bytes) -> Connection:
 
 
 def connection_id(spec: OidcSpec, *, owner: str, key: bytes) -> str:
-    """Returns the id of the connection that a spec is compiled to."""
+    """Return the id of the connection that a spec is compiled to."""
     if isinstance(spec, NamedOidc):
         return digest(key, "named connection", (spec.provider, spec.issuer, spec.client_id))
     return digest(key, "connection", (owner, spec.issuer, spec.client_id))
 
 
 def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Connection:
-    """Returns a connection for an issuer of tokens: the relay fetches its keys under this id, and no person logs in."""
+    """Return a connection for an issuer of tokens, without a client: the relay fetches its keys, but there are no
+    logins.
+    """
     return Connection(
         id=connection_id,
         issuer=issuer,
@@ -138,9 +142,9 @@ def without_client(connection_id: str, issuer: str, *, owner: str = "") -> Conne
 
 
 def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
-    """Returns a keyed digest of a list of texts, 26 characters of lower-case base32.
+    """Return a keyed digest of a list of texts: 26 characters of lower-case base32.
 
-    Each text is preceded by its length, so that different lists are different bytes.
+    Each text is preceded by its length, so that different lists never give the same bytes.
     """
     parts = [text.encode("utf-8", "surrogatepass") for text in (purpose, *texts)]
     message = b"".join(b"%d:%b" % (len(part), part) for part in parts)
@@ -148,7 +152,7 @@ def digest(key: bytes, purpose: str, texts: Iterable[str]) -> str:
 
 
 def rules_of(spec: OidcSpec) -> Rules:
-    """Return the rules on the provider's users."""
+    """Return the rules about which of the provider's users may enter."""
     return Rules(
         emails=frozenset(text.strip().lower() for text in spec.allow_emails),
         domains=frozenset(text.strip().lower().removeprefix("@") for text in spec.allow_domains),
@@ -158,12 +162,12 @@ def rules_of(spec: OidcSpec) -> Rules:
 
 
 def _request_params(spec: OidcSpec) -> tuple[tuple[str, str], ...]:
-    """The parameters added to the authorization request. No check of a token uses the audience in it."""
+    """Return the parameters added to the authorization request. The audience in them is not used to check tokens."""
     return (*spec.request_params, *((("audience", spec.audience),) if spec.audience else ()))
 
 
 def _canonical_options(spec: OidcSpec) -> list[str]:
-    """The options of a login in canonical form; empty without any."""
+    """Return the options of a login in canonical form; empty without any."""
     return [
         *(f"param {len(name)} {name} {value}" for name, value in sorted(_request_params(spec))),
         *(f"acr {acr}" for acr in sorted(spec.require_acr)),

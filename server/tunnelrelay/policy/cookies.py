@@ -1,8 +1,9 @@
-"""Reads the relay's own cookies strictly, byte by byte, and strips them generously from requests and responses.
+"""Reads the relay's own cookies strictly, and removes them (and look-alikes) from requests and responses.
 
 Browsers store cookies whose names begin with a raw 0xA0 or 0x85 byte and send them to sibling hosts; parsers that trim
-Unicode white space (Starlette's does) then read them as `__Host-tunnel`. So: split on `;` only, trim only space and
-tab, compare names exactly, and take two cookies of our name for none. The `__Host-` prefix alone protects nothing.
+Unicode white space (such as Starlette's) then read them as `__Host-tunnel`. So this module splits on `;` only, trims
+only space and tab, compares names exactly, and ignores the cookie if it occurs twice. The `__Host-` prefix alone does
+not protect against this.
 """
 
 import re
@@ -15,14 +16,16 @@ from tunnelctl.memo import Memo
 SESSION, SESSION_PLAIN = b"__Host-tunnel", b"tunnel"
 """Name of the session cookie over https, and over plain http (domain `localhost` only)."""
 TRANSACTION, TRANSACTION_PLAIN = b"__Host-tunnel-tx-", b"tunnel-tx-"
-"""Prefix of the cookies of a login under way."""
+"""Prefix of the cookies of unfinished logins, over https and over plain http."""
 BALANCE, BALANCE_PLAIN = b"__Host-tunnel-lb", b"tunnel-lb"
-"""Name of the cookie that keeps a visitor with one of several tunnels."""
+"""Name of the sticky cookie, which keeps a visitor with one of several tunnels, over https and over plain http."""
 
 MAX_SET_COOKIES = 64
-"""Set-Cookie fields taken from one answer. Browsers keep about 180 a site: many push out those of other hosts."""
+"""Maximum Set-Cookie fields forwarded from one response. Browsers keep about 180 per site: many cookies would push out
+those of other hosts."""
 MAX_SET_COOKIE_BYTES = 8_192
-"""Browsers ignore a cookie over 4,096 bytes of name and value, so nothing usable is lost."""
+"""Maximum bytes of a forwarded Set-Cookie value. Browsers ignore cookies over 4,096 bytes of name and value, so no
+usable cookie is lost."""
 
 BOUNDS = (
     DeclaredBound(
@@ -44,34 +47,34 @@ BOUNDS = (
 )
 
 MAX_REMEMBERED = 1_024
-"""Bytes of a Cookie field whose reading is remembered: 4,096 of them stay below some 10 MB."""
+"""Maximum bytes of a Cookie field whose parsed result is cached: 4,096 of them stay below about 10 MB."""
 
 MAX_DOUBTFUL = 256
-"""Different pairs of one Cookie field that are looked at closely, as each costs some 5 us. Of more, all that could be
-ours are taken out. Browsers send some 180 cookies to a site at most."""
+"""Maximum different pairs of one Cookie field that are examined closely, as each costs about 5 us. If there are more,
+every pair that could be one of our cookies is removed. Browsers send at most about 180 cookies to a site."""
 
 _VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _JUNK = bytes(b for b in range(256) if not _TOKEN.fullmatch(bytes((b,))))
 _OURS = re.compile(rb'[_. \[]{2}Host-tunnel|(?:^|,)[^!-~]*[="]*tunnel(?:-[^=]*|\[[^=]*|[^!#-~]*)(?:=|$)', re.IGNORECASE)
-"""A pair that is ours, or that a lax parser behind us might take for ours: one that trims, that splits at commas, or
-PHP, which reads `.`, a blank and `[` as `_`, and `tunnel[x]` as an array called `tunnel`."""
+"""Matches a pair that is one of our cookies, or that a lax parser might take for one: a parser that trims, that splits
+at commas, or PHP, which reads `.`, a blank and `[` as `_`, and `tunnel[x]` as an array called `tunnel`."""
 
 _ENCODED = re.compile(rb"%(?:[57][45]|[46][5CcEe])")
-"""A percent-encoded letter of `tunnel`, which nothing encodes without need. Old releases of PHP and Rack decode names
-(CVE-2020-7070, CVE-2020-8184)."""
+"""Matches a percent-encoded letter of `tunnel`, which no client encodes without reason. Old releases of PHP and Rack
+decode cookie names (CVE-2020-7070, CVE-2020-8184)."""
 
 
 def hits(values: Iterable[bytes], name: bytes) -> list[bytes]:
-    """Returns the values of every cookie of exactly this name in these Cookie fields, good or not."""
+    """Return the values of all cookies with exactly this name in these Cookie fields, valid or not."""
     return [value for found, value in _pairs(values) if found == name]
 
 
 def one(values: Sequence[bytes], name: bytes) -> bytes | None:
-    """Returns the value of the only cookie of this name.
+    """Return the value of the only cookie with this name.
 
-    None when there is none, more than one, or one with a byte we never write. A caller that got None but has `hits`
-    should clear the cookie.
+    Return None when there is no such cookie, more than one, or one with a byte that the relay never writes. A caller
+    that gets None although `hits` returns values should clear the cookie.
     """
     memo = _ONE.get(name)
     if memo is not None and len(values) == 1:
@@ -80,31 +83,31 @@ def one(values: Sequence[bytes], name: bytes) -> bytes | None:
 
 
 def with_prefix(values: Iterable[bytes], prefix: bytes) -> list[tuple[bytes, bytes]]:
-    """Returns (name, value) of every cookie whose name begins with `prefix`, in order."""
+    """Return (name, value) of every cookie whose name begins with `prefix`, in order."""
     return [pair for pair in _pairs(values) if pair[0].startswith(prefix)]
 
 
 def strip(value: bytes) -> bytes:
-    """Returns a Cookie field's value without ours, the others byte for byte as they were; b"" when none is left."""
+    """Return a Cookie field's value without our cookies, the others unchanged; b"" when none is left."""
     return _STRIPPED[value] if len(value) <= MAX_REMEMBERED else _strip(value)
 
 
 def is_ours(name: bytes) -> bool:
-    """Whether a cookie name belongs to the relay, or might be taken for one that does."""
+    """Return whether a cookie's name is one of the relay's, or could be mistaken for one."""
     return _looks_ours(name + b"=")
 
 
 def admit_set_cookie(value: bytes, host: bytes) -> bytes | None:
-    """Return the Set-Cookie value that an upstream may set, host-only unless it names this host; None to drop the
+    """Return the Set-Cookie value that an upstream may set, without a Domain unless it is this host; None to drop the
     field.
 
-    Dropped are our names in every spelling that a parser might read as ours, cookies with neither name nor value, and
-    oversized ones. A name need not be a token: apps set `cart[1]`, and browsers keep it. A browser sends a cookie
-    without a name back as its value alone, which must not look like ours either. A Domain above this host would reach
-    the endpoints of other owners.
+    The following cookies are dropped: names that a parser might read as one of ours, cookies with neither name nor
+    value, oversized ones, and those with a Domain above this host, which would reach endpoints of other owners. A name
+    need not be a token: apps set `cart[1]`, and browsers accept it. A browser sends a cookie without a name back as its
+    value alone, which must not look like one of ours either.
 
     Args:
-        host: The endpoint's host name, lower-case, without port.
+        host: The endpoint's host name in lower case, without port.
     """
     pair, *attributes = value.split(b";")
     name, has_name, rest = pair.partition(b"=")
@@ -140,7 +143,7 @@ def _strip(value: bytes) -> bytes:
 
 
 def _looks_ours(pair: bytes) -> bool:
-    """Whether any parser might read the pair, or a part of it, as a cookie of the relay's."""
+    """Return whether a parser might read the pair, or a part of it, as one of the relay's cookies."""
     if not _mentions_us(pair):
         return False
     if _OURS.search(pair):
@@ -150,7 +153,7 @@ def _looks_ours(pair: bytes) -> bool:
 
 
 def _mentions_us(text: bytes) -> bool:
-    """Whether `_OURS` can match at all: a cheap test, which mostly answers no."""
+    """Return whether `_OURS` can match at all: a cheap test that usually returns False."""
     return b"tunnel" in text.lower() or (b"%" in text and _ENCODED.search(text) is not None)
 
 
@@ -163,4 +166,4 @@ def _pairs(values: Iterable[bytes]) -> Iterable[tuple[bytes, bytes]]:
 
 _STRIPPED = Memo(_strip, max_bytes=MAX_REMEMBERED)
 _ONE = {name: Memo(_finder(name), max_bytes=MAX_REMEMBERED) for name in (SESSION, SESSION_PLAIN)}
-"""What a Cookie field comes to: a browser sends the same one with every request."""
+"""Caches the parsed session cookie of a Cookie field, as a browser sends the same field with every request."""

@@ -1,6 +1,7 @@
-"""Names the rule that let a visitor in or kept them out, for the endpoint's owner. Pure.
+"""Names the rule that let a visitor in or refused the visitor, for display to the endpoint's owner. Does no I/O.
 
-Decides nothing: `verdict.judge` and `Rules.admits` have done so. Called when a page is shown, not for each request.
+The decision itself was made by `verdict.judge` and `Rules.admits`. These functions are called when a page is shown, not
+for each request.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from tunnelrelay.policy.rules import Claims, Policy, Rules, TokenIssuer, claim_texts, groups_of, verified_email
 
 MAX_NAMED = 3
-"""Groups or values of one kind that a reason names at most; one match was enough."""
+"""Maximum groups or values of one kind that a reason lists; one match was enough."""
 
 REFUSALS = {
     "login_required": "not signed in",
@@ -22,7 +23,7 @@ REFUSALS = {
     "access_denied": "the provider did not let them sign in",
     "not_admitted": "signed in, but meets no rule",
 }
-"""Errors that say that a visitor may not pass; every other one says that something went wrong."""
+"""Error codes that mean that a visitor is refused; all other codes mean a failure."""
 
 
 RULES = {
@@ -31,20 +32,20 @@ RULES = {
     "group": "no rule names any of their groups",
     "claim": "no rule about claims is met",
 }
-"""Kinds of rules that a visitor did not meet (`Refusal.reason`)."""
+"""Texts for the kinds of rules that a visitor did not match (`Refusal.reason`)."""
 
 
 def let_in_person(policy: Policy, claims: Claims) -> str:
-    """The rules that let the holder of these claims in: `domain acme.com, group admins`."""
+    """Return the rules that let a user with these claims in, such as `domain acme.com, group admins`."""
     rules = policy.connection.rules if policy.connection is not None else Rules()
     return ", ".join(_met(rules, claims)) or "signed in"
 
 
 def let_in_program(policy: Policy, issuer: str) -> str:
-    """The rules that let the holder of a token of this issuer in.
+    """Return the rules that let the holder of a token of this issuer in.
 
     Args:
-        issuer: As the token names it; settings may differ by one trailing slash.
+        issuer: The issuer in the token; the one in the settings may differ by a trailing slash.
     """
     issuers = policy.bearer.issuers if policy.bearer is not None else ()
     found = next((each for each in issuers if each.connection.issuer.rstrip("/") == issuer.rstrip("/")), None)
@@ -52,10 +53,10 @@ def let_in_program(policy: Policy, issuer: str) -> str:
 
 
 def let_in_without_login(policy: Policy | None, exempt: str) -> str:
-    """Why a visitor without login or token was let in.
+    """Return why a visitor without login or token was let in.
 
     Args:
-        exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
+        exempt: Rule that exempted the request from the login (`Exempt.rule`); "" for none.
     """
     if policy is None:
         return "open to everybody"
@@ -67,12 +68,12 @@ def let_in_without_login(policy: Policy | None, exempt: str) -> str:
 
 
 def kept_out(code: str) -> str:
-    """Why a visitor was kept out, from the error's code; "" when the error means something else."""
+    """Return why a visitor was refused, from the error's code; "" when the code means a failure."""
     return REFUSALS.get(code, "")
 
 
 def not_admitted(reason: str) -> str:
-    """Why a visitor who signed in was kept out, from `Refusal.reason`."""
+    """Return why a signed-in visitor was refused, from `Refusal.reason`."""
     return RULES.get(reason, REFUSALS["not_admitted"])
 
 

@@ -1,7 +1,7 @@
-"""The owner's own header changes, checked once when the endpoint is bound.
+"""Checks and compiles the header changes that an owner configures, when an endpoint is bound.
 
-An owner may change fields between upstream and visitors, but none that frames a message, identifies the visitor, or
-speaks for the relay: that would be a way around the rules.
+An owner may change fields between upstream and visitors, except those that frame a message, identify the visitor, or
+belong to the relay: changing these would bypass the access rules.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,26 +16,27 @@ from tunnelrelay.policy.headers import make_private, spare_neighbours
 from tunnelrelay.policy.rules import Edit
 
 MAX_ADDED = 8 * 1024
-"""Bytes of added lines. A wire head holds 64 KiB, of which a visitor's head may fill 32 KiB and the identity 8 KiB."""
+"""Maximum bytes of added field lines. A head on the link may have 64 KiB, of which a visitor's head may fill 32 KiB and
+the identity 8 KiB."""
 
 _REQUEST_OWN = frozenset({b"host", b"expect"})
 
 
 def request_edit_problems(edit: HeaderEdit) -> Iterator[Problem]:
-    """Yields what is wrong with changes to requests that `check_policy` has nothing against."""
+    """Yield the problems of changes to requests that passed `check_policy`."""
     yield from _problems(edit, "request_headers", lambda name: name in _REQUEST_OWN or is_relays(name), _reaches_none)
 
 
 def response_edit_problems(edit: HeaderEdit) -> Iterator[Problem]:
-    """Yields what is wrong with changes to responses that `check_policy` has nothing against."""
+    """Yield the problems of changes to responses that passed `check_policy`."""
     yield from _problems(edit, "response_headers", is_for_front_servers, _reaches_beyond_host)
 
 
 def compile_edit(edit: HeaderEdit, *, is_private: bool = False) -> Edit:
-    """Returns the changes of a direction that nothing is wrong with.
+    """Compile the header changes for requests or responses, after all checks passed.
 
     Args:
-        is_private: The responses are for one signed-in visitor; an added Cache-Control must not make them public.
+        is_private: Responses are for one signed-in visitor; an added Cache-Control must not make them public.
     """
     lines = []
     for raw, text in edit.add:
@@ -78,7 +79,7 @@ def _reaches_beyond_host(name: bytes, value: bytes) -> bool:
 
 
 def _tidy(name: bytes, value: bytes) -> bytes:
-    """The value as it is sent; kinds of site data in one canonical form."""
+    """Return a field's value as it is sent; the values of Clear-Site-Data in one canonical form."""
     return b", ".join(kind.strip(b" \t") for kind in value.split(b",")) if name == b"clear-site-data" else value
 
 

@@ -1,6 +1,7 @@
-"""Which requests pass without the login of their endpoint: CORS preflights and public paths, as its owner says. Pure.
+"""Requests that pass without the endpoint's login, as configured by its owner: CORS preflights and public paths. Does
+no I/O.
 
-An exemption lifts the login and no other rule. `verdict.judge` asks for it behind the rules about networks.
+An exemption skips only the login and no other rule. `verdict.judge` checks it after the rules about networks.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Exempt:
-    """Forward it without a login and without an identity.
+    """The request is forwarded without login and identity.
 
     Attributes:
-        rule: What exempts it, for the owner's traffic.
-        spent: Names of fields that the upstream does not get, lower-case.
-        yields_to_session: A visitor whose session counts for this request is named to the upstream all the same.
+        rule: Name of the exempting rule, shown in the owner's traffic.
+        spent: Names of fields that are not forwarded, in lower case.
+        yields_to_session: If the visitor has a valid session, the upstream gets the visitor's identity nevertheless.
     """
 
     rule: str
@@ -31,26 +32,27 @@ class Exempt:
 
 
 PREFLIGHT = Exempt("CORS preflight", frozenset({b"authorization", b"cookie"}))
-"""Browsers send no credentials with a preflight, and it must give no visitor an identity (row 55)."""
+"""The exemption of CORS preflights. Browsers send no credentials with them, so a preflight must never give a visitor an
+identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exemptions:
-    """What an owner exempts from the login.
+    """The exemptions from the login that an owner has configured.
 
     Attributes:
-        allows_preflight: CORS preflights.
-        public_paths: Patterns as `tunnelctl.policy.public_paths` reads them, in order.
+        allows_preflight: CORS preflights are exempt.
+        public_paths: Exempt paths, in order, as patterns of `tunnelctl.policy.public_paths`.
     """
 
     allows_preflight: bool = False
     public_paths: tuple[bytes, ...] = ()
 
     def find(self, head: RequestHead) -> Exempt | None:
-        """What exempts this request; None when nothing does.
+        """Return the exemption of this request; None when it needs a login.
 
-        No field of the request names its path (row 51): only the target does, which the upstream gets as it is. A
-        target in absolute form has no path here.
+        The path is taken only from the request target, which the upstream gets unchanged, never from header fields. A
+        target in absolute form is not exempt.
         """
         if self.allows_preflight and is_preflight(head):
             return PREFLIGHT
@@ -59,16 +61,16 @@ class Exemptions:
 
 
 def compile_exemptions(oidc: OidcSpec | None) -> Exemptions | None:
-    """Returns what a login exempts; None for nothing, so that a request costs no more than that look."""
+    """Compile the exemptions of a login; None when there are none, so that requests do not pay for the check."""
     if oidc is None or not (oidc.allow_preflight or oidc.public_paths):
         return None
     return Exemptions(oidc.allow_preflight, tuple(sorted({path.encode() for path in oidc.public_paths})))
 
 
 def is_preflight(head: RequestHead) -> bool:
-    """Says whether a browser asks what a script may send (Fetch standard, "CORS-preflight request").
+    """Return whether a request is a CORS preflight (Fetch standard, "CORS-preflight request").
 
-    Other OPTIONS requests are not: an app that does something on OPTIONS must not be open because of this.
+    Other OPTIONS requests are not: an app that acts on OPTIONS must not become open.
     """
     return (
         head.method == b"OPTIONS"

@@ -1,6 +1,6 @@
-"""A cache that many owners share, bounded by count and by bytes: an owner who fills it pushes out their own entries.
+"""A cache shared by many owners, bounded by count and by bytes: an owner who fills it loses only their own entries.
 
-Modules that use one declare its bounds.
+The modules that use a cache declare its bounds.
 """
 
 from collections.abc import Callable, ValuesView
@@ -10,21 +10,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ENTRY_BYTES = 300
-"""Memory that the cache itself takes for one entry: places in three dicts, a tuple and a number."""
+"""Bytes of memory for one entry of the cache itself: places in three dicts, a tuple and a number."""
 
 
 class FairCache(Generic[K, V]):
-    """A dict bounded by count and bytes, shared by owners.
+    """A dict shared by owners, bounded by count and bytes.
 
-    When it is full, the owner with the most entries loses the one used the longest ago.
+    When it is full, the owner with the most entries loses the least recently used one.
 
     Args:
-        max_count: Entries of all owners together.
-        max_bytes: Bytes of all, by the weights that callers give.
-        max_of_owner: Entries of one owner; None for as many as there are of all.
+        max_count: Maximum entries of all owners together.
+        max_bytes: Maximum bytes of all entries, as the sum of the weights that callers give.
+        max_of_owner: Maximum entries of one owner; None for `max_count`.
 
     Attributes:
-        get: The value of a key, None when it is not there. That of a plain dict, for callers on the hot path.
+        get: Returns the value of a key, or None. It is the method of a plain dict, for speed on the hot path.
     """
 
     __slots__ = ("_entries", "_owners", "_values", "get", "max_bytes", "max_count", "max_of_owner", "total")
@@ -36,26 +36,26 @@ class FairCache(Generic[K, V]):
         self.total = 0
         self._values: dict[K, V] = {}
         self._entries: dict[K, tuple[_Share[K], int]] = {}
-        self._owners: dict[str, _Share[K]] = {}  # by last use; of equals the first loses an entry
+        self._owners: dict[str, _Share[K]] = {}  # by last use; of equal owners the first loses an entry
         self.get: Callable[[K], V | None] = self._values.get
 
     def __len__(self) -> int:
         return len(self._values)
 
     def values(self) -> ValuesView[V]:
-        """All values."""
+        """Return all values."""
         return self._values.values()
 
     def count_of(self, owner: str) -> int:
-        """How many entries an owner has."""
+        """Return how many entries an owner has."""
         share = self._owners.get(owner)
         return 0 if share is None else len(share.keys)
 
     def put(self, key: K, value: V, *, owner: str, weight: int) -> None:
-        """Store a value in place of the key's old one, after making room.
+        """Store the value of a key, after making room for it. An old value is replaced.
 
         Args:
-            weight: Bytes of memory that the value takes. A value above `max_bytes` is not stored.
+            weight: Bytes of memory that the value takes. A value with more than `max_bytes` is not stored.
         """
         self.pop(key)
         if weight > self.max_bytes:
@@ -74,7 +74,7 @@ class FairCache(Generic[K, V]):
         self._values[key] = value
 
     def weigh(self, key: K, weight: int) -> None:
-        """Set the weight of a key's value, if it is there."""
+        """Set the weight of a key's value, if the key exists."""
         entry = self._entries.get(key)
         if entry is None:
             return
@@ -85,13 +85,13 @@ class FairCache(Generic[K, V]):
         self._make_room(0)
 
     def touch(self, key: K) -> None:
-        """Note that the value of a key, which must be there, was used."""
+        """Mark the value of an existing key as recently used."""
         share = self._entries[key][0]
         share.keys[key] = share.keys.pop(key)
         self._owners[share.owner] = self._owners.pop(share.owner)
 
     def pop(self, key: K) -> V | None:
-        """Remove and return a value; None when it was not there."""
+        """Remove a key and return its value; None when it did not exist."""
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
@@ -104,7 +104,7 @@ class FairCache(Generic[K, V]):
         return self._values.pop(key)
 
     def clear(self) -> None:
-        """Remove everything."""
+        """Remove all entries."""
         self._values.clear()
         self._entries.clear()
         self._owners.clear()
@@ -119,7 +119,7 @@ class FairCache(Generic[K, V]):
 
 
 class _Share(Generic[K]):
-    """The entries of one owner: keys, the one used the longest ago first, and their bytes."""
+    """The entries of one owner: keys from least to most recently used, and their total bytes."""
 
     __slots__ = ("keys", "owner", "total")
 

@@ -1,7 +1,7 @@
-"""Tables of what field names mean to the relay in requests and responses; headers.py applies them.
+"""Tables of the header fields that the relay treats specially in requests and responses; headers.py applies them.
 
-Names are compared as the loosest program behind us reads them (`loose_name`): PHP, CGI, WSGI and Rack see one variable
-where HTTP has many names. docs/reference/headers.md shows the table to people, and a test compares both.
+Names are compared as the most lenient program behind the relay reads them (`loose_name`): PHP, CGI, WSGI and Rack map
+several HTTP names to one variable. docs/reference/headers.md contains the table, and a test compares both.
 """
 
 from collections.abc import Iterable
@@ -12,21 +12,25 @@ from tunnelctl.http1.fields import HOP_BY_HOP, loose_name
 from tunnelctl.memo import Memo
 
 MAX_NAME = 64
-"""Longest name remembered, in bytes, so that 4,096 of them stay below half a megabyte."""
+"""Maximum bytes of a name whose meaning is cached, so that 4,096 of them stay below half a megabyte."""
 
 KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE, FORGED = range(7)
 SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA, REFRESH = range(2, 9)
-"""What a name means in a request, and in a response."""
+"""Kinds of field names in requests (first line) and responses (KEEP, DROP and second line)."""
 
 _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
-"""Written anew for each hop. `Trailer` announces what is passed on (RFC 9110 section 6.6.2)."""
+"""Fields that are generated anew for each connection. `Trailer` is forwarded, as trailers are (RFC 9110 section
+6.6.2)."""
 
 
 class HeaderGroup(Enum):
-    """A group of fields that apps believe, and whether it is a forgery when a visitor sends one."""
+    """What apps believe a field says about a request.
+
+    Decides whether a visitor who sends the field is reported as a forger.
+    """
 
     ADDRESS = "where a request comes from, under which scheme and host"
-    """Proxies on a visitor's way write these in good faith: taken out without a word."""
+    """Proxies of the visitor set these fields legitimately: they are removed without a report."""
     IDENTITY = "who sent it"
     TARGET = "what it really asks for"
 
@@ -36,9 +40,9 @@ class Believed:
     """A request field that only the relay may send to an app; it is removed from visitors' requests.
 
     Attributes:
-        pattern: A loose name; one `*` at its begin or end stands for any bytes.
-        written_by: Which software writes it, for people.
-        is_relays: An owner's header rules may not name it.
+        pattern: A field name in the form of `loose_name`; one `*` at its begin or end matches any bytes.
+        written_by: The software that sets the field, for display.
+        is_relays: Header rules of owners must not contain the field.
     """
 
     pattern: bytes
@@ -146,11 +150,11 @@ BELIEVED: tuple[Believed, ...] = (
     *_rows(HeaderGroup.TARGET, "nginx, to Rack", b"x-sendfile-type x-accel-mapping"),
     *_rows(HeaderGroup.TARGET, "attackers: CGI makes `HTTP_PROXY` of it", b"proxy"),
 )
-"""Every field of this kind that the relay knows. Other names are the app's: a visitor may send them."""
+"""All request fields that only the relay may send. Visitors may send fields with other names."""
 
 
 class _Patterns:
-    """A fast look-up over many patterns."""
+    """Matches names against many patterns quickly."""
 
     def __init__(self, rows: Iterable[Believed]) -> None:
         patterns = [row.pattern for row in rows]
@@ -176,34 +180,35 @@ _FOR_FRONT_SERVERS = frozenset(
         b"x-reproxy-url",
     }
 )
-"""Not an upstream's to say: our error code, where else this host is served, and (to an nginx, Apache or lighttpd in
-front of the relay) which of its private files to send instead."""
+"""Response fields that an upstream must not send: our error code, alternative addresses of the host, and fields that
+tell an nginx, Apache or lighttpd in front of the relay to send one of its private files."""
 
 _CDN_CACHING = frozenset({b"surrogate-control", b"x-accel-expires"})
 HARMLESS = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade", b"keep-alive, Upgrade"})
-"""Values of `Connection` that name no field beyond those dropped anyway."""
+"""Values of `Connection` that name only fields which are dropped in any case."""
 
 
 def is_spoofable(name: bytes) -> bool:
-    """Whether a loose name would set in an upstream what only the relay may set.
+    """Return whether a loose name sets a variable of the upstream that only the relay may set.
 
-    `HTTP_X_FORWARDED_FOR` is what CGI calls `X-Forwarded-For`; Java and .NET code asks for a field of that name too.
+    CGI maps `X-Forwarded-For` to `HTTP_X_FORWARDED_FOR`; Java and .NET programs may read a field of the latter name
+    too.
     """
     return _SPOOFABLE.match(name) or (name.startswith(b"http-") and _SPOOFABLE.match(name[5:]))
 
 
 def is_relays(name: bytes) -> bool:
-    """Whether an owner's header rules may not name this loose request name."""
+    """Return whether owners' header rules must not contain this loose request name."""
     return _RELAYS.match(name)
 
 
 def is_framing(name: bytes) -> bool:
-    """Whether a loose name frames the message or belongs to one hop."""
+    """Return whether a loose name is about framing or belongs to a single connection."""
     return name in _FRAMING
 
 
 def is_for_front_servers(name: bytes) -> bool:
-    """Whether an upstream may not send this loose response name."""
+    """Return whether an upstream must not send this loose response name."""
     return name in _FOR_FRONT_SERVERS
 
 
@@ -236,4 +241,4 @@ def _response_kind(name: bytes) -> int:
 
 REQUEST = Memo[bytes, int](lambda name: _request_kind(loose_name(name)), max_bytes=MAX_NAME)
 RESPONSE = Memo[bytes, int](lambda name: _response_kind(loose_name(name)), max_bytes=MAX_NAME)
-"""What each spelling of a field name means, learnt on first sight."""
+"""Caches the kind of each spelling of a field name."""

@@ -1,9 +1,9 @@
-"""Filters header fields in both directions: hop-by-hop fields, forged fields about the visitor, and the relay's own
-fields are removed.
+"""Filters header fields in both directions: removes hop-by-hop fields, forged fields about the visitor, and the relay's
+own fields.
 
-On the hot path: one pass, and what a name means (header_names.py) is looked up once per spelling. Stripping comes
-first and always, then the relay adds its own, so that nothing a visitor sends (in whatever spelling, or named in
-`Connection`) can be taken for it or take it away.
+This is on the hot path: one pass over the fields, with the kind of each name (header_names.py) cached. Fields are
+always removed first, and the relay adds its own afterwards, so that a field of a visitor (in any spelling, or named in
+`Connection`) can neither imitate nor remove a field of the relay.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tunnelrelay.policy.rules import Policy
 
 _ALL_BUT_COOKIES = (b'"cache"', b'"clientHints"', b'"executionContexts"', b'"storage"')
-"""What `"*"` stands for in Clear-Site-Data, without the cookies."""
+"""The values that `"*"` stands for in Clear-Site-Data, except cookies."""
 _DIRECTIVE = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
-"""One Cache-Control directive: a comma inside a quoted string does not end it (RFC 9111 section 5.2)."""
+"""Matches one Cache-Control directive: a comma inside a quoted string does not end it (RFC 9111 section 5.2)."""
 
 
 def request_block(
@@ -40,15 +40,16 @@ def request_block(
     forged: list[bytes] | None = None,
     origin: bytes = b"",
 ) -> bytes:
-    """Returns the head to send to the upstream: request line and field lines, without framing and the empty line.
+    """Return the request head to send to the upstream: request line and field lines, without framing and the empty
+    line.
 
     Args:
-        forwarded: Ready lines for `X-Forwarded-For`, `-Proto` and `-Host`.
-        identity: Ready lines about who is signed in; b"" for no one.
-        upgrade: Protocol to ask the upstream for; b"" for none.
-        spent: Names of fields that were for the relay alone, lower-case.
-        forged: Gets the names of relay-only fields that the visitor sent.
-        origin: The endpoint's public address, as for `response_block`; only needed where `policy.own` is set.
+        forwarded: Complete lines for `X-Forwarded-For`, `-Proto` and `-Host`.
+        identity: Complete lines about the signed-in visitor; b"" for none.
+        upgrade: Protocol to switch to; b"" for none.
+        spent: Names of fields that only the relay uses, in lower case; they are not forwarded.
+        forged: List that gets the names of relay-only fields that the visitor sent.
+        origin: The endpoint's public address, as for `response_block`; needed only if `policy.own` is set.
     """
     unwanted = _unwanted(head, policy)
     if spent:
@@ -76,26 +77,28 @@ def request_block(
 
 
 def request_trailers(head: RequestHead, trailers: list[Field], *, policy: Policy) -> list[Field]:
-    """Returns the trailers to send to the upstream: those that would be sent on as headers, and may be trailers."""
+    """Return the trailers to send to the upstream: those that would be forwarded as headers, and are allowed as
+    trailers.
+    """
     unwanted = _unwanted(head, policy)
     kept = safe_trailers(_without(trailers, unwanted) if unwanted else trailers)
     return [field for field in kept if not REQUEST[field[0]]]
 
 
 def response_trailers(trailers: list[Field], *, policy: Policy) -> list[Field]:
-    """Returns the trailers to send to the visitor."""
+    """Return the trailers to send to the visitor."""
     unwanted = policy.response_edit.remove
     kept = safe_trailers(_without(trailers, unwanted) if unwanted else trailers)
     return [field for field in kept if not RESPONSE[field[0]]]
 
 
 def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: bytes, upgrade: bytes = b"") -> bytes:
-    """Returns the field lines to send to the visitor, without framing and the empty line.
+    """Return the field lines to send to the visitor, without framing and the empty line.
 
     Args:
-        host: The endpoint's host name, lower-case, without port.
-        origin: The endpoint's public address: scheme, host, and port where it is not the scheme's own.
-        upgrade: Protocol switched to by this 101; b"" for none.
+        host: The endpoint's host name in lower case, without port.
+        origin: The endpoint's public address: scheme, host, and port unless it is the default.
+        upgrade: Protocol of a 101 response; b"" for none.
     """
     if policy.response_edit.remove:
         fields = _without(fields, policy.response_edit.remove)
@@ -126,7 +129,10 @@ def response_block(fields: list[Field], *, policy: Policy, host: bytes, origin: 
 
 
 def origin_form(target: bytes) -> bytes:
-    """Returns path and query of a target. Absolute-form is for proxies (RFC 9112 section 3.2.2); `*` stays."""
+    """Return path and query of a request target.
+
+    Absolute-form is only for proxies (RFC 9112 section 3.2.2); `*` is kept.
+    """
     scheme, has_authority, rest = target.partition(b"://")
     if not has_authority or not scheme.isalpha():
         return target
@@ -138,9 +144,9 @@ def origin_form(target: bytes) -> bytes:
 
 
 def make_private(value: bytes) -> bytes:
-    """Returns a Cache-Control value that lets no shared cache store the answer (RFC 9111 section 5.2.2.7).
+    """Return a Cache-Control value that forbids shared caches to store the response (RFC 9111 section 5.2.2.7).
 
-    Else a page of one signed-in visitor, asked for as `/account/x.css`, is served from a cache to others.
+    Otherwise a page of a signed-in visitor, requested as `/account/x.css`, could be served from a cache to others.
     """
     directives = [directive.strip(b" \t") for directive in _DIRECTIVE.findall(value)]
     kept = [directive for directive in directives if directive and not _lets_share(directive.lower())]
@@ -150,9 +156,9 @@ def make_private(value: bytes) -> bytes:
 
 
 def spare_neighbours(value: bytes) -> bytes:
-    """Returns a Clear-Site-Data value without cookies, b"" when nothing else is left.
+    """Return a Clear-Site-Data value without cookies; b"" when nothing is left.
 
-    Browsers empty the jar of the whole registrable domain: one endpoint would sign visitors out of all others.
+    Browsers delete the cookies of the whole registrable domain: one endpoint would sign visitors out of all others.
     """
     kinds = [kind.strip(b" \t") for kind in value.split(b",")]
     named = _ALL_BUT_COOKIES if b'"*"' in kinds else kinds
@@ -161,12 +167,12 @@ def spare_neighbours(value: bytes) -> bytes:
 
 def _lets_share(directive: bytes) -> bool:
     name, has_argument, _ = directive.partition(b"=")
-    # `private="field"` keeps just that field private and lets the rest be stored.
+    # `private="field"` keeps only that field private and allows the rest to be stored.
     return name.strip() in (b"public", b"s-maxage") or (name.strip() == b"private" and bool(has_argument))
 
 
 def _admit_from_visitor(kind: int, value: bytes, policy: Policy) -> bytes:
-    """What the upstream gets of a request field that is not plain; b"" for nothing."""
+    """Return the value of a special request field for the upstream; b"" to drop the field."""
     if kind == header_names.COOKIE:
         return cookies.strip(value)
     if kind == header_names.HOST:
@@ -180,7 +186,7 @@ def _admit_from_visitor(kind: int, value: bytes, policy: Policy) -> bytes:
 
 
 def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, origin: bytes) -> bytes:
-    """What the visitor gets of a response field that is not plain; b"" for nothing."""
+    """Return the value of a special response field for the visitor; b"" to drop the field."""
     if kind == header_names.SET_COOKIE:
         return cookies.admit_set_cookie(value, host) or b""
     if kind == header_names.LOCATION:
@@ -197,7 +203,7 @@ def _admit_from_upstream(kind: int, value: bytes, policy: Policy, host: bytes, o
 
 
 def _with_own_address(fields: list[Field], own: OwnAddress, origin: bytes) -> list[Field]:
-    """The fields with Origin and Referer translated to the app's own address."""
+    """Return the fields with Origin and Referer translated to the app's own address."""
     return [
         (name, own.to_app(value, origin)) if name.lower() in (b"origin", b"referer") else (name, value)
         for name, value in fields
@@ -205,16 +211,16 @@ def _with_own_address(fields: list[Field], own: OwnAddress, origin: bytes) -> li
 
 
 def _unwanted(head: RequestHead, policy: Policy) -> frozenset[bytes]:
-    """Loose names that the owner removes from requests, or that the visitor says are for one hop."""
+    """Return the loose names of request fields to drop: those of the owner's rules, and those in `Connection`."""
     removed = policy.request_edit.remove
     if head.connection in HARMLESS:
         return removed
-    # `Connection` must not remove Host: the request must arrive for the host it was judged for.
+    # `Connection` must not remove Host: the request must go to the host it was checked for.
     return removed | {loose_name(token) for token in head.connection_tokens()} - {b"host", b"te"}
 
 
 def _without_named(fields: list[Field]) -> list[Field]:
-    """Without the Connection fields and what they name (RFC 9110 section 7.6.1)."""
+    """Return the fields without Connection and the fields it names (RFC 9110 section 7.6.1)."""
     values = [value for name, value in fields if loose_name(name) == b"connection"]
     named = {loose_name(token.strip()) for value in values for token in value.split(b",")}
     return _without(fields, named | {b"connection"})

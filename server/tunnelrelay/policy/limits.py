@@ -1,7 +1,7 @@
-"""Rate limits by key and fair shares, and which addresses count as one. Pure.
+"""Rate limits by key, fair shares, and the grouping of addresses. Does no I/O.
 
-Nothing here waits. Memory is bounded: a full table drops the key that was used the longest ago, whose bucket is then
-full again; other keys keep theirs.
+No function here waits. Memory is bounded: a full table drops the least recently used key, whose bucket is then full
+again; other keys keep theirs.
 """
 
 import ipaddress
@@ -12,15 +12,16 @@ from tunnelctl.memo import Recent
 from tunnelctl.wire.limits import Bucket
 
 MAX_KEYS = 8192
-"""Addresses, owners, users or connections that one limit remembers: 6 MB with keys as long as they can be, of which a
-relay has a dozen tables."""
+"""Maximum addresses, owners, users or connections in one table of a limit: 6 MB with keys of maximum length; a relay
+has a dozen tables."""
 KEY_BYTES = 750
-"""Memory of one key with its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
-table's part."""
+"""Bytes of memory for a key and its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
+table's overhead."""
 ALWAYS_HAD = 32
-"""Places that each owner or address may have while there are any, whatever its fair share is."""
+"""Places that each owner or address may have while any are free, even above its fair share."""
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that count: a peer that has one has the 2**64 addresses beside it too (RFC 6177)."""
+"""Bits of an IPv6 address that limits use: whoever has one address also has the other 2**64 of its network (RFC
+6177)."""
 
 BOUNDS = (
     DeclaredBound(
@@ -36,10 +37,10 @@ BOUNDS = (
 
 
 class Buckets:
-    """A bucket for each key.
+    """A token bucket for each key.
 
     Args:
-        burst, per_second: See `Bucket`.
+        burst, per_second: Size and refill rate of each bucket; see `Bucket`.
     """
 
     def __init__(self, burst: float, per_second: float, *, max_keys: int = MAX_KEYS) -> None:
@@ -51,23 +52,23 @@ class Buckets:
         return len(self._buckets)
 
     def is_empty(self, key: str, now: float) -> bool:
-        """Whether the key's bucket is empty; takes nothing."""
+        """Return whether the key's bucket is empty, without taking a token."""
         bucket = self._buckets.get(key)
         return bucket is not None and bucket.is_empty(now)
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
-        """Take `count` from the key's bucket, or nothing. Returns 0, or the seconds until there are as many."""
+        """Take `count` tokens from the key's bucket and return 0, or return the seconds until there are as many."""
         self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self.burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 
 
 class RetrySchedule:
-    """Gives refused clients different times to come back, so that they do not all come at once.
+    """Assigns different retry times to refused clients, so that they do not all come back at once.
 
     Args:
-        per_second: How many of a share come in a second.
-        shortest, longest: Seconds one is kept away at least and at most. With more than `per_second * longest` waiting,
-            they come more often than that.
+        per_second: Clients of one share that may come back in a second.
+        shortest, longest: Minimum and maximum seconds until a client may retry. If more than `per_second * longest`
+            wait, more come back in a second.
     """
 
     def __init__(self, per_second: float, *, shortest: int, longest: int) -> None:
@@ -80,16 +81,16 @@ class RetrySchedule:
         return len(self._next)
 
     def next(self, share: str, now: float) -> int:
-        """Take the next turn of a share. Returns the seconds until it."""
+        """Reserve the next retry time of a share and return the seconds until then."""
         at = max(self._next.get(share, 0.0) + 1 / self._per_second, now + self._shortest)
         self._next[share] = at = min(at, now + self._longest)
         return math.ceil(at - now)
 
 
 def address_key(host: str) -> str:
-    """The key under which limits count an address; "" for one that is not limited.
+    """Return the key under which limits count an IP address; "" for an address that is not limited.
 
-    Loopback is not limited: it is the operator, or a proxy that was not declared and has all visitors behind it.
+    Loopback is not limited: it is the operator, or an undeclared proxy with all visitors behind it.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -104,16 +105,16 @@ def address_key(host: str) -> str:
 
 
 def fair_share(held: int, all_taken: int, most: int, *, always: int = ALWAYS_HAD) -> bool:
-    """Whether an owner who holds `held` of `most` places, of which `all_taken` are taken, may have one more.
+    """Return whether an owner who holds `held` of `most` places, of which `all_taken` are taken, may have one more.
 
-    No owner may hold more than half of what is still free: one that takes all it can leaves a third, and a few that do
-    so together still leave room. Every owner may have `always` places while there are any.
+    No owner may hold more than half of the free places: a greedy one leaves a third of all, and several together still
+    leave some. Every owner may have `always` places while any are free.
     """
     return all_taken < most and (held < always or held < (most - all_taken) // 2)
 
 
 def give_back(held: dict[str, int], key: str, count: int = 1) -> None:
-    """Lower the count of a key, and drop the key at 0."""
+    """Lower the count of a key, and remove the key at 0."""
     left = held[key] - count
     if left:
         held[key] = left

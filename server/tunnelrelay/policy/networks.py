@@ -8,10 +8,10 @@ Network = IPv4Network | IPv6Network
 
 
 class Networks:
-    """Networks as their owner listed them, with a quick answer to whether an address is in one of them.
+    """A list of IP networks with a fast test of whether an address is in one of them.
 
-    A list of networks that overlap or touch is searched as the fewest ranges that cover the same addresses. A set of
-    1,000 networks takes some 100 kB: what was listed is kept as text, as 1,000 objects of `ipaddress` take 700 kB.
+    Overlapping and adjacent networks are merged to ranges for the search. A set of 1,000 networks takes about 100 kB:
+    the original list is kept as text, as 1,000 `ipaddress` objects would take 700 kB.
     """
 
     __slots__ = ("_count", "_listed", "_v4", "_v6")
@@ -46,7 +46,9 @@ class Networks:
 
 
 def _ranges(networks: Iterable[Network]) -> tuple[list[int], list[int]]:
-    """First and last addresses, as ascending numbers, of the fewest ranges that cover the networks."""
+    """Return the first and last addresses, as ascending numbers, of the smallest set of ranges that covers the
+    networks.
+    """
     starts: list[int] = []
     ends: list[int] = []
     for first, last in sorted((int(each.network_address), int(each.broadcast_address)) for each in networks):

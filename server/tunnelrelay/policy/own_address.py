@@ -1,8 +1,8 @@
-"""Translates between the public address and the app's own one, for apps that get their own Host (`--host-header`).
+"""Translates URLs between an endpoint's public address and the address that its app believes to have (`--host-header`).
 
-Django, Jupyter, Streamlit and webpack refuse a request whose Origin is not its Host, and apps redirect to the address
-that they know. So Origin and Referer are translated to the app, and redirects to the visitor, and nothing else: another
-site's Origin must stay foreign, and a redirect elsewhere must lead there.
+Django, Jupyter, Streamlit and webpack refuse a request whose Origin differs from its Host, and apps redirect to the
+address they know. So Origin and Referer are translated for the app, and redirects for the visitor, but only if they
+mean the app itself: origins of other sites, and redirects to them, stay unchanged.
 """
 
 import re
@@ -17,12 +17,12 @@ _REFRESH = re.compile(rb"""([0-9.]*[ \t]*[;,][ \t]*(?:url[ \t]*=[ \t]*)?["']?)([
 
 @dataclass(frozen=True, slots=True)
 class OwnAddress:
-    """The address that the app takes for its own.
+    """The address that an app believes to be its own.
 
     Attributes:
-        origin: The Origin of a browser that opened the app there.
-        hosts: Its host names, lower-case. All names of loopback count too.
-        ports: Its ports. A URL without a port is its own, too.
+        origin: The Origin of a browser that opened the app at that address.
+        hosts: Host names of the app in lower case. All names of loopback count too.
+        ports: Ports of the app. A URL without a port counts too.
     """
 
     origin: bytes
@@ -30,7 +30,7 @@ class OwnAddress:
     ports: frozenset[int]
 
     def to_app(self, value: bytes, public: bytes) -> bytes:
-        """An Origin or Referer in the form for the app.
+        """Translate an Origin or Referer for the app.
 
         Args:
             public: The endpoint's origin.
@@ -39,14 +39,14 @@ class OwnAddress:
         return self.origin + rest if value.startswith(public) and rest[:1] in (b"", b"/", b"?", b"#") else value
 
     def to_visitor(self, url: bytes, public: bytes) -> bytes:
-        """A URL that the app sends a visitor to."""
+        """Translate a URL to which the app redirects a visitor."""
         match = _URL.fullmatch(url)
         if match is None or not self._is_own(match[1], match[2], match[3]):
             return url
         return public + match[4]
 
     def refresh_to_visitor(self, value: bytes, public: bytes) -> bytes:
-        """A Refresh field, whose URL stands behind the seconds."""
+        """Translate the URL in a Refresh field, which follows the number of seconds."""
         match = _REFRESH.fullmatch(value)
         return value if match is None else match[1] + self.to_visitor(match[2], public) + match[3]
 
@@ -58,11 +58,11 @@ class OwnAddress:
 
 
 def own_address(host_header: str, upstream: str) -> OwnAddress:
-    """Return the address that an app at `upstream` that gets `host_header` as Host takes for its own.
+    """Return the address that an app at `upstream` believes to be its own when it gets `host_header` as Host.
 
     Args:
-        host_header: A host, with or without a port.
-        upstream: A URL; "" where it is not known, as for edges.
+        host_header: Host name, with or without a port.
+        upstream: URL of the app; "" where it is unknown, as for edges.
     """
     try:
         local = urlsplit(upstream)
@@ -77,13 +77,13 @@ def own_address(host_header: str, upstream: str) -> OwnAddress:
 
 
 def split_host(text: str) -> tuple[str, int | None]:
-    """`host:port` in two. An IPv6 address keeps its brackets."""
+    """Split `host:port`. An IPv6 address keeps its brackets."""
     host, colon, port = text.rpartition(":")
     return (host, int(port)) if colon and port.isdigit() and not host.endswith(":") else (text, None)
 
 
 def _is_loopback(name: str) -> bool:
-    """Whether it is this machine, or any address (0.0.0.0), which servers show as theirs."""
+    """Return whether a host is this machine, or the unspecified address (0.0.0.0), which servers print as theirs."""
     if name == "localhost":
         return True
     try:

@@ -1,9 +1,9 @@
-"""How often one visitor may ask an endpoint: the owner's rule, and the counts of all visitors by it. Pure.
+"""An endpoint's rate limit for each visitor, and the counters of all visitors. Does no I/O.
 
-A count is one number, as in the generic cell rate algorithm (GCRA, ITU-T I.371): the time at which the visitor has the
-whole burst again. A request moves it on by one interval, and is refused where that would be more than a burst ahead.
-Times are whole nanoseconds, so that a visitor who waits as long as they were told is let in: sums of floats may be a
-little short.
+A counter is one number, as in the generic cell rate algorithm (GCRA, ITU-T I.371): the time at which the visitor has
+the whole burst again. A request moves it forward by one interval, and is refused if it would then be more than a burst
+ahead. Times are whole nanoseconds, as sums of floats may be slightly short and would refuse a visitor who waited as
+long as told.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ from tunnelrelay.model import Identity
 from tunnelrelay.policy.fair_cache import ENTRY_BYTES, FairCache
 
 SECOND = 1_000_000_000
-"""Nanoseconds."""
+"""Nanoseconds in a second."""
 MAX_VISITORS = 8_192
-"""Visitors that are remembered of one endpoint. One who is forgotten has their whole burst again, so an attacker gains
-nothing: with so many addresses they have as many bursts. To find the network with the most costs 0.5 ms where each of
-the 8,192 has a network of its own, 0.04 ms where they are of 500."""
+"""Maximum visitors of one endpoint that are counted. A visitor who is dropped has the whole burst again; an attacker
+does not gain by this, as it needs as many addresses, each with a burst of its own. Finding the network with the most
+visitors takes 0.5 ms if each of the 8,192 has its own network, 0.04 ms with 500 networks."""
 VISITOR_BYTES = 600 + ENTRY_BYTES
-"""Memory of a visitor: key and number, and the share of a network that has no other visitor."""
+"""Bytes of memory for one visitor: key, number, and the share of a network with a single visitor."""
 ENDPOINT_BYTES = 2_000 + ENTRY_BYTES
-"""Memory of an endpoint without visitors."""
+"""Bytes of memory for an endpoint without visitors."""
 MAX_BYTES = 64 * 1024 * 1024
-"""Of all endpoints: eight full ones, or 28,000 with one visitor each."""
+"""Maximum bytes of all endpoints: eight full ones, or 28,000 with one visitor each."""
 
 BOUNDS = (
     DeclaredBound(
@@ -49,12 +49,13 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
-    """An endpoint's rule.
+    """The rate limit of an endpoint.
 
     Attributes:
-        interval: Nanoseconds in which a visitor earns one more request.
-        burst: Requests that may come at once after a rest.
-        is_by_visitor: Those who are signed in, or show a token, are counted by who they are; else all by address.
+        interval: Nanoseconds in which a visitor may send one more request.
+        burst: Requests that may come at once after a pause.
+        is_by_visitor: Count signed-in visitors and holders of tokens by identity, others by address; else count all by
+            address.
     """
 
     interval: int
@@ -64,12 +65,12 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Whom a request counts for.
+    """The visitor that a request is counted for.
 
     Attributes:
-        key: The same for all requests of one visitor.
-        share: The network or issuer they are of. Of a full table it loses as many visitors as it brings new ones, so
-            that one hostile network does not make the relay forget the others.
+        key: Key of the visitor, equal for all of the visitor's requests.
+        share: The visitor's network or issuer. When the table is full, a network loses as many old visitors as it adds
+            new ones, so that a hostile network does not push out the others.
     """
 
     key: str
@@ -77,22 +78,23 @@ class Counted:
 
 
 def counted_by_address(address: str) -> Counted:
-    """The visitor at an address, or in a network that counts as one, as in `limits.address_key`.
+    """Return the counter key for an address, or for a network that counts as one address (see `limits.address_key`).
 
-    The share is the /32 of IPv6, which is what a network operator gets and a customer has a part of; the /16 of IPv4.
+    The share is the /32 for IPv6, the size that network operators get and customers have a part of, and the /16 for
+    IPv4.
     """
     separator = ":" if ":" in address else "."
     return Counted(address, separator.join(address.split(separator, 2)[:2]))
 
 
 def counted_by_identity(identity: Identity) -> Counted:
-    """The person or program with this identity. Subjects may be long: the key is a digest."""
+    """Return the counter key for a person or program. It is a digest, as subjects may be long."""
     text = f"{identity.issuer}\n{identity.subject}"
     return Counted(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), identity.issuer)
 
 
 class RateLimits:
-    """The visitors of all endpoints with such a rule."""
+    """The rate limit counters of all endpoints and their visitors."""
 
     __slots__ = ("endpoints",)
 
@@ -102,15 +104,15 @@ class RateLimits:
         )
 
     def wait(self, owner: str, host: str, limit: RateLimit, counted: Counted, now: float) -> int:
-        """Count a request. Returns 0 when it may pass, else in how many seconds one may; then it is not counted.
+        """Count a request and return 0, or, when it exceeds the limit, return the seconds to wait without counting it.
 
         Args:
-            owner: Whose endpoint `host` is.
-            now: Seconds, on a clock that is not set.
+            owner: Owner of the endpoint at `host`.
+            now: Seconds of a monotonic clock.
         """
         visitors = self.visitors_of(owner, host)
         at, full_at = round(now * SECOND), visitors.get(counted.key)
-        # More than the whole burst may be missing after a change of the rule: of that only the new burst stays.
+        # After a change of the rule more than the new burst may be missing: limit it to the new burst.
         missing = 0 if full_at is None else min(max(0, full_at - at), limit.interval * limit.burst)
         wait = missing - limit.interval * (limit.burst - 1)
         full_at = at + missing + (0 if wait > 0 else limit.interval)
@@ -119,7 +121,9 @@ class RateLimits:
         return max(0, -(-wait // SECOND))
 
     def visitors_of(self, owner: str, host: str) -> FairCache[str, int]:
-        """Who has asked at an endpoint, and until when each has asked too much; made when there is none."""
+        """Return the visitors of an endpoint, with the time at which each has the whole burst again; created when
+        missing.
+        """
         key = (owner, host)
         visitors = self.endpoints.get(key)
         if visitors is None:

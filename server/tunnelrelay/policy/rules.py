@@ -1,7 +1,7 @@
-"""The policy of an endpoint as values: who may come in, and the changes of headers.
+"""The compiled policy of an endpoint, as values: access rules and header changes.
 
-A `Policy` is made by compile.py from an agent's settings, judged by verdict.py, and applied to headers by headers.py.
-Nothing here reads a request.
+compile.py creates a `Policy` from settings, verdict.py decides about requests by it, and headers.py applies its header
+changes. No code here reads a request.
 """
 
 from collections.abc import Mapping
@@ -19,36 +19,36 @@ from tunnelrelay.policy.rate_limit import RateLimit
 Claims = Mapping[str, object]
 
 NO_NETWORKS = Networks()
-"""No rule on networks."""
+"""An empty set of networks: no rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A visitor signed in and is not let in. It is false, so that `if rules.admits(...)` cannot fail open.
+    """A visitor signed in but may not enter. The value is false, so that `if rules.admits(...)` cannot fail open.
 
     Attributes:
-        reason: Which kind of rule was not met, for the log and the page: `email_unverified`, `email`, `group`, `claim`.
+        reason: Kind of rule that did not match, for log and page: `email_unverified`, `email`, `group`, `claim`.
     """
 
     reason: str
 
     def __bool__(self) -> Literal[False]:
-        """A refusal never counts as a yes."""
+        """Return False, so that a refusal never counts as permission."""
         return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Who of a provider's users is let in. Without any rule: all of them.
+    """Rules about which of a provider's users may enter. Without any rule, all may.
 
-    Within a kind one match is enough (e-mail addresses and domains are one kind); every kind that is used must match,
-    so that adding a kind of rule can only ever narrow who comes in.
+    One match within a kind is enough (e-mail addresses and domains are one kind), but every kind in use must match, so
+    that adding a kind of rule can only reduce who may enter.
 
     Attributes:
-        emails: Whole addresses, lower-case.
-        domains: E-mail domains, lower-case; `a@sub.acme.com` does not match `acme.com`.
-        groups: Compared exactly with the strings of the `groups` claim.
-        claims: (name, value) pairs; a claim that is a list matches when it holds the value.
+        emails: E-mail addresses in lower case.
+        domains: E-mail domains in lower case; `a@sub.acme.com` does not match `acme.com`.
+        groups: Group names, compared exactly with the strings of the `groups` claim.
+        claims: (name, value) pairs; a claim that is a list matches if it contains the value.
     """
 
     emails: frozenset[str] = frozenset()
@@ -57,7 +57,7 @@ class Rules:
     claims: frozenset[tuple[str, str]] = frozenset()
 
     def admits(self, claims: Claims) -> Literal[True] | Refusal:
-        """Whether the holder of these verified claims may come in."""
+        """Return whether a user with these verified claims may enter."""
         if self.emails or self.domains:
             email = verified_email(claims)
             if not email:
@@ -73,28 +73,29 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One owner's client at one OpenID provider.
+    """An owner's client at an OpenID provider, with all settings of the login.
 
     Attributes:
-        id: Stable over restarts, different for every owner, issuer and client; 26 characters of lower-case base32.
-        issuer: As the owner wrote it; the provider's metadata may differ by one trailing slash.
-        scopes: What to ask for, `openid` first.
-        idle_seconds: A session unused for this long is over.
-        max_seconds: A session this old is over.
-        epoch: Changes with issuer, client, secret, scopes or what a login must be like: sessions of another epoch are
-            over.
-        rules_version: Changes with the rules: the claims of older sessions are judged again.
-        recheck_seconds: The provider is asked again this often; 0 for never.
-        on_recheck_error: `keep`, `login` or `502`, when it cannot be asked.
-        groups_claim: Which claim lists groups; dots lead into nested objects.
-        email_verified: `claim`, `text` or `assumed`; see `OidcSpec`.
-        request_params: Added to the authorization request. Never one of ours.
-        required_acr: One of these must be the login's `acr`; empty for any.
-        max_age: Seconds since the visitor last signed in at the provider (`auth_time`); None for any time.
-        callback: `relay`, `shared` or `host`; see `OidcSpec`.
-        bearer: Audiences of access tokens that are taken instead of a login; empty for none.
-        owner: Its owner, for limits by owner.
-        provider: Id of the named provider; "" for an owner's own.
+        id: Stays the same across restarts and differs for every owner, issuer and client; 26 characters of lower-case
+            base32.
+        issuer: Issuer as the owner wrote it; the provider's metadata may differ by one trailing slash.
+        scopes: Scopes to request, `openid` first.
+        idle_seconds: Seconds without use after which a session ends.
+        max_seconds: Maximum age of a session in seconds.
+        epoch: Changes with issuer, client, secret, scopes, or requirements on the login; sessions with another epoch
+            end.
+        rules_version: Changes with the rules; the claims of sessions with another version are checked again.
+        recheck_seconds: Seconds between checks of a session at the provider; 0 for never.
+        on_recheck_error: What to do when the check fails: `keep`, `login` or `502`.
+        groups_claim: Name of the claim that lists groups; dots lead into nested objects.
+        email_verified: When an e-mail address counts as verified: `claim`, `text` or `assumed`; see `OidcSpec`.
+        request_params: Parameters added to the authorization request, apart from the relay's own.
+        required_acr: Allowed values of `acr` of a login; empty for any.
+        max_age: Maximum seconds since the visitor signed in at the provider (`auth_time`); None for any time.
+        callback: Kind of callback: `relay`, `shared` or `host`; see `OidcSpec`.
+        bearer: Audiences of access tokens that are accepted instead of a login; empty for none.
+        owner: Owner of the connection, for limits per owner.
+        provider: Id of the named provider; "" for an owner's own provider.
     """
 
     id: str
@@ -121,19 +122,21 @@ class Connection:
 
     @property
     def share(self) -> str:
-        """The key of its limits: owners that name one provider share its id, but not its limits."""
+        """Key under which limits count this connection: owners that use one named provider share its id, but not its
+        limits.
+        """
         return f"{self.id} {self.owner}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIssuer:
-    """An issuer whose JWTs programs may show instead of a login.
+    """An issuer whose JWTs are accepted from programs instead of a login.
 
     Attributes:
-        connection: Where its keys are found: the login's own, or one without a client.
-        audiences: A token must be made for one of these.
-        claims: (name, values). Of every name one value must match. Tokens of the login's own issuer have none of
-            these: they go by the rules for people.
+        connection: Connection whose provider has the keys: the login's own, or one without a client.
+        audiences: Accepted audiences of tokens.
+        claims: (name, values) pairs. For every name, one value must match. Empty for the login's own issuer, whose
+            tokens are checked by the rules for users.
     """
 
     connection: Connection
@@ -142,16 +145,16 @@ class TokenIssuer:
 
     @property
     def is_of_login(self) -> bool:
-        """Whether people sign in there too."""
+        """Whether users sign in at this issuer too."""
         return bool(self.connection.client_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Which tokens open an endpoint without a login.
+    """The rules about which tokens give access to an endpoint without a login.
 
     Attributes:
-        version: Changes with everything that decides about a token; results under another version are dropped.
+        version: Changes with every setting that decides about tokens; results cached under another version are invalid.
     """
 
     issuers: tuple[TokenIssuer, ...]
@@ -160,12 +163,12 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The owner's changes to a list of header fields.
+    """An owner's changes to the header fields of requests or responses.
 
     Attributes:
-        remove: Names, lower-case with `_` as `-`. Removed before anything is added.
-        add: Ready field lines, each with its CRLF.
-        adds: The names in `add`, spelt as in `remove`.
+        remove: Names of fields to remove, in lower case with `_` as `-`. Removal precedes adding.
+        add: Complete field lines to add, each with its CRLF.
+        adds: The names in `add`, in the form of `remove`.
     """
 
     remove: frozenset[bytes] = frozenset()
@@ -175,27 +178,27 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """Everything that guards one endpoint.
+    """All rules of an endpoint, compiled.
 
     Attributes:
-        cidr_allow: Networks visitors may come from; empty means from anywhere.
-        cidr_deny: Wins over `cidr_allow`.
-        basic: Keyed digests of `user:password`; one match opens.
-        basic_key: Key of those digests.
-        connection: Who signs visitors in; None for no login.
-        bearer: Whose tokens are taken instead of a login; None for none.
+        cidr_allow: Networks that visitors may come from; empty for all.
+        cidr_deny: Networks that visitors may not come from; wins over `cidr_allow`.
+        basic: Keyed digests of `user:password`; any match gives access.
+        basic_key: Key of the digests in `basic`.
+        connection: OpenID connection for the login; None for no login.
+        bearer: Rules about tokens that are accepted instead of a login; None for none.
         origins: Other origins whose pages may use a visitor's login here, as browsers write them.
-        exemptions: Which requests pass without the login; None for none.
-        rate_limit: How often one visitor may ask; None for as often as they like.
-        host_header: Host to send to the upstream; None keeps the visitor's.
-        own: The address an upstream that gets this Host takes for its own; None with `host_header` None. Not compared:
-            tunnels that share an endpoint may have different ports.
-        words: Who is let in, for people. Not compared.
+        exemptions: Requests that pass without the login; None for none.
+        rate_limit: Rate limit of each visitor; None for no limit.
+        host_header: Host to send to the upstream; None for the visitor's.
+        own: Address that the upstream believes to be its own; None if `host_header` is None. Not compared: tunnels that
+            share an endpoint may have different ports.
+        words: Description of who may enter, for display. Not compared.
         size: Bytes of the settings as JSON. Not compared.
-        refusal: Error code for whom `cidr_deny` and `cidr_allow` keep out.
-        is_open: Nothing to judge or to count: every request may pass.
-        vary: Ready `Vary` line: what the answer depends on, so that nothing between here and the visitor keeps one
-            visitor's answer for another. b"" when all visitors get the same.
+        refusal: Error code for visitors whom `cidr_deny` and `cidr_allow` refuse.
+        is_open: There are no rules to check or requests to count: every request may pass.
+        vary: Complete `Vary` line with the fields that responses depend on, so that no cache gives one visitor's
+            response to another. b"" when all visitors get equal responses.
     """
 
     cidr_allow: Networks = NO_NETWORKS
@@ -225,7 +228,10 @@ class Policy:
 
     @property
     def access(self) -> tuple[object, ...]:
-        """What says who may visit, apart from where people sign in. Its `repr` differs where the rules do."""
+        """The rules about who may visit, apart from the provider of the login.
+
+        Different rules have a different `repr`.
+        """
         return (
             self.cidr_allow,
             self.cidr_deny,
@@ -238,7 +244,7 @@ class Policy:
         )
 
     def providers(self) -> tuple[Connection, ...]:
-        """The connections whose providers the relay must be able to call."""
+        """Return the connections whose providers the relay must be able to call."""
         of_people = (self.connection,) if self.connection is not None else ()
         issuers = self.bearer.issuers if self.bearer is not None else ()
         return (*of_people, *(issuer.connection for issuer in issuers if not issuer.is_of_login))
@@ -247,14 +253,14 @@ class Policy:
 CLOSED = Policy(
     cidr_deny=Networks((ip_network("0.0.0.0/0"), ip_network("::/0"))), words="nobody", refusal="endpoint_closed"
 )
-"""Stands in for rules that cannot be compiled at the moment: every visitor is refused."""
+"""Replaces rules that cannot be compiled at the moment: every visitor is refused."""
 
 
 def verified_email(claims: Claims) -> str:
-    """Returns the e-mail address the provider vouches for, lower-case; "" when there is none.
+    """Return the verified e-mail address in the claims, in lower case; "" when there is none.
 
-    `email_verified` must be JSON true: providers that let users type any address into their profile leave it out or
-    set it to false ("nOAuth", Microsoft Entra ID and others, 2023).
+    `email_verified` must be JSON true: providers that let users enter any address in their profile leave it out or set
+    it to false ("nOAuth", Microsoft Entra ID and others, 2023).
     """
     email = claims.get("email")
     if claims.get("email_verified") is not True or not isinstance(email, str):
@@ -263,7 +269,7 @@ def verified_email(claims: Claims) -> str:
 
 
 def groups_of(claims: Claims) -> tuple[str, ...]:
-    """Returns the groups in the claims. A list with anything but strings in it, or a mere pointer to one, is none."""
+    """Return the groups in the claims; none if the list contains anything but strings, or is only referenced."""
     groups = claims.get("groups")
     if isinstance(groups, str):
         return (groups,)
@@ -273,7 +279,7 @@ def groups_of(claims: Claims) -> tuple[str, ...]:
 
 
 def claim_texts(claim: object) -> tuple[str, ...]:
-    """Returns the texts a claim rule may match; booleans as JSON writes them, nothing for objects and null."""
+    """Return the texts that a claim rule may match: booleans as in JSON, nothing for objects and null."""
     match claim:
         case bool():
             return ("true" if claim else "false",)

@@ -1,10 +1,9 @@
-"""Decides whether a visitor may pass: `judge` is called for every request to an endpoint that is not open.
+"""Decides whether a request may pass: `judge` is called for every request to an endpoint with rules.
 
-Order: networks, then password or login. The session was looked up before; whether it counts for *this* request is
-    decided
-here. Sibling endpoints under one domain are "same-site" to a browser, so
-SameSite cookies are sent on requests another owner's page makes: Fetch Metadata and Origin take SameSite's place. The
-owner may name origins whose pages count as the endpoint's own (`Policy.origins`).
+Order: networks, then password or login. The session was looked up before; this module decides whether it may be used
+for *this* request. Browsers treat sibling endpoints under one domain as "same-site" and send SameSite cookies on
+requests from another owner's page, so Fetch Metadata and Origin are checked instead. The owner may trust further
+origins (`Policy.origins`).
 """
 
 from __future__ import annotations
@@ -28,34 +27,34 @@ _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Allow(Enum):
-    """Forward it."""
+    """Forward the request."""
 
     OPEN = "open"
-    """No login was needed, and none was made."""
+    """No login was needed, and the visitor has none."""
     NAMED = "named"
-    """The person who signed in is named to the upstream."""
+    """The visitor is signed in, and the upstream gets the visitor's identity."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Answer 303 to the provider: a person opens a page and is not signed in."""
+    """Redirect to the provider (303): a person opens a page and is not signed in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """Answer 401 `login_required`, in the form for this kind of request."""
+    """Respond with 401 `login_required`, in the form for this kind of request."""
 
     kind: RequestKind
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Answer 401 `password_required`: the endpoint has a password and it was not given."""
+    """Respond with 401 `password_required`: the endpoint has a password that the request did not contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Answer with this error code; signing in would not help."""
+    """Respond with this error code; signing in would not help."""
 
     code: str
 
@@ -64,11 +63,11 @@ Verdict = Allow | Exempt | SignIn | Unauthorized | Challenge | Deny
 
 
 def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool, origin: bytes) -> Verdict:
-    """Return what to do with a request.
+    """Decide what to do with a request.
 
     Args:
         peer_ip: The visitor's address as text, IPv4-mapped addresses as IPv4.
-        is_signed_in: The session cookie is good, for this host and this connection.
+        is_signed_in: The request has a valid session cookie for this host and connection.
         origin: The endpoint's public address, scheme and port included, as a browser writes it in `Origin`.
     """
     if policy.is_open:
@@ -78,7 +77,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if policy.basic:
         return Allow.OPEN if has_password(policy, head) else Challenge()
     if policy.connection is None:
-        # Only programs are let in, and this request came without a token (see bearer.py).
+        # Only programs may enter, and this request has no token (see bearer.py).
         return Unauthorized(classify(head)) if policy.bearer is not None else Allow.OPEN
     exempt = policy.exemptions.find(head) if policy.exemptions is not None else None
     if exempt is not None and not exempt.yields_to_session:
@@ -90,12 +89,15 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
     if not is_signed_in:
         return _ask_for_login(_visit_to_login(head, origin))
     kind = classify(head)
-    # Not redirected to a login, as the visitor is signed in and would loop.
+    # Not redirected to a login: the visitor is signed in, and the redirect would loop.
     return _ask_for_login(RequestKind.OTHER if kind is RequestKind.NAVIGATION else kind)
 
 
 def network_allows(policy: Policy, peer_ip: str) -> bool:
-    """Whether this address may come in. Without rules every address may; a text that is no address may not."""
+    """Return whether visitors from this address may enter.
+
+    Without rules all may; a text that is not an address may not.
+    """
     if not (policy.cidr_allow or policy.cidr_deny):
         return True
     try:
@@ -108,7 +110,7 @@ def network_allows(policy: Policy, peer_ip: str) -> bool:
 
 
 def has_password(policy: Policy, head: RequestHead) -> bool:
-    """Whether the request has one of the endpoint's passwords (RFC 7617), in constant time."""
+    """Return whether the request contains one of the endpoint's passwords (RFC 7617). Compares in constant time."""
     values = head.get_all(b"authorization")
     scheme, _, text = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
     if scheme.lower() != b"basic":
@@ -122,16 +124,16 @@ def has_password(policy: Policy, head: RequestHead) -> bool:
 
 
 def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = frozenset()) -> bool:
-    """Whether a valid session may be used for this request; not when another site's page may have sent it.
+    """Return whether a valid session may be used for this request, which another site's page may have sent.
 
     Args:
-        others: Origins whose pages count as the endpoint's own.
+        others: Trusted origins of other sites.
     """
     sent_origin = head.get(b"origin")
     if sent_origin is not None and sent_origin in others:
         return True
     if head.upgrade:
-        # A websocket handshake carries no Fetch Metadata: Origin is the only signal, and every browser sends it.
+        # A websocket handshake has no Fetch Metadata: Origin is the only signal, and every browser sends it.
         return sent_origin == origin
     site = head.get(b"sec-fetch-site")
     if site is not None:
@@ -142,7 +144,7 @@ def session_counts(head: RequestHead, origin: bytes, others: frozenset[bytes] = 
 
 
 def _visit_to_login(head: RequestHead, origin: bytes) -> RequestKind:
-    """The kind of a request without a login: only a browser's page load counts as a navigation."""
+    """Return the kind of a request without a login. Only page loads by browsers count as navigation."""
     kind = classify(head)
     if kind is RequestKind.NAVIGATION and not starts_login(head, is_secure=origin.startswith(b"https:")):
         return RequestKind.OTHER
@@ -150,9 +152,10 @@ def _visit_to_login(head: RequestHead, origin: bytes) -> RequestKind:
 
 
 def _is_own_page(referer: bytes | None, origin: bytes, others: frozenset[bytes]) -> bool:
-    """Whether a page that counts as the endpoint's own sent the request, for browsers without Fetch Metadata.
+    """Return whether the endpoint's own page, or one of a trusted origin, sent the request; for browsers without Fetch
+    Metadata.
 
-    True without a Referer: a client that sends neither is most likely no browser.
+    True without a Referer: a client that sends neither is probably not a browser.
     """
     if referer is None:
         return True

@@ -1,1 +1,1 @@
-"""Which tunnels serve which hosts now. Start reading at `registry`."""
+"""The tables of live tunnels and of the hosts they serve. Start reading at `registry`."""

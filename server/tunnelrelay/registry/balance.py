@@ -1,6 +1,7 @@
-"""Chooses among several tunnels: the healthy one with the fewest open requests for its weight.
+"""Load balancing: chooses the healthy tunnel with the fewest open requests relative to its weight.
 
-Plain functions over tunnels; who calls them is `Endpoint`. A single tunnel never comes here (`Endpoint.only`).
+Plain functions over tunnels, called by `Endpoint`. An endpoint with a single tunnel does not use them
+(`Endpoint.only`).
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -9,22 +10,22 @@ from tunnelrelay.registry.tunnel import Tunnel
 
 
 def in_service(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> list[Tunnel]:
-    """Tunnels that may be given a request: the healthy ones, or all when none is healthy.
+    """Return the tunnels that may get a request: the healthy ones, or all when none is healthy.
 
-    When none is healthy, an upstream that was away a moment ago may be back; if not, its error is the right answer.
+    If none is healthy, an upstream may have recovered a moment ago; if not, the visitor gets its error.
 
     Args:
-        tried: Those that have failed this request already.
+        tried: Tunnels that have already failed to serve this request.
     """
     running = [tunnel for tunnel in tunnels if not tunnel.is_draining and tunnel not in tried]
     return [tunnel for tunnel in running if tunnel.health.is_good] or running
 
 
 def choose(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> Tunnel | None:
-    """The tunnel for one more request; None when none takes any now.
+    """Return the tunnel for one more request; None when every tunnel is full.
 
-    Once over all of `in_service` that take one more, as every request at a shared address comes by here. Loads are
-    compared by products, so that no rounding decides.
+    Passes only once over the candidates of `in_service`, as every request to a shared host comes here. Loads are
+    compared by products, to avoid rounding.
     """
     best: list[Tunnel] = []
     is_any_well = False
@@ -33,7 +34,7 @@ def choose(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> Tunnel 
             continue
         is_well = tunnel.health.is_good
         if is_well and not is_any_well:
-            is_any_well, best = True, []  # the others do not count any more
+            is_any_well, best = True, []  # unhealthy tunnels no longer count
         if is_well is not is_any_well or not tunnel.link.can_open:
             continue
         more = tunnel.open * best[0].weight - best[0].open * tunnel.weight if best else -1
@@ -47,7 +48,7 @@ def choose(tunnels: Iterable[Tunnel], tried: Collection[Tunnel] = ()) -> Tunnel 
 
 
 def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] = ()) -> Tunnel | None:
-    """The tunnel that a visitor's cookie names, if it can take the request now; else None."""
+    """Return the tunnel that a visitor's cookie names, if it can accept the request now; else None."""
     for tunnel in in_service(tunnels, tried):
         if tunnel.mark == mark and tunnel.link.can_open:
             return tunnel
@@ -55,7 +56,9 @@ def stuck_to(tunnels: Iterable[Tunnel], mark: bytes, tried: Collection[Tunnel] =
 
 
 def _in_turn(equals: Sequence[Tunnel]) -> Tunnel:
-    """Choose among equally loaded tunnels by smooth weighted round robin (as nginx): 3 to 1 gives A A B A."""
+    """Choose among equally loaded tunnels by smooth weighted round robin, as nginx does: weights 3 and 1 give A A B
+    A.
+    """
     chosen, total = equals[0], 0
     for tunnel in equals:
         tunnel.credit += tunnel.weight

@@ -1,9 +1,8 @@
-"""Edges on the running relay: durable endpoints whose rules come from the store, and the tunnels that join them.
+"""Edges on the running relay: endpoints configured in the store, and the tunnels that serve them.
 
-An edge's endpoint is in the registry for as long as the edge has a host. A tunnel serves every edge of its own owner
-all of whose labels it carries, those included that are set up later. `services` keeps the settings of edges; here an
-edge is a compiled policy, a host and labels. Everything is synchronous,
-so no request sees half a change.
+An edge's endpoint is in the registry as long as the edge has a host. A tunnel serves every edge of its owner whose
+labels are all among its own, including edges that are added later. `services` stores the settings of edges; here an
+edge is a compiled policy, a host and labels. All methods are synchronous, so no request sees a partial change.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,8 +16,8 @@ from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import Pairs, Tunnel
 
 MAX_SERVED = 100
-"""Edges one tunnel serves, the first that match. An owner can have a thousand with the same labels, and as many tunnels
-that carry them: each that came or went would stop the relay for a moment, and none could be told of all."""
+"""Maximum edges that one tunnel serves: the first ones that match. An owner can have a thousand edges with equal labels
+and as many matching tunnels; without a limit each tunnel that came or went would block the relay for a moment."""
 
 
 BOUNDS = (
@@ -35,16 +34,16 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveEdge:
-    """An edge on the running relay.
+    """An edge as the running relay uses it.
 
     Attributes:
-        id: As in the store.
-        owner: Its owner; only this owner's tunnels join.
-        host: Canonical host that it answers at; None for none.
-        generation: 1 plus the number of times the host has changed owner, as the store has it.
-        policy: The compiled rules.
-        labels: A tunnel that carries all of them serves it; empty for none (never for every tunnel).
-        sticky: A visitor stays with the tunnel that served it first.
+        id: Id of the edge in the store.
+        owner: Owner of the edge, whose tunnels alone may serve it.
+        host: Canonical host of the edge; None without one.
+        generation: 1 plus the number of times the host has changed owner, as stored.
+        policy: The compiled access rules.
+        labels: Labels that a tunnel must have to serve the edge. With no labels, no tunnel serves it.
+        sticky: Later requests of a visitor go to the tunnel that served the first one.
     """
 
     id: str
@@ -57,10 +56,11 @@ class LiveEdge:
 
 
 class EdgeTable:
-    """The edges that this relay serves, and the tunnels that join them.
+    """The edges of this relay, and the tunnels that serve them.
 
     Attributes:
-        prefetch: Called with every OpenID connection of an edge; reads its provider's metadata before the first login.
+        prefetch: Called with the OpenID connection of each edge, to fetch its provider's metadata before the first
+            login.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -75,11 +75,14 @@ class EdgeTable:
         return iter(self._edges.values())
 
     def get(self, edge_id: str) -> LiveEdge | None:
-        """The edge with this id."""
+        """Return the edge with this id; None when there is none."""
         return self._edges.get(edge_id)
 
     def by_name(self, owner: str, name: str) -> LiveEdge | None:
-        """An owner's edge by its id, its host, or the first label of its host. Other owners' edges count as unknown."""
+        """Return an owner's edge by its id, its host, or the first label of its host.
+
+        Edges of other owners are not found.
+        """
         wanted = name.lower()
         for edge_id in self._of_owner.get(owner, ()):
             edge = self._edges[edge_id]
@@ -89,19 +92,19 @@ class EdgeTable:
         return None
 
     def online(self, edge_id: str) -> int:
-        """How many tunnels serve an edge now."""
+        """Return how many tunnels serve an edge now."""
         edge = self._edges.get(edge_id)
         endpoint = self._registry.find(edge.host) if edge is not None and edge.host is not None else None
         return len(endpoint.tunnels) if endpoint is not None else 0
 
     def joined_by(self, owner: str) -> int:
-        """How many tunnels with labels an owner has, whether they serve an edge or not."""
+        """Return how many tunnels with labels an owner has, even if they serve no edge."""
         return len(self._joined.get(owner, ()))
 
-    # What people change
+    # Changes of the configuration
 
     def put(self, edge: LiveEdge) -> None:
-        """Add or change an edge. Its rules apply to the next request and to open connections."""
+        """Add or change an edge. Its rules apply at once to new requests and open connections."""
         moved = self._clear(edge)
         self._edges[edge.id] = edge
         self._wanted[edge.id] = frozenset(edge.labels)
@@ -125,12 +128,12 @@ class EdgeTable:
         for tunnel in self._close(edge):
             tunnel.moved(tunnel.hosts)
 
-    # What tunnels do
+    # Tunnels that come and go
 
     def join(self, tunnel: Tunnel) -> tuple[str, ...]:
-        """Add a tunnel with labels. Returns the hosts that it serves, perhaps none until an edge is added.
+        """Add a tunnel with labels. Return the hosts that it serves, which may be none until an edge is added.
 
-        It replaces the same agent's tunnel of this number over an older link.
+        The tunnel replaces one with the same number of the same agent over an older link.
         """
         joined = self._joined.setdefault(tunnel.owner, {})
         older = [each for each in joined.values() if (each.agent, each.number) == (tunnel.agent, tunnel.number)]
@@ -146,7 +149,7 @@ class EdgeTable:
             edge = self._edges[edge_id]
             if edge.host is not None:
                 endpoint = self._registry.find(edge.host)
-                assert endpoint is not None  # an edge with a host has its endpoint for as long
+                assert endpoint is not None  # an edge with a host always has an endpoint
                 if len(endpoint.tunnels) >= MAX_SHARED:
                     continue
                 self._registry.serve_edge(endpoint, (*endpoint.tunnels, tunnel))
@@ -156,7 +159,7 @@ class EdgeTable:
         return tunnel.hosts
 
     def leave(self, tunnel: Tunnel) -> bool:
-        """Remove a tunnel. False when it was replaced, as its agent came back over another link."""
+        """Remove a tunnel. Return False if it was already replaced, as its agent came back over another link."""
         joined = self._joined.get(tunnel.owner, {})
         if joined.pop(tunnel.claim, None) is None:
             return False
@@ -174,8 +177,9 @@ class EdgeTable:
     # The inside
 
     def _clear(self, edge: LiveEdge) -> set[Tunnel]:
-        """Clear the way for an edge's host: close its former host, and the endpoint at the new one. Returns affected
-        tunnels.
+        """Make an edge's host free: close the edge's former host, and the endpoint at the new one.
+
+        Return the affected tunnels.
         """
         moved: set[Tunnel] = set()
         former = self._edges.get(edge.id)
@@ -189,7 +193,7 @@ class EdgeTable:
         return moved
 
     def _open(self, edge: LiveEdge, host: str) -> Iterator[Tunnel]:
-        """Open the edge's endpoint with its policy and tunnels. Returns the tunnels whose hosts have changed."""
+        """Open the edge's endpoint with its policy and tunnels. Return the tunnels whose hosts have changed."""
         endpoint = self._registry.keep_for_edge(host, edge.owner, edge.generation, edge.id)
         endpoint.policy = edge.policy
         endpoint.is_sticky = edge.sticky
@@ -209,7 +213,7 @@ class EdgeTable:
             yield _without(tunnel, host)
 
     def _close(self, edge: LiveEdge) -> tuple[Tunnel, ...]:
-        """Take the host from an edge. Returns the tunnels that served it."""
+        """Close the endpoint of an edge. Return the tunnels that served it."""
         endpoint = self._registry.find(edge.host) if edge.host is not None else None
         if endpoint is None or endpoint.edge != edge.id:
             return ()
@@ -219,6 +223,6 @@ class EdgeTable:
 
 
 def _without(tunnel: Tunnel, host: str) -> Tunnel:
-    """Take a host from a tunnel, which no longer serves it."""
+    """Remove a host from the hosts of a tunnel that no longer serves it."""
     tunnel.hosts = tuple(each for each in tunnel.hosts if each != host)
     return tunnel

@@ -1,4 +1,4 @@
-"""A live endpoint: a public host, the policy that guards it, and the tunnels that serve it at this moment."""
+"""A live endpoint: a public host, the policy that protects it, and the tunnels that serve it now."""
 
 import asyncio
 from collections import Counter
@@ -12,11 +12,12 @@ from tunnelrelay.registry import balance
 from tunnelrelay.registry.tunnel import Tunnel
 
 MAX_HELD = 256
-"""Requests of one endpoint that may wait for its agent. Each holds a visitor's connection and what was read of it."""
+"""Maximum requests of one endpoint that wait for its agent. Each holds a visitor's connection and the bytes read from
+it."""
 MAX_OWNERS_HELD = 1_024
-"""Those of all endpoints of one owner, who may have a thousand names."""
+"""Maximum waiting requests of all endpoints of one owner, who may have a thousand names."""
 MAX_SHARED = 256
-"""Tunnels that serve one endpoint: each request looks at all of them, some 60 microseconds for so many."""
+"""Maximum tunnels that serve one endpoint: each request looks at all of them, which takes about 60 microseconds."""
 
 
 BOUNDS = (
@@ -53,25 +54,25 @@ class Endpoint:
     """A host that is served, was served a moment ago, or belongs to an edge.
 
     Args:
-        owners_held: Requests that wait for agents, by owner; shared by all endpoints.
+        owners_held: Number of requests that wait for agents, by owner; shared by all endpoints.
 
     Attributes:
-        host: Canonical, with the domain.
-        owner: Whose it is.
-        generation: 1 plus the number of times the name has changed owner; sessions and logins of older ones are void.
-        id: In the relay's API.
-        edge: Id of the edge it belongs to; "" for a name that its agent asked for.
-        policy: None only for a name from before a restart, whose agent has not come back yet.
-        weight: Bytes of the settings that its tunnels brought, as `Registry` counts them for the owner.
-        open_by: Open requests of each visitor's address; see `ingress.quotas`.
-        tunnels: The tunnels that serve it. Empty while its last link is lost. Changed by `serve_by` only.
-        only: Its one tunnel when there is no choice; None with several, none, or with sticky cookies. The hot path
-            reads only
-            this.
-        is_sticky: A visitor stays with the tunnel that served it first.
+        host: Canonical host name, with the domain.
+        owner: Owner of the host.
+        generation: 1 plus the number of times the name has changed owner; sessions and logins with lower ones are
+            invalid.
+        id: Id of the endpoint in the relay's API.
+        edge: Id of the edge it belongs to; "" for a name that an agent asked for.
+        policy: Compiled access rules. None only for a name from before a restart, whose agent has not come back yet.
+        weight: Bytes of the settings sent by its tunnels, which `Registry` limits per owner.
+        open_by: Open requests by address of the visitor; see `ingress.quotas`.
+        tunnels: The tunnels that serve it; empty while its last link is lost. Changed only by `serve_by`.
+        only: The only tunnel, if there is exactly one and no sticky cookies are used; else None. The hot path reads
+            only this attribute.
+        is_sticky: Later requests of a visitor go to the tunnel that served the first one.
         label: `owner/name`, for the access log.
-        vacant_since: When its last tunnel left, by the registry's monotonic clock; None when it never had one.
-        is_dropped: Its edge was removed; running exchanges end too.
+        vacant_since: Time at which its last tunnel left, by the registry's monotonic clock; None when it never had one.
+        is_dropped: Its edge was removed, so that running exchanges must end too.
     """
 
     __slots__ = (
@@ -122,21 +123,21 @@ class Endpoint:
 
     @property
     def held_count(self) -> int:
-        """Requests waiting for an agent."""
+        """Number of requests that wait for an agent."""
         return len(self._held)
 
     @property
     def is_served(self) -> bool:
-        """Whether any tunnel is there that takes new requests, if perhaps not at this moment."""
+        """Whether a tunnel exists that accepts new requests, even if it has no room at the moment."""
         return any(not tunnel.is_draining for tunnel in self.tunnels)
 
     @property
     def is_pool(self) -> bool:
-        """Whether several agents of one owner share this name, as all of them asked for it."""
+        """Whether agents of one owner share this name, because all of them asked for pooling."""
         return bool(self.tunnels) and all(tunnel.pooling for tunnel in self.tunnels)
 
     def serve_by(self, tunnels: Collection[Tunnel]) -> None:
-        """Set the tunnels that serve the endpoint. Call it also when one of them begins to drain."""
+        """Set the tunnels that serve the endpoint. Must also be called when one of them begins to drain."""
         self.tunnels = tuple(tunnels)
         running = list(islice((tunnel for tunnel in self.tunnels if not tunnel.is_draining), 2))
         self.only = running[0] if len(running) == 1 and not self.is_sticky else None
@@ -144,25 +145,28 @@ class Endpoint:
             self.wake()
 
     def can_take(self, tried: Collection[Tunnel] = ()) -> bool:
-        """Whether some tunnel but these takes one more request now."""
+        """Return whether a tunnel that has not been tried can accept a request now."""
         return any(tunnel.link.can_open for tunnel in balance.in_service(self.tunnels, tried))
 
     def pick(self, mark: bytes = b"", tried: Collection[Tunnel] = ()) -> Tunnel | None:
-        """The tunnel for one more request; None when none takes any now.
+        """Return the tunnel for one more request; None when no tunnel can accept it now.
 
         Args:
             mark: The tunnel's mark in the visitor's cookie; b"" without one.
-            tried: Tunnels that have failed this request already.
+            tried: Tunnels that have already failed to serve this request.
         """
         stuck = balance.stuck_to(self.tunnels, mark, tried) if mark and self.is_sticky else None
         return stuck or balance.choose(self.tunnels, tried)
 
     def named(self, proof: bytes) -> Tunnel | None:
-        """The tunnel of the agent with this proof, for that agent's own probe."""
+        """Return the tunnel of the agent with this proof, for the agent's check that it is reachable."""
         return next((tunnel for tunnel in self.tunnels if tunnel.proof == proof and tunnel.link.can_open), None)
 
     async def hold(self, seconds: float, tried: Collection[Tunnel] = ()) -> bool:
-        """Wait until a tunnel other than these serves it. False when none came in time, or too many wait already."""
+        """Wait until a tunnel that has not been tried can serve a request.
+
+        Return False after the time, or if too many wait.
+        """
         if self.can_take(tried):
             return True
         if seconds <= 0 or len(self._held) >= MAX_HELD or self._owners_held[self.owner] >= MAX_OWNERS_HELD:
@@ -181,7 +185,7 @@ class Endpoint:
             give_back(self._owners_held, self.owner)
 
     def room_was_made(self) -> None:
-        """Wake one request that found every link full, as an exchange has ended."""
+        """Wake one request that waits because every link is full, as an exchange has ended."""
         if self._held and self.can_take():
             future = next((future for future in self._held if not future.done()), None)
             if future is not None:

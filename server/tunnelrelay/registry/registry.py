@@ -1,9 +1,9 @@
-"""The live names of a single relay, in memory.
+"""The hosts served by this relay, and the claims of tunnels to them, in memory.
 
-A name belongs to an owner, not to a connection: the same agent takes its name back silently over another link, another
-agent of the same owner takes it over and the older one is told (unless both pool), another owner is refused. Every
-claim has a number, so that the end of a link removes only its own claims. Owners of names that are not here are in the
-store: callers ask it before they claim one. Names of edges belong to `edges`.
+A name belongs to an owner, not to a connection. The same agent gets its name back silently over another link; another
+agent of the same owner takes the name over, and the older agent is told (unless both use pooling); agents of other
+owners are refused. Claims are numbered, so that the end of a link removes only its own claims. The store knows the
+owners of names that are not served: callers ask it before they claim a name. Names of edges belong to `edges`.
 """
 
 from collections import Counter
@@ -24,11 +24,11 @@ from tunnelrelay.registry.tunnel import Health, Tunnel
 log = EventLog("tunnelrelay.registry")
 
 LOST_SECONDS = 600.0
-"""How long a name whose link was lost stays with its owner and answers 503 instead of 404."""
+"""Seconds for which a name whose link was lost still belongs to its owner; requests then get a 503 instead of a 404."""
 MAX_LOST = 10_000
 MAX_OWNERS_RULES = 4 * 1024 * 1024
-"""Bytes of the settings of all tunnels of one owner together, as JSON: 64 tunnels whose settings are as large as a
-message of the link can carry. Compiled they are up to forty times as much. Edges have a bound of their own."""
+"""Maximum bytes of the settings of all tunnels of one owner together, as JSON: enough for 64 tunnels with settings as
+large as one message. Compiled, they take up to forty times as much. Edges have a limit of their own."""
 
 
 BOUNDS = (
@@ -55,12 +55,12 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The tunnel cannot have the name.
+    """The reason why a tunnel cannot have a name.
 
     Attributes:
-        why: It belongs to another `owner`, or to an `edge`; the `same` agent serves it by another tunnel; others of the
-            owner `pool` there, or one serves it `alone`; or they pool, and the new one's `rules` are not theirs, or
-            they are too many already (`full`); or the settings of all the owner's tunnels would be too `large`.
+        why: The name belongs to another `owner`, or to an `edge`; the `same` agent serves it with another tunnel; other
+            agents of the owner `pool` there, or one serves it `alone`; in a pool, the new tunnel's `rules` differ from
+            the others', or the pool is `full`; or the settings of all the owner's tunnels would be too `large`.
     """
 
     host: str
@@ -71,11 +71,12 @@ class Registry:
     """The endpoints and tunnels of one relay.
 
     Args:
-        clock: Unix time, for what people read.
-        monotonic: Seconds, for how long a name has been lost.
+        clock: Function that returns Unix time, for times that are displayed.
+        monotonic: Function that returns monotonic seconds, for how long a name has been lost.
 
     Attributes:
-        on_change: Called with an owner when a tunnel of the owner came, left, began to drain, or changed its health.
+        on_change: Called with an owner when one of the owner's tunnels came, left, began to drain, or changed its
+            health.
     """
 
     def __init__(self, *, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
@@ -93,40 +94,40 @@ class Registry:
         self.on_change: Callable[[str], None] = lambda owner: None
 
     def find(self, host: str) -> Endpoint | None:
-        """The endpoint at a canonical host; None when no tunnel serves it or did until recently."""
+        """Return the endpoint at a canonical host; None when no tunnel serves it, or did until recently."""
         return self._endpoints.get(host)
 
     def held_by(self, owner: str) -> int:
-        """How many names an owner has, including those whose link was lost recently."""
+        """Return how many names an owner has, including those whose link was lost recently."""
         return self._held.get(owner, 0)
 
     def ports_of(self, owner: str) -> int:
-        """How many of these names are tcp ports."""
+        """Return how many TCP ports an owner has, including those whose link was lost recently."""
         return self._ports.get(owner, 0)
 
     @property
     def port_count(self) -> int:
-        """How many tcp ports all owners have, as `ports_of` counts them."""
+        """Number of TCP ports of all owners, including those whose link was lost recently."""
         return sum(self._ports.values())
 
     def connection_of(self, host: str) -> Connection | None:
-        """The OpenID connection that guards a host now."""
+        """Return the OpenID connection that protects a host now; None without one."""
         endpoint = self._endpoints.get(host)
         return endpoint.policy.connection if endpoint is not None and endpoint.policy is not None else None
 
     def connections(self) -> Iterator[Connection]:
-        """The OpenID connection of every endpoint that has one, also while its agent is away for a moment."""
+        """Iterate over the OpenID connections of all endpoints, including those whose agent is away for a moment."""
         for endpoint in self._endpoints.values():
             if endpoint.policy is not None and endpoint.policy.connection is not None:
                 yield endpoint.policy.connection
 
     def owner_of(self, host: str) -> str:
-        """The owner of a host now; "" when it has none."""
+        """Return the current owner of a host; "" when it has none."""
         endpoint = self._endpoints.get(host)
         return endpoint.owner if endpoint is not None else ""
 
     def generation_of(self, host: str) -> int:
-        """1 plus the number of times the host has changed owner; 0 when no tunnel serves it."""
+        """Return 1 plus the number of times the host has changed owner; 0 when no tunnel serves it."""
         endpoint = self._endpoints.get(host)
         return endpoint.generation if endpoint is not None else 0
 
@@ -135,26 +136,26 @@ class Registry:
 
     @property
     def served_count(self) -> int:
-        """Endpoints that a tunnel serves."""
+        """Number of endpoints that a tunnel serves."""
         return sum(1 for endpoint in self._endpoints.values() if endpoint.tunnels)
 
     @property
     def held_count(self) -> int:
-        """Requests waiting for an agent."""
+        """Number of requests that wait for an agent."""
         return sum(endpoint.held_count for endpoint in self._endpoints.values())
 
     @property
     def tunnel_count(self) -> int:
-        """How many tunnels are connected."""
+        """Number of connected tunnels."""
         return len(self._tunnels)
 
     @property
     def unhealthy_count(self) -> int:
-        """Tunnels whose upstream does not answer."""
+        """Number of tunnels whose upstream does not respond."""
         return sum(1 for tunnel in self._tunnels.values() if not tunnel.health.is_good)
 
     def expect(self, host: str, owner: str, generation: int = 1) -> None:
-        """Expect the agent of a name that was served before the relay restarted."""
+        """Reserve a name that was served before the relay restarted, until its agent reconnects."""
         if host not in self._endpoints:
             self._add_endpoint(host, owner, generation)
             self._lose(host)
@@ -162,11 +163,11 @@ class Registry:
     # Tunnels
 
     def tunnels(self) -> Iterator[Tunnel]:
-        """Every connected tunnel, also those that serve nothing at the moment."""
+        """Return every connected tunnel, including those that serve nothing at the moment."""
         return iter(self._tunnels.values())
 
     def tunnel(self, tunnel_id: str) -> Tunnel | None:
-        """The tunnel with this id, None when it is gone."""
+        """Return the tunnel with this id; None when it is gone."""
         return self._tunnels.get(tunnel_id)
 
     def add(self, tunnel: Tunnel) -> None:
@@ -177,12 +178,12 @@ class Registry:
         self.on_change(tunnel.owner)
 
     def remove(self, tunnel: Tunnel) -> None:
-        """Forget a tunnel whose link is closed or that was replaced. Its endpoints are the caller's to update."""
+        """Remove a tunnel whose link is closed or that was replaced. The caller must update its endpoints."""
         self._tunnels.pop(tunnel.id, None)
         self.on_change(tunnel.owner)
 
     def drain(self, tunnel_id: str) -> bool:
-        """Give a tunnel no more requests; those it has go on. False when there is no such tunnel."""
+        """Give a tunnel no more requests; running ones continue. Return False when there is no such tunnel."""
         tunnel = self._tunnels.get(tunnel_id)
         if tunnel is None:
             return False
@@ -194,14 +195,14 @@ class Registry:
         return True
 
     def mark_unhealthy(self, tunnel: Tunnel, reason: str) -> None:
-        """Record that a tunnel's upstream does not answer; its requests go to other tunnels of the endpoint."""
+        """Record that a tunnel's upstream does not respond; the endpoint's other tunnels get its requests."""
         if tunnel.health.is_good:
             tunnel.health = Health(False, reason, self._clock())
             self.on_change(tunnel.owner)
             log.info("tunnel unhealthy", owner=tunnel.owner, name=tunnel.name, id=tunnel.id, reason=reason)
 
     def mark_healthy(self, tunnel: Tunnel) -> None:
-        """Record that a tunnel's upstream answers again, and give it waiting requests."""
+        """Record that a tunnel's upstream responds again, and give waiting requests to it."""
         if not tunnel.health.is_good:
             tunnel.health = Health(True, since=self._clock())
             self.on_change(tunnel.owner)
@@ -210,10 +211,13 @@ class Registry:
                 if (endpoint := self._endpoints.get(host)) is not None:
                     endpoint.room_was_made()
 
-    # Names that agents ask for
+    # Names that agents claim
 
     def claim(self, tunnel: Tunnel, host: str, policy: Policy, generation: int = 1) -> Tunnel | Taken:
-        """Let a tunnel serve a name from now on."""
+        """Let a tunnel serve a name from now on.
+
+        Return the tunnel with its new claim, or the reason why the name is not free.
+        """
         endpoint = self._endpoints.get(host)
         others = _others(endpoint, tunnel) if endpoint is not None else ()
         if endpoint is not None and (why := _in_the_way(endpoint, others, tunnel, policy)) is not None:
@@ -240,12 +244,11 @@ class Registry:
         return tunnel
 
     def release(self, host: str, claim: int, *, on_purpose: bool) -> bool:
-        """End a claim. False when another claim serves the name, which then stays as it is.
+        """End a claim. Return False when another claim serves the name, which then stays as it is.
 
         Args:
-            on_purpose: The agent gave the name up, so it is free at once (404). Else its link was lost, and the name is
-                kept for
-                a while.
+            on_purpose: The agent gave the name up, so it is free at once (404). Otherwise its link was lost, and the
+                name is kept for `LOST_SECONDS`.
         """
         endpoint = self._endpoints.get(host)
         tunnel = (
@@ -276,7 +279,7 @@ class Registry:
     # Names of edges
 
     def keep_for_edge(self, host: str, owner: str, generation: int, edge: str) -> Endpoint:
-        """Make the endpoint of an edge, which stays also without tunnels. Agents that served the name lose it."""
+        """Create the endpoint of an edge, which exists even without tunnels. Agents that served the name lose it."""
         known = self._endpoints.get(host)
         if known is not None and known.edge == edge and known.owner == owner:
             known.generation = generation
@@ -288,7 +291,7 @@ class Registry:
         return self._add_endpoint(host, owner, generation, edge)
 
     def drop_edge(self, host: str, edge: str) -> None:
-        """Remove an edge's name: it becomes unknown, and its open connections end."""
+        """Remove an edge's endpoint: its host becomes unknown, and its open connections end."""
         endpoint = self._endpoints.get(host)
         if endpoint is not None and endpoint.edge == edge:
             endpoint.is_dropped = True
@@ -297,16 +300,16 @@ class Registry:
             endpoint.wake()
 
     def serve_edge(self, endpoint: Endpoint, tunnels: tuple[Tunnel, ...]) -> None:
-        """Set the tunnels that serve an edge."""
+        """Set the tunnels that serve an edge's endpoint."""
         if endpoint.tunnels and not tunnels:
             endpoint.vacant_since = self._monotonic()
         endpoint.serve_by(tunnels)
 
     def patience(self, endpoint: Endpoint, hold_seconds: float) -> float:
-        """Seconds that a request may wait for a tunnel of an endpoint that has none; 0 for no wait.
+        """Return the seconds that a request may wait for a tunnel of an endpoint without one; 0 for no wait.
 
-        An edge stays also without tunnels, so its visitors wait only if it had one until recently, or if the relay has
-        just started and agents are reconnecting.
+        The endpoint of an edge exists even without tunnels. Its visitors wait only if it had one until recently, or if
+        the relay has just started and agents are reconnecting.
         """
         if not endpoint.edge or endpoint.is_served:
             return hold_seconds
@@ -316,7 +319,7 @@ class Registry:
     # Upkeep
 
     def forget_stale(self) -> None:
-        """Drop names that have been lost for too long."""
+        """Drop names whose link has been lost for more than `LOST_SECONDS`."""
         limit = self._monotonic() - LOST_SECONDS
         for host in [host for host, since in self._lost.items() if since <= limit]:
             self._drop(host)
@@ -341,8 +344,7 @@ class Registry:
         return endpoint
 
     def _weigh(self, endpoint: Endpoint) -> None:
-        """Update the owner's total of settings by this endpoint's tunnels; a lost endpoint counts those of one
-        tunnel."""
+        """Add the settings of this endpoint's tunnels to the owner's total. A lost endpoint counts as one tunnel."""
         size = endpoint.policy.size if endpoint.policy is not None else 0
         weight = size * max(1, len(endpoint.tunnels))
         self._rules[endpoint.owner] += weight - endpoint.weight
@@ -359,20 +361,20 @@ class Registry:
 
 
 def _others(endpoint: Endpoint, tunnel: Tunnel) -> list[Tunnel]:
-    """The endpoint's tunnels besides this one, which may also have come back over another link."""
+    """Return the endpoint's tunnels except this one, and except its former version over another link."""
     return [each for each in endpoint.tunnels if (each.agent, each.number) != (tunnel.agent, tunnel.number)]
 
 
 def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, policy: Policy) -> Taken | None:
-    """Why a tunnel cannot have this name."""
+    """Return why a tunnel cannot have this name; None when it can."""
     host = endpoint.host
     if endpoint.owner != tunnel.owner:
         return Taken(host)
     if endpoint.edge:
         return Taken(host, "edge")
-    # A draining agent gives the name up soon, so it does not block others.
+    # A draining agent gives the name up soon, so it does not block other agents.
     running = [each for each in others if not each.is_draining]
-    # Else the rules of an agent's last tunnel would replace those of its first, of which it is told nothing.
+    # Otherwise the rules of the agent's last tunnel would silently replace those of its first.
     if any(each.link is tunnel.link and not (each.pooling and tunnel.pooling) for each in running):
         return Taken(host, "same")
     strangers = [each for each in running if each.agent != tunnel.agent]
@@ -380,7 +382,7 @@ def _in_the_way(endpoint: Endpoint, others: Collection[Tunnel], tunnel: Tunnel, 
         return Taken(host, "alone")
     if not tunnel.pooling and any(each.pooling for each in strangers):
         return Taken(host, "pool")
-    # Tunnels that share an address must have the same rules, or the most open ones would count.
+    # Tunnels that share a host must have equal rules, or the least strict ones would apply.
     if tunnel.pooling and others and policy != endpoint.policy:
         return Taken(host, "rules")
     if tunnel.pooling and len(others) >= MAX_SHARED:

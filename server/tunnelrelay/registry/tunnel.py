@@ -1,4 +1,7 @@
-"""A live tunnel: one agent's offer to serve, over one link. It serves one name, or all edges its labels match."""
+"""A live tunnel: what one agent offers to serve over one link.
+
+It serves one name, or all edges that its labels match.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -12,39 +15,39 @@ from tunnelrelay.policy.rules import Policy
 
 Pairs = tuple[tuple[str, str], ...]
 MAX_WEIGHT = 100
-"""The range of weights, 1 to this: ngrok's, and far more than anybody's machines differ."""
+"""Maximum weight of a tunnel: ngrok's value, and more than the machines of one owner differ in capacity."""
 
 
 class TunnelLink(Protocol):
-    """A link, as the ingress uses it; `tunnelctl.link.link.Link` implements it."""
+    """The methods of a link that the ingress uses; `tunnelctl.link.link.Link` has them."""
 
     @property
     def can_open(self) -> bool:
-        """Whether `open` will be taken."""
+        """Whether `open` would succeed."""
 
     @property
     def stream_count(self) -> int:
-        """Streams open now."""
+        """Number of open streams."""
 
     def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
-        """Open a stream."""
+        """Open a stream whose events go to `owner`."""
 
     def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
-        """Queue bytes."""
+        """Queue body bytes on the stream."""
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """End our half."""
+        """End our half of the stream."""
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
         """Abort the stream."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Give credit back for bytes that were passed on."""
+        """Return credit to the peer for bytes that were passed on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the tunnel's upstream takes connections, as far as is known.
+    """Whether the tunnel's upstream accepts connections, as far as is known.
 
     Attributes:
         reason: Why it does not: `upstream_unreachable` or `no_answer`; "" when it does.
@@ -57,40 +60,42 @@ class Health:
 
 
 HEALTHY = Health(True)
-"""Believed of every tunnel until a request or a probe says otherwise."""
+"""The health of a new tunnel, until a request or a probe shows otherwise."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Tunnel:
-    """One agent's offer to serve, over one link.
+    """A connected tunnel: what one agent offers to serve over one link.
 
     Attributes:
-        id: In the relay's API; another one for every claim.
-        link, number: Where it is reached: the tunnel's number within the link.
-        owner: The agent's owner.
-        agent: Instance id of the agent. Never shown, as it can take names over.
-        name: The agent's own name for it.
-        peer: Where the agent connects from.
-        end: Tells the agent that another took its place: (where from, when as RFC 3339).
-        lose: Tells the agent that it may not serve the name any more: (message, hint).
-        moved: Tells the agent which hosts it serves now; only for what joined edges.
-        recompile: Its rules as they are now; only where they name a provider, which may change. Raises `PolicyInvalid`.
-        mark: Its value in the cookie that keeps a visitor with it: a keyed digest, the same when the agent comes back.
-        labels: The labels of a tunnel that joins edges. Empty for a tunnel that asked for a name of its own.
-        pooling: It shares its name with other tunnels that have `pooling` too.
-        weight: Its share of the requests, relative to the others' weights.
-        metadata, upstream: The owner's own words, and the local service, for people.
-        session: Id of the agent session it belongs to.
-        credential: Id of the token that session came with; "" without one.
-        started_at: Unix time.
-        claim: Number of the claim that made it; the registry gives it.
-        hosts: What it serves now; the registry keeps it.
-        requests, errors: Exchanges it was given, and those that failed on its side.
-        open: Exchanges it has now.
-        credit: State of the round robin; see `balance`.
-        health: See `Health`.
-        proof: Digest that identifies its agent without the instance id (`tunnelctl.agent.ready.proof`).
-        is_draining: It gets no new requests; those it has go on.
+        id: Id in the relay's API; each claim gets a new one.
+        link, number: The link it is reached over, and its number within the link.
+        owner: Owner of the agent.
+        agent: Instance id of the agent. Never shown, as it allows to take names over.
+        name: The agent's own name for the tunnel.
+        peer: Address that the agent connects from.
+        end: Tells the agent that another agent took its place; arguments are that agent's address and the time as RFC
+            3339.
+        lose: Tells the agent that it may no longer serve the name; arguments are message and hint.
+        moved: Tells the agent which hosts the tunnel serves now; only for tunnels that serve edges.
+        recompile: Compiles its rules again, if they use a named provider, whose settings may have changed. Raises
+            `PolicyInvalid`.
+        mark: Value of the sticky cookie for this tunnel: a keyed digest that stays the same when the agent comes back.
+        labels: Labels of a tunnel that serves edges; empty for a tunnel that asked for a name.
+        pooling: The tunnel shares its name with other tunnels that have `pooling` too.
+        weight: Its share of the requests, relative to the other tunnels' weights.
+        metadata, upstream: Text of the owner, and the URL of the local service, for display.
+        session: Id of the agent session that it belongs to.
+        credential: Id of the token of that session; "" without one.
+        started_at: Unix time at which the tunnel started.
+        claim: Number of the claim that created it, given by the registry.
+        hosts: Hosts that it serves now, set by the registry.
+        requests, errors: Number of exchanges it was given, and of those that failed on its side.
+        open: Number of exchanges in progress.
+        credit: State of the weighted round robin; see `balance`.
+        health: Whether its upstream accepts connections.
+        proof: Digest that identifies its agent without revealing the instance id (`tunnelctl.agent.ready.proof`).
+        is_draining: It gets no new requests; running ones continue.
         label: `owner/name`, for the access log.
     """
 
