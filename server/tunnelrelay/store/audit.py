@@ -13,7 +13,7 @@ _COLUMNS = tuple(name for name in AuditRow.__slots__ if name != "id")
 
 
 class AuditPart(Part):
-    """The table of audit events; methods are described at `base.AuditStore`."""
+    """The table of audit events. The methods are documented in `base.AuditStore`."""
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
         if rows:

@@ -1,7 +1,7 @@
-"""Dumps a whole store as lines of JSON, in one snapshot, and replaces a store's content by such lines.
+"""Exports a whole store as lines of JSON, in one snapshot, and replaces a store's content by such lines.
 
-A line is one row. It is the same whichever database it comes from or goes to. The archive that holds the lines is
-`cli/archive.py`.
+A line is one row. Its format does not depend on the database. `cli/archive.py` writes the archive that contains the
+lines.
 """
 
 import base64
@@ -38,7 +38,7 @@ from tunnelrelay.store.texts import fitted_text
 
 TABLES: tuple[Table, ...] = tuple(schema.metadata.sorted_tables)
 AT_ONCE = 500
-"""Rows read or written in one go: of all there are, no more are in memory."""
+"""Rows read or written at once; no more are in memory."""
 
 _MADE_OF: tuple[tuple[type, tuple[type, ...]], ...] = (
     (String, (str,)),
@@ -49,17 +49,17 @@ _MADE_OF: tuple[tuple[type, tuple[type, ...]], ...] = (
 
 
 class RowError(Exception):
-    """A line is no row of its table."""
+    """A line is not a valid row of its table."""
 
 
 class Snapshot:
-    """All rows at one moment, unaffected by later writes. Made by `snapshot`."""
+    """All rows at one moment, unaffected by later writes. Created by `snapshot`."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def lines(self, table: Table) -> AsyncIterator[bytes]:
-        """Its rows, each a line with its end."""
+        """Yield the rows of a table, each as a line with its line end."""
         result = await self._connection.stream(select(table))
         async for some in result.partitions(AT_ONCE):
             for row in some:
@@ -68,24 +68,24 @@ class Snapshot:
 
 @asynccontextmanager
 async def snapshot(store: SqlStore) -> AsyncIterator[Snapshot]:
-    """A snapshot of a store. Raises StoreError when it cannot be read."""
+    """Take a snapshot of a store. Raises StoreError when it cannot be read."""
     try:
         async with store.engine.connect() as connection:
             if store.engine.dialect.name == "postgresql":
                 options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
                 connection = await connection.execution_options(**options)
             else:
-                await connection.exec_driver_sql("BEGIN")  # the driver would begin with the first write only
+                await connection.exec_driver_sql("BEGIN")  # the driver would begin only with the first write
             yield Snapshot(connection)
     except (SQLAlchemyError, OSError) as problem:
         raise StoreError(f"the store failed: {error_text(problem)}") from None
 
 
 def parse(table: Table, line: bytes) -> dict[str, Any]:
-    """The row of a line, with texts cut as every store cuts them.
+    """Parse a line to a row, with texts cut as every store cuts them.
 
     Raises:
-        RowError: It is no row of this table, or one that not every database can keep.
+        RowError: The line is not a row of this table, or one that not every database can store.
     """
     try:
         told_row = msgspec.json.decode(line, type=dict[str, Any])
@@ -97,16 +97,16 @@ def parse(table: Table, line: bytes) -> dict[str, Any]:
 
 
 async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any]]], at: float) -> None:
-    """Replace all rows by others, in one transaction, for which writes of relays wait.
+    """Replace all rows in one transaction, for which writes of relays wait.
 
-    Relays see sessions that are gone by it as ended, and every kind as changed.
+    To relays, sessions that disappear count as ended, and all kinds of rows as changed.
 
     Args:
-        rows: Those of one table together.
+        rows: The new rows; those of one table follow each other.
         at: Unix time.
 
     Raises:
-        StoreError: Nothing was changed. Whatever `rows` raises changes nothing either.
+        StoreError: Writing failed. After this, or an exception of `rows`, the store is unchanged.
     """
     try:
         async with store.engine.begin() as connection:
@@ -127,7 +127,7 @@ async def replace_all(store: SqlStore, rows: Iterable[tuple[Table, dict[str, Any
 async def _lock(connection: AsyncConnection) -> None:
     """Block every writer. Readers still see the old rows."""
     if connection.dialect.name == "postgresql":
-        # In the order in which relays lock tables, names first and revisions last, so that there is no deadlock.
+        # In the order in which relays lock tables, names first and revisions last, to avoid deadlocks.
         order = sorted(TABLES, key=lambda table: (table is schema.revisions, table is not schema.names, table.name))
         names = ", ".join(f'"{table.name}"' for table in order)
         await connection.execute(text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
@@ -150,15 +150,16 @@ async def _insert_all(connection: AsyncConnection, rows: Iterable[tuple[Table, d
 
 async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
     if table is schema.ended:
-        # Sessions that end by this change are recorded there already.
+        # Sessions that end by this change are already recorded there.
         keys = [row["key"] for row in rows]
         await connection.execute(delete(table).where(table.c.key.in_(keys)))
     await connection.execute(table.insert(), rows)
 
 
 async def _tell_of_changes(connection: AsyncConnection, numbers: dict[str, int]) -> None:
-    """Give every kind a new revision number, drop the records of ended sessions for those that exist, and continue
-    ids."""
+    """Give every kind a new revision number, delete the records of ended sessions that exist again, and continue the
+    audit ids.
+    """
     revisions, ended, audit = schema.revisions, schema.ended, schema.audit
     numbers |= {
         row.kind: max(row.number, numbers.get(row.kind, 0)) for row in await connection.execute(select(revisions))
@@ -195,7 +196,7 @@ def _value(column: Column[Any], value: object) -> object:
 
 
 def _fits(kind: Integer, value: int) -> bool:
-    """Whether every database can keep the number: in PostgreSQL an integer has 32 bits."""
+    """Return whether every database can store the number: an integer in PostgreSQL has 32 bits."""
     most = 1 << (63 if isinstance(kind, BigInteger) else 31)
     return -most <= value < most
 

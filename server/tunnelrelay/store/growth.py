@@ -1,6 +1,7 @@
-"""What bounds each table: a limit on the rows there can be, or the clean-up that drops them. Data, checked by a test.
+"""What limits the growth of each table: a maximum number of rows, or a clean-up that deletes them. A test checks this
+data.
 
-The rates are those of `services.service_base` (changes of a user), `agents.shares` (new names of an owner) and
+The rates are defined in `services.service_base` (changes by a user), `agents.quotas` (new names of an owner) and
 `observe.audit` (events).
 """
 
@@ -25,4 +26,4 @@ BOUNDS_OF: Mapping[str, str] = {
     "providers": "made by administrators only",
     "revisions": "one row a kind of thing",
 }
-"""By table."""
+"""The limit of each table's growth in words, by table name."""

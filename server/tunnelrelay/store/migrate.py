@@ -1,4 +1,4 @@
-"""Runs the migrations over a connection to either database. Imported only for an old schema, as the import is slow."""
+"""Runs the schema migrations on either database. Imported only for an old schema, as the import is slow."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from tunnelrelay.store.base import StoreTooNewError
 
 
 def migrate(connection: Connection, found: str | None, head: str, *, name: str) -> None:
-    """Brings the schema from one migration to another, in the transaction the connection is in.
+    """Migrate the schema from one migration to another, in the connection's current transaction.
 
     Args:
-        found: The migration it is at; None for an empty database.
-        name: What messages call the database.
+        found: Migration that the database is at; None for an empty database.
+        name: Name of the database in messages.
 
     Raises:
-        StoreTooNewError: `found` is none of this release's.
+        StoreTooNewError: This release does not know the migration `found`.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

@@ -1,4 +1,4 @@
-"""The part of the store that knows who holds which host name."""
+"""The part of the store that keeps which owner holds which host name."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,14 +13,14 @@ from tunnelrelay.store.schema import domains, names
 from tunnelrelay.store.texts import fitted
 
 PAGE = 500
-"""Names looked at in one transaction."""
+"""Names processed in one transaction."""
 TCP_END = TCP[:-1] + chr(ord(TCP[-1]) + 1)
-"""The text after all hosts that are tcp ports."""
+"""The smallest text that sorts after the hosts of all TCP ports."""
 _OF_DOMAINS = DomainRow.__dataclass_fields__.keys()
 
 
 class NamePart(Part):
-    """The tables of names and reserved domains; methods are described at `base.NameStore`."""
+    """The tables of names and reserved domains. The methods are documented in `base.NameStore`."""
 
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
@@ -38,7 +38,7 @@ class NamePart(Part):
                 return held
             added = await connection.execute(self._insert(domains).values(values).on_conflict_do_nothing())
             if added.rowcount != 1:
-                await connection.rollback()  # the claim has moved the name's time
+                await connection.rollback()  # undo the claim, which has changed the name's time
                 return None
             await self._revised(connection, domains.name)
         return held
@@ -61,8 +61,11 @@ class NamePart(Part):
     async def _claim(
         self, connection: AsyncConnection, host: str, owner: str, at: float, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """The comparisons are SQL, so that two relays cannot both read before either writes: the first statement locks
-        the name until the end, whatever it finds."""
+        """Claim a name.
+
+        The comparisons are made in SQL: the first statement locks the name until the end of the transaction in every
+        case, so that two relays cannot both read the row before either writes it.
+        """
         fitted(names, NameRow(host=host, owner=owner, at=at))
         is_same = names.c.owner == owner
         is_reserved = exists().where(domains.c.host == host, domains.c.owner != owner)
@@ -118,7 +121,7 @@ class NamePart(Part):
 
     async def cooling_ports(self, owner: str, since: float) -> list[str]:
         is_port = (names.c.host >= TCP) & (names.c.host < TCP_END)
-        # By the host, not by the owner, who may have given up many more names than there are ports.
+        # Searches by host and not by owner, as the owner may have given up many more names than there are ports.
         query = select(names.c.host).where(is_port, names.c.owner.concat("") == owner, names.c.released_at > since)
         async with self._begin() as connection:
             return [row.host for row in await connection.execute(query)]
@@ -130,7 +133,9 @@ class NamePart(Part):
         return NameRow(**row._mapping) if row is not None else None
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """Delete old names in batches, each in its own transaction, so that a bind does not wait for all of them."""
+        """Delete old names in batches, each in its own transaction, so that a new tunnel does not have to wait for all
+        of them.
+        """
         is_stale = (names.c.at <= before) & (func.coalesce(names.c.released_at, names.c.at) <= before)
         is_stale &= ~exists().where(domains.c.host == names.c.host)
         last, dropped = "", 0

@@ -10,14 +10,14 @@ from tunnelrelay.store.store import FILE_NAME, SqliteStore
 async def open_store(
     database: DatabaseUrl | None, data_dir: Path, *, may_make: bool = True, is_patient: bool = False
 ) -> SqlStore:
-    """The relay's store: the database named, or the relay's own file.
+    """Open the relay's store: the configured database, or the relay's own file.
 
     Args:
-        may_make: Make tables in a database that has none. The file is always made.
+        may_make: Create the tables if the database has none. A file is always created.
         is_patient: Allow long statements; see `PostgresqlStore.open`.
 
     Raises:
-        StoreError: As the stores' `open`.
+        StoreError: The store cannot be opened or upgraded.
     """
     if database is None:
         return await SqliteStore.open(data_dir / FILE_NAME)

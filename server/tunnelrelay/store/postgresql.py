@@ -1,7 +1,7 @@
-"""The store in PostgreSQL, for several relays on several machines: asyncpg through SQLAlchemy's async engine.
+"""The store in PostgreSQL, for several relays on several machines: asyncpg with SQLAlchemy's async engine.
 
-Each transaction is READ COMMITTED. What relays must agree on is one statement, or begins with one that locks its row.
-`engine.py` has the time limits.
+Each transaction is READ COMMITTED. An operation on which relays must agree is one statement, or begins with one that
+locks its row. `engine.py` has the time limits.
 """
 
 import asyncio
@@ -23,36 +23,39 @@ from tunnelrelay.store.engine import BUSY_SECONDS, error_text
 from tunnelrelay.store.sql_store import SqlStore
 
 MAX_CONNECTIONS = 8
-"""Of one relay. A transaction takes milliseconds; PostgreSQL takes 100 connections unless told otherwise."""
+"""Maximum connections of one relay. A transaction takes milliseconds; PostgreSQL accepts 100 connections by default."""
 RECYCLE_SECONDS = 600
-"""How old a connection gets. What stands in between forgets one that was idle for longer, and tells neither end."""
+"""Maximum age of a connection in seconds. Firewalls and proxies may drop connections that are idle for longer, without
+telling either end."""
 PATIENT_SECONDS = 600.0
-"""How long a statement of a migration, a backup or a restore may take."""
+"""Maximum seconds of a statement in a migration, a backup or a restore."""
 ADVISORY_LOCK = 0x74756E6E656C
-"""`tunnel` in ASCII: held by the relay that migrates, so that relays that start together migrate once."""
+"""Id of the advisory lock (`tunnel` in ASCII) that a migrating relay holds, so that relays that start together migrate
+once."""
 
 
 _HAS_TABLES = text(
     "SELECT max(relname) FROM pg_class WHERE relname = 'alembic_version'"
     " AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (current_schemas(false)))"
 )
-"""Not `to_regclass`: in the transaction in which it found nothing, it finds nothing that another one makes."""
+"""Returns whether the database has our tables. `to_regclass` would not do: within one transaction it keeps returning
+nothing, even if another transaction creates the table."""
 
 
 class PostgresqlStore(SqlStore):
-    """`base.Store` in a PostgreSQL database. Made by `open`."""
+    """`base.Store` in a PostgreSQL database. Created by `open`."""
 
     @classmethod
     async def open(cls, url: DatabaseUrl, *, may_make: bool = True, is_patient: bool = False) -> Self:
-        """Connects and brings the schema up to date.
+        """Connect to the database and migrate it to this release's schema.
 
         Args:
-            may_make: Make the tables in a database that has none.
+            may_make: Create the tables if the database has none.
             is_patient: Allow statements that take minutes, for commands that read every row.
 
         Raises:
-            StoreTooNewError: A newer release wrote it.
-            StoreError: It cannot be reached or upgraded, or has no tables.
+            StoreTooNewError: A newer release wrote the database.
+            StoreError: The database cannot be reached or upgraded, or has no tables.
         """
         await _upgrade(url, may_make=may_make)
         connections: WeakSet[Any] = WeakSet()
@@ -63,14 +66,13 @@ class PostgresqlStore(SqlStore):
         self._connections = connections
 
     async def close(self) -> None:
-        """Close every connection at the same time, as a server that no longer answers takes the whole time-out for
-        each."""
+        """Close all connections at once, as a server that does not respond takes the whole time-out for each."""
         await asyncio.gather(*map(_close, list(self._connections)))
         await super().close()
 
 
 def _engine(url: DatabaseUrl, seconds: float, connections: WeakSet[Any]) -> AsyncEngine:
-    """An engine that keeps in `connections` what it has opened."""
+    """Return an engine that adds each connection it opens to `connections`."""
 
     async def connect() -> Any:
         connection = await _connect(url, seconds)
@@ -84,22 +86,22 @@ def _engine(url: DatabaseUrl, seconds: float, connections: WeakSet[Any]) -> Asyn
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
         pool_recycle=RECYCLE_SECONDS,
-        pool_use_lifo=True,  # one or two stay busy; the others grow old and are replaced
-        hide_parameters=True,  # error texts are logged; digests, addresses and sealed records are not
+        pool_use_lifo=True,  # one or two stay busy; the others age and are replaced
+        hide_parameters=True,  # error texts are logged and must not contain values
     )
 
 
 async def _connect(url: DatabaseUrl, seconds: float) -> Any:
-    """A connection of asyncpg's, which reads the URL as PostgreSQL's own tools do.
+    """Return a connection of asyncpg, which reads the URL as PostgreSQL's own tools do.
 
     Raises:
-        StoreError: There is none to be had.
+        StoreError: No connection could be opened.
     """
     limit_ms = str(int(seconds * 1000))
     try:
         return await asyncpg.connect(
             url.reveal(),
-            ssl=None if url.has_sslmode or url.is_local else True,  # True: a certificate for this very host
+            ssl=None if url.has_sslmode or url.is_local else True,  # True: verify that the certificate is for this host
             timeout=BUSY_SECONDS,
             command_timeout=seconds,
             server_settings={
@@ -108,7 +110,7 @@ async def _connect(url: DatabaseUrl, seconds: float) -> Any:
                 "statement_timeout": limit_ms,
                 "lock_timeout": limit_ms,
                 "idle_in_transaction_session_timeout": limit_ms,  # a relay that hangs loses its locks
-                "jit": "off",  # compiling costs more than any statement of ours
+                "jit": "off",  # just-in-time compilation would cost more than any of our statements
             },
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as problem:
@@ -125,7 +127,10 @@ async def _close(connection: Any) -> None:
 
 
 def _why(problem: Exception) -> tuple[str, str]:
-    """Why we cannot connect, and what to do about it. Never repeats the URL, which may hold the password."""
+    """Return why connecting failed, and what the operator can do.
+
+    Never contains the URL, which may include the password.
+    """
     words = str(problem).partition("\nDETAIL")[0] or type(problem).__name__
     match problem:
         case TimeoutError():
@@ -154,7 +159,7 @@ def _why(problem: Exception) -> tuple[str, str]:
 
 
 async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
-    """Upgrade the schema over a connection of its own, as a migration, also another relay's, may take long."""
+    """Upgrade the schema over a separate connection, as a migration may take long, also one by another relay."""
     engine = _engine(url, PATIENT_SECONDS, WeakSet())
     try:
         async with engine.begin() as connection:
@@ -172,7 +177,7 @@ async def _upgrade(url: DatabaseUrl, *, may_make: bool) -> None:
 
 
 async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_make: bool) -> bool:
-    """Whether the schema is up to date. Raises StoreError when it is not and may not be upgraded."""
+    """Return whether the schema is up to date. Raises StoreError when it is not and must not be upgraded."""
     found = await _revision(connection)
     if found is None and not may_make:
         raise StoreError(
@@ -186,7 +191,7 @@ async def _is_up_to_date(connection: AsyncConnection, url: DatabaseUrl, *, may_m
 
 
 async def _revision(connection: AsyncConnection) -> str | None:
-    """The migration the database is at; None for one without our tables."""
+    """Return the migration that the database is at; None for a database without our tables."""
     if (await connection.execute(_HAS_TABLES)).scalar_one() is None:
         return None
     found = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""A collection of rows that people set up, as a table."""
+"""Stores the rows of one kind of resource in an SQL table."""
 
 from dataclasses import fields
 from typing import Any, Generic
@@ -14,10 +14,10 @@ from tunnelrelay.store.texts import fitted
 
 
 class SqlCollection(Part, Generic[R]):
-    """A `resources.Collection` as one table.
+    """A `resources.Collection` in one table.
 
     Args:
-        made_of: The kind of row.
+        made_of: The class of the rows.
     """
 
     def __init__(self, engine: AsyncEngine, table: Table, made_of: type[R]) -> None:

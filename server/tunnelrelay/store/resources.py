@@ -1,7 +1,7 @@
-"""The rows that people set up: users, API keys, domains, edges, backends, providers, sign-ins.
+"""The rows of resources that users configure: users, API keys, domains, edges, backends, providers, sign-ins.
 
 Each kind is a `Collection` of rows with an id. The store keeps rows and their owners; `services` checks their values
-and who may change them. Not here: sessions, names and events (`base.py`).
+and who may change them. Sessions, names and events are in `base.py`.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """The fields of every kind. Times are Unix seconds.
+    """The fields that rows of all kinds have. Times are Unix seconds.
 
     Attributes:
-        id: See `ids.py`: sorts by when it was made.
-        owner: Its owner.
-        version: 1 when it is added; every change adds one (`Collection.replace`).
+        id: Id that sorts by creation time; see `ids.py`.
+        owner: Owner of the resource.
+        version: 1 for a new row; every change adds one (`Collection.replace`).
     """
 
     id: str
@@ -33,11 +33,13 @@ class UserRow(Row):
     """A user who may sign in to the dashboard.
 
     Attributes:
-        name: Unique, for people.
-        role: `admin` or `member`. A member sees and changes only what `owner` owns.
-        issuer: With `subject`, who they are at the operator's OpenID provider; "" before they have signed in there.
-        disabled_at: None while they may sign in.
-        key: Unique: issuer and subject digested, or the id for who has none; no user is linked by an e-mail address.
+        name: Unique name, for display.
+        role: `admin` or `member`. A member can see and change only resources of `owner`.
+        issuer: With `subject`, the user's identity at the operator's OpenID provider; "" before the first sign-in
+            there.
+        disabled_at: Time at which the user was disabled; None while the user may sign in.
+        key: Unique key: digest of issuer and subject, or the id without them. E-mail addresses never link a user to an
+            identity.
     """
 
     name: str
@@ -52,12 +54,12 @@ class UserRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyRow(Row):
-    """A key by which a program uses the API on behalf of a user.
+    """A key with which a program uses the API on behalf of a user.
 
     Attributes:
-        digest: Unique. SHA-256 of the key; the key itself is shown once.
-        scopes: What it may do; see `services.actor`.
-        expires_at: None for never.
+        digest: SHA-256 of the key, unique; the key itself is shown only once.
+        scopes: What the key may do; see `services.actor`.
+        expires_at: Time of expiry; None for never.
     """
 
     user_id: str
@@ -71,10 +73,10 @@ class ApiKeyRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInRow(Row):
-    """A browser that is signed in to the dashboard, or a code that signs one in once.
+    """A browser that is signed in to the dashboard, or a one-time code for signing in.
 
     Attributes:
-        key: Unique. SHA-256 of the cookie's or the code's value.
+        key: SHA-256 of the value of the cookie or code, unique.
         kind: `session` or `code`.
     """
 
@@ -89,10 +91,10 @@ class SignInRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainRow(Row):
-    """A host name, or a tcp port, kept for an owner whether a tunnel serves it or not.
+    """A host name, or a TCP port, reserved for an owner whether a tunnel serves it or not.
 
     Attributes:
-        host: Unique, canonical; of a port `tcp://DOMAIN:PORT`.
+        host: Canonical host, unique; for a port `tcp://DOMAIN:PORT`.
         proto: `http`, or `tcp` for a port.
     """
 
@@ -104,7 +106,7 @@ class DomainRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendRow(Row):
-    """A tunnel group: the tunnels of the owner that carry every one of these labels."""
+    """A tunnel group: all tunnels of the owner that have every one of these labels."""
 
     labels: Pairs
     description: str = ""
@@ -113,13 +115,13 @@ class BackendRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeRow(Row):
-    """A durable endpoint.
+    """An edge: an endpoint that exists in the store, whether a tunnel serves it or not.
 
     Attributes:
-        host: Unique: the domain it answers at; None while it has none.
-        settings: JSON of its rules and of who serves it, without secrets; see `services.edge_settings`.
-        sealed: Its secrets, sealed by the key ring; b"" without any.
-        backend_id: The tunnel group that serves it; "" without one.
+        host: Host name of the edge, unique; None without one.
+        settings: JSON of its rules and backend, without secrets; see `services.edge_settings`.
+        sealed: Its secrets, encrypted by the key ring; b"" without any.
+        backend_id: Id of the tunnel group that serves it; "" without one.
     """
 
     host: str | None
@@ -132,13 +134,13 @@ class EdgeRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRow(Row):
-    """An OpenID provider set up once, which owners name as `@name` and whose client secret they never hold.
+    """A named OpenID provider, which owners use as `@name` without knowing its client secret.
 
     Attributes:
-        name: Unique.
-        owners: Owners that may name it; empty for all.
+        name: Unique name.
+        owners: Owners that may use it; empty for all.
         settings: JSON of its settings, without the secret; see `services.provider_settings`.
-        sealed: The client secret, sealed by the key ring.
+        sealed: The client secret, encrypted by the key ring.
     """
 
     name: str
@@ -153,44 +155,48 @@ R = TypeVar("R", bound=Row)
 
 
 class Collection(Protocol[R]):
-    """All rows of one kind. Every method may raise `StoreError`.
+    """All rows of one kind of resource. Every method may raise `StoreError`.
 
-    Every change of a row, but for `touch`, also moves the kind's number in `Store.revisions`, in the same transaction.
+    Every change of a row except `touch` also increments the kind's number in `Store.revisions`, in the same
+    transaction.
     """
 
     async def add(self, row: R) -> bool:
-        """Keeps a new row. False when its id, or something unique in it, exists already."""
+        """Store a new row. Return False when its id, or another unique value, already exists."""
 
     async def get(self, row_id: str) -> R | None:
-        """The row, or None."""
+        """Return the row with this id; None when it does not exist."""
 
     async def find(self, **equal: object) -> R | None:
-        """The one row whose column has this value (a unique one), or None."""
+        """Return the row whose unique column has this value; None when there is none."""
 
     async def page(
         self, *, owner: str | None = None, before: str | None = None, limit: int = 100, **equal: object
     ) -> list[R]:
-        """Rows, the newest first: only `owner`'s unless None, only those older than `before`, only those that match.
+        """Return rows, the newest first: only those of `owner` unless None, older than `before`, and matching the
+        criteria.
 
         Args:
-            before: An id; whether its row still exists does not matter.
+            before: An id; its row need not exist any more.
         """
 
     async def all(self, **equal: object) -> list[R]:
-        """Every row that matches, the oldest first."""
+        """Return every row that matches, the oldest first."""
 
     async def replace(self, row: R) -> bool:
-        """Writes a changed row over the one whose version is one less. False when there is no such one any more, or
-        something unique in it exists already."""
+        """Replace a row by its changed version, if the stored version is one less.
+
+        Return False if it is not, if the row is gone, or if another row has a unique value of it.
+        """
 
     async def touch(self, row_id: str, column: str, at: float) -> None:
-        """Moves a time (`last_used_at`, `last_seen_at`) forward; neither version nor revision change."""
+        """Move a time (`last_used_at`, `last_seen_at`) forward, without changing version or revision."""
 
     async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
-        """Drops a row. Returns what it was; None when there was none (of this version)."""
+        """Delete a row and return it; None when it does not exist (in this version)."""
 
     async def delete_where(self, **equal: object) -> list[R]:
-        """Drops every row that matches; one criterion at least. Returns what they were."""
+        """Delete every row that matches (at least one criterion is required) and return them."""
 
 
 COLLECTIONS: Sequence[tuple[str, type[Row]]] = (
@@ -202,4 +208,4 @@ COLLECTIONS: Sequence[tuple[str, type[Row]]] = (
     ("edges", EdgeRow),
     ("providers", ProviderRow),
 )
-"""Attribute of the store (and name of the table) of every kind."""
+"""Each kind of resource: the store's attribute, which is also the table's name, and the class of its rows."""

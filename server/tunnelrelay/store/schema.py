@@ -1,6 +1,6 @@
-"""The tables, in SQLAlchemy Core. A change here needs a migration; `tests/store` compares the two.
+"""The database tables, in SQLAlchemy Core. A change here needs a migration; `tests/store` compares the two.
 
-A new database gets these tables at once (`make_tables`), an older one gets them by the migrations that it lacks.
+A new database gets these tables at once (`make_tables`), an older one by the migrations it lacks.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_name)s",
     }
 )
-"""Constraints have names, so that later migrations can speak of them on every database."""
+"""Names for constraints, so that later migrations can refer to them on every database."""
 
 _FOR_PEOPLE = {CUT: True}
 
@@ -59,7 +59,7 @@ Index(
     sqlite_where=tokens.c.revoked_at.is_(None),
     postgresql_where=tokens.c.revoked_at.is_(None),
 )
-"""A page of an owner's good tokens, however many were revoked."""
+"""Index for lists of an owner's valid tokens; revoked tokens do not slow them down."""
 
 sessions = Table(
     "sessions",
@@ -80,13 +80,13 @@ sessions = Table(
     Column("client_id", short_text(1024)),
 )
 Index("ix_sessions_person", sessions.c.subject, sessions.c.issuer)
-"""A back-channel logout names a person, not a session."""
+"""Index for back-channel logouts that name a person instead of a session."""
 Index("ix_sessions_at_connection", sessions.c.connection_id, sessions.c.subject)
-"""How many sessions a person has there is counted at each login."""
+"""Index for counting a person's sessions at a connection, which every login does."""
 Index("ix_sessions_sid", sessions.c.connection_id, sessions.c.sid)
-"""Or the provider's own session."""
+"""Index for back-channel logouts that name the provider's session."""
 Index("ix_sessions_client", sessions.c.client_id, sessions.c.issuer)
-"""And it comes for a client, whether that guards an endpoint now or not."""
+"""Index for back-channel logouts of a client, even one that no endpoint uses any more."""
 
 ended = Table(
     "ended",
@@ -94,7 +94,7 @@ ended = Table(
     Column("key", LargeBinary(32), primary_key=True),
     Column("at", Float, nullable=False, index=True),
 )
-"""Sessions that were ended before their time, so that other relays on this store forget them too."""
+"""Sessions that were ended early, so that other relays on this store drop them too."""
 
 used = Table(
     "used",
@@ -102,7 +102,7 @@ used = Table(
     Column("key", LargeBinary(64), primary_key=True),
     Column("expires_at", Float, nullable=False, index=True),
 )
-"""One-time marks (what a login may use only once) and leases (what one relay at a time may do)."""
+"""One-time marks (for values that a login may use only once) and leases (for work that one relay at a time may do)."""
 
 names = Table(
     "names",
@@ -113,10 +113,12 @@ names = Table(
     Column("generation", Integer, nullable=False, server_default="1"),
     Column("released_at", Float),
 )
-"""Who held a host name last, so that a restart gives it to no other owner and a stranger gets it only after a while."""
+"""The last owner of each host name: after a restart no other owner gets the name, and a stranger only after a
+cool-down."""
 
 Index("ix_names_owner", names.c.owner, names.c.released_at)
-"""Which logins a member may see goes by its owner's names, and a reservation counts those in their cool-down."""
+"""Index for a member's list of logins, which is selected by the owner's names, and for counting names in their
+cool-down."""
 
 audit = Table(
     "audit",
@@ -135,13 +137,13 @@ audit = Table(
     Column("details", Text, nullable=False),
     Column("actor", short_text(40), nullable=False, server_default=text("''")),
 )
-"""What happened to logins, sessions, names and keys. Holds no secret; people are keyed digests."""
+"""Audit events about logins, sessions, names and keys. Contains no secrets; people are keyed digests."""
 Index("ix_audit_owner", audit.c.owner, audit.c.id)
-"""A member's page, however many events others have."""
+"""Index for a member's list of events; events of other owners do not slow it down."""
 
 
 def _resource(name: str, *columns: Column[Any]) -> Table:
-    """The table of one kind of `resources.COLLECTIONS`."""
+    """Return the table of one kind of `resources.COLLECTIONS`."""
     return Table(
         name,
         metadata,
@@ -155,7 +157,7 @@ def _resource(name: str, *columns: Column[Any]) -> Table:
 
 
 def _words() -> tuple[Column[str], Column[str]]:
-    """What an owner writes about a thing, for people and for programs."""
+    """Return the columns for the texts that an owner writes about a resource, for people and for programs."""
     return Column("description", short_text(255), nullable=False), Column("metadata", Text, nullable=False)
 
 
@@ -225,7 +227,7 @@ revisions = Table(
     Column("kind", short_text(40), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""How often each kind has changed, so that other relays on this store notice with one small query."""
+"""How often each kind of resource has changed, so that other relays on this store notice it with one small query."""
 
 _applied = Table(
     "alembic_version",
@@ -233,11 +235,11 @@ _applied = Table(
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
-"""Where Alembic notes the newest migration, as Alembic makes it."""
+"""The table in which Alembic records the newest migration, as Alembic defines it."""
 
 
 def make_tables(connection: Connection, revision: str) -> None:
-    """Make all tables in a database that has none, and note that it is at this migration."""
+    """Create all tables in a database that has none, and record that it is at this migration."""
     metadata.create_all(connection, checkfirst=False)
     _applied.create(connection, checkfirst=True)
     connection.execute(insert(_applied).values(version_num=revision))

@@ -17,7 +17,10 @@ _OF_PEOPLE = [sessions.c[name] for name in SessionHolder.__slots__]
 
 
 class SessionPart(Part):
-    """The tables of sessions and one-time marks; methods are described at `base.SessionStore` and `base.MarkStore`."""
+    """The tables of sessions and one-time marks.
+
+    The methods are documented in `base.SessionStore` and `base.MarkStore`.
+    """
 
     async def save_session(self, row: SessionRow) -> None:
         kept = fitted(sessions, row)
@@ -114,10 +117,10 @@ class SessionPart(Part):
     async def _end(
         self, condition: ColumnElement[bool], at: float, columns: Sequence[Column[Any]]
     ) -> Sequence[Row[Any]]:
-        """End sessions and record them for `ended_since`, with statements whose length does not grow with their number.
+        """End sessions and record them for `ended_since`, with statements whose length does not depend on their number.
 
-        On PostgreSQL it is one statement: a session that begins between two would be ended and not recorded. SQLite has
-        no such statement, and one writer at a time.
+        On PostgreSQL this is one statement: between two, a session could begin that would be ended but not recorded.
+        SQLite has no such statement, but only one writer at a time.
         """
         gone = delete(sessions).where(condition).returning(*columns)
         async with self._begin() as connection:
@@ -133,7 +136,7 @@ class SessionPart(Part):
 
 
 def _condition(criteria: SessionCriteria) -> ColumnElement[bool] | None:
-    """The criteria as a condition; None without any value: "no condition" must never mean "all sessions"."""
+    """Return the criteria as an SQL condition; None without any value, which must never mean "all sessions"."""
     given = {name: value for name in SessionCriteria.__slots__ if (value := getattr(criteria, name)) is not None}
     if not given:
         return None

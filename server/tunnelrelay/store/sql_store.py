@@ -1,7 +1,7 @@
-"""The store in a database of either kind. `store.py` and `postgresql.py` open each kind.
+"""The store in an SQL database. `store.py` opens SQLite, `postgresql.py` PostgreSQL.
 
-Tokens, sessions, names and events have modules of their own (`tokens.py`, `sessions.py`,
-`names.py`, `audit.py`); what people set up in `resource_sql.py`.
+Tokens, sessions, names and events are in modules of their own (`tokens.py`, `sessions.py`, `names.py`, `audit.py`), the
+configured resources in `resource_sql.py`.
 """
 
 from sqlalchemy import select, text
@@ -26,10 +26,10 @@ from tunnelrelay.store.tokens import TokenPart
 
 
 class SqlStore(TokenPart, SessionPart, NamePart, AuditPart):
-    """`base.Store` in a database.
+    """`base.Store` in an SQL database.
 
     Attributes:
-        engine: For what concerns the database as a whole: `dump.py`.
+        engine: SQLAlchemy's engine, for operations on the whole database (`dump.py`).
     """
 
     def __init__(self, engine: AsyncEngine) -> None:

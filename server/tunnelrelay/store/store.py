@@ -1,5 +1,6 @@
-"""The store in a SQLite file, through SQLAlchemy's async engine. The interface is `base.Store`, the tables
-`schema.py`."""
+"""The store in a SQLite file, with SQLAlchemy's async engine. The interface is `base.Store`; the tables are in
+`schema.py`.
+"""
 
 import asyncio
 from pathlib import Path
@@ -18,37 +19,38 @@ from tunnelrelay.store.upgrade import upgrade
 
 FILE_NAME = "relay.db"
 MAX_CONNECTIONS = 4
-"""Each is a thread of aiosqlite. Writers queue in SQLite anyway; readers rarely come (sessions live in memory)."""
+"""Maximum connections, each with a thread of aiosqlite. SQLite queues writers anyway; reads are rare (sessions are
+cached in memory)."""
 
 PRAGMAS = (
-    "PRAGMA journal_mode = WAL",  # readers and one writer do not wait for each other
-    "PRAGMA synchronous = NORMAL",  # a power cut may lose the last second, never the file's integrity
+    "PRAGMA journal_mode = WAL",  # readers and one writer do not block each other
+    "PRAGMA synchronous = NORMAL",  # a power cut may lose the last second, but does not damage the file
     f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}",
-    # Deleted and replaced values are zeros in the file at once, and in no backup of it: digests, sealed secrets and
-    # addresses of people would lie in its free pages until these are used again. Some builds of SQLite have it so
-    # anyway (Debian's), others do not. Until the next checkpoint the log beside the file still has them.
+    # Overwrite deleted values in the file with zeros, so that the file and its backups contain no old digests,
+    # encrypted secrets and addresses. Some builds of SQLite do so by default (Debian's), others do not. The write-ahead
+    # log beside the file keeps the values until the next checkpoint.
     "PRAGMA secure_delete = ON",
 )
 
 
 class SqliteStore(SqlStore):
-    """`base.Store` in one file. Made by `open`."""
+    """`base.Store` in one file. Created by `open`."""
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Opens or makes the file (mode 0600) and brings its schema up to date.
+        """Open or create the file (mode 0600) and migrate it to this release's schema.
 
         Raises:
-            StoreTooNewError: A newer release wrote it.
-            StoreError: It cannot be opened or upgraded.
+            StoreTooNewError: A newer release wrote the file.
+            StoreError: The file cannot be opened or upgraded.
         """
         await asyncio.to_thread(upgrade, path)
         threads: WeakSet[Thread] = WeakSet()
 
         def connect(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
             connection = aiosqlite.connect(*args, **kwargs)
-            thread = connection._thread  # noqa: SLF001  # as SQLAlchemy has it
-            thread.daemon = True  # a connection that was lost keeps no program alive
+            thread = connection._thread  # noqa: SLF001  # SQLAlchemy does so too
+            thread.daemon = True  # a lost connection does not keep the program alive
             threads.add(thread)
             return connection
 
@@ -56,7 +58,7 @@ class SqliteStore(SqlStore):
             URL.create("sqlite+aiosqlite", database=str(path)),
             pool_size=MAX_CONNECTIONS,
             max_overflow=0,
-            hide_parameters=True,  # error texts are logged; digests, addresses and sealed records are not
+            hide_parameters=True,  # error texts are logged and must not contain values
             pool_timeout=BUSY_SECONDS,
             connect_args={"async_creator_fn": connect},
         )
@@ -76,8 +78,8 @@ class SqliteStore(SqlStore):
     async def close(self) -> None:
         """Close the database, and wait for the threads of its connections.
 
-        A call that was cancelled goes on in its thread, which then tells the loop how it ended: were the loop closed by
-        then, the thread would die with a traceback on the terminal.
+        A cancelled call continues in its thread, which then reports its result to the event loop. If the loop were
+        closed by then, the thread would print a traceback.
         """
         await super().close()
         for thread in list(self._threads):

@@ -1,6 +1,6 @@
-"""Which texts a store takes, and their column types. PostgreSQL takes fewer texts than SQLite; both use its rules.
+"""The texts that the store accepts, and their column types. PostgreSQL's stricter rules apply to SQLite too.
 
-Migrations use the types too, so they must not change.
+Migrations also use the types, so they must not change.
 """
 
 from dataclasses import replace
@@ -19,23 +19,26 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="DataclassInstance")
 
 CUT = "cut"
-"""In a column's `info`: of a text that is too long the beginning is kept. Never of one that tells people or things
-apart: two that begin alike would become one."""
+"""Key in a column's `info` for texts that are cut when they are too long. Not for texts that identify people or
+resources, as two of them with equal beginnings would become one."""
 
 
 def short_text(length: int) -> String:
-    """The type of short texts. PostgreSQL would sort them by the rules of a language: ids and hosts are read on behind
-    one another by their bytes, as SQLite and Python sort them."""
+    """Return the type of short texts.
+
+    They sort by bytes, as in SQLite and Python; PostgreSQL's default is the order of a language, with which lists could
+    not be continued after an id or host.
+    """
     return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
 
 
 def counter() -> TypeEngine[int]:
-    """The type of an auto-increment number; SQLite supports that for this spelling only."""
+    """Return the type of an auto-increment number, which SQLite supports only for `INTEGER`."""
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
 def can_be_kept(text: str) -> bool:
-    """Whether both databases can store the text: it has no NUL and no lone surrogate."""
+    """Return whether both databases can store the text: it has no NUL and no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -44,10 +47,10 @@ def can_be_kept(text: str) -> bool:
 
 
 def fitted(table: Table, row: R) -> R:
-    """The row with texts for people cut to their columns' length.
+    """Return the row with its display texts cut to the length of their columns.
 
     Raises:
-        UnstorableError: Another text is too long, or is no text to every database.
+        UnstorableError: Another text is too long, or contains characters that not every database accepts.
     """
     changed: dict[str, Any] = {}
     for column in _texts(table):
@@ -58,7 +61,7 @@ def fitted(table: Table, row: R) -> R:
 
 
 def fitted_text(column: Column[Any], text: str) -> str:
-    """The text as this column can keep it. Raises UnstorableError, as `fitted`."""
+    """Return the text as this column can store it. Raises UnstorableError, as `fitted`."""
     length = column.type.length if isinstance(column.type, String) else None
     if column.info.get(CUT):
         return (text if can_be_kept(text) else text.encode(errors="replace").decode().replace("\0", "?"))[:length]

@@ -1,4 +1,4 @@
-"""The part of the store for agents' tokens."""
+"""The part of the store that keeps agents' tokens."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _CHANGEABLE = ("description", "metadata", "acl", "expires_at")
 
 
 class TokenPart(Part):
-    """The table of agents' tokens; methods are described at `base.TokenStore`."""
+    """The table of agents' tokens. The methods are documented in `base.TokenStore`."""
 
     async def add_token(self, token: Token, digest: bytes) -> None:
         async with self._begin() as connection:

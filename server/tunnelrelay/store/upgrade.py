@@ -1,7 +1,7 @@
-"""Brings a database file up to this release's schema, once, by the relay that comes first.
+"""Migrates a database file to this release's schema, once, by the first relay that opens it.
 
-A relay and a `token` command may open the same new file at the same moment: a lock file beside it lets one work and
-the other wait. Blocking code, run in a thread.
+A relay and a `token` command may open a new file at the same time: a lock file beside it makes one of them wait. The
+code blocks and must run in a thread.
 """
 
 import errno
@@ -20,18 +20,19 @@ from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.schema import make_tables
 
 HEAD = "0005"
-"""The newest migration. Kept here as well, so that opening a database that is up to date need not import Alembic."""
+"""The newest migration. Repeated here so that opening an up-to-date database need not import Alembic."""
 
 FILE_MODE = 0o600
-"""Sessions are sealed and tokens hashed, yet e-mail addresses and times must not be read by others either."""
+"""Mode of the database file. Sessions are encrypted and tokens hashed, but others must not read e-mail addresses and
+times either."""
 
 
 def upgrade(path: Path) -> None:
-    """Makes the file if there is none, and upgrades it to `HEAD`.
+    """Create the file if it does not exist, and upgrade it to `HEAD`.
 
     Raises:
-        StoreTooNewError: A newer release wrote it.
-        StoreError: The file cannot be opened, is no database, or cannot be migrated.
+        StoreTooNewError: A newer release wrote the file.
+        StoreError: The file cannot be opened, is not a database, or cannot be migrated.
     """
     try:
         with _locked(path):
@@ -46,7 +47,7 @@ def upgrade(path: Path) -> None:
 
 
 def sqlite_hint(problem: BaseException) -> str:
-    """What to do about an error of SQLite's."""
+    """Return advice for an error of SQLite."""
     words = str(problem)
     if "not a database" in words or "malformed" in words:
         return "restore a backup (`tunnelrelay restore`); is it the relay's file at all?"
@@ -65,7 +66,7 @@ def _hint_of(problem: OSError) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file beside the database. The kernel releases it even when the holder is killed."""
+    """Hold the lock file beside the database. The kernel releases the lock even when the process is killed."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +76,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make_private(path: Path) -> None:
-    """Creates the file with its mode before SQLite would with the umask's; its WAL files take the mode over."""
+    """Create the file with its mode before SQLite creates it with the umask's; SQLite's WAL files get the same mode."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         if os.fstat(handle).st_mode & 0o077:
@@ -85,7 +86,7 @@ def _make_private(path: Path) -> None:
 
 
 def _revision(path: Path) -> str | None:
-    """The migration the file is at; None for a new one."""
+    """Return the migration that the file is at; None for a new file."""
     with closing(sqlite3.connect(path)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if known else None
@@ -94,7 +95,8 @@ def _revision(path: Path) -> str | None:
 
 def _migrate(path: Path, found: str | None) -> None:
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
-    # Python's driver would commit before each CREATE TABLE; a relay killed half-way must find the file as it was.
+    # Python's driver would commit before each CREATE TABLE; a relay that is killed half-way must leave the file
+    # unchanged.
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
@@ -107,18 +109,18 @@ def _migrate(path: Path, found: str | None) -> None:
 
 
 def to_head(connection: Connection, found: str | None, *, name: str) -> None:
-    """Bring a database, of either kind, to `HEAD` in the transaction the connection is in.
+    """Migrate a database of either kind to `HEAD`, in the connection's current transaction.
 
     Args:
-        found: The migration it is at; None for one without our tables.
-        name: What messages call the database.
+        found: Migration that the database is at; None for a database without our tables.
+        name: Name of the database in messages.
 
     Raises:
-        StoreTooNewError: `found` is none of this release's.
+        StoreTooNewError: This release does not know the migration `found`.
     """
     if found is None:
         make_tables(connection, HEAD)
         return
-    from tunnelrelay.store.migrate import migrate  # slow to import, and of use only when the schema changes
+    from tunnelrelay.store.migrate import migrate  # slow to import, and needed only when the schema changes
 
     migrate(connection, found, HEAD, name=name)

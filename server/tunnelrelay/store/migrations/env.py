@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: over the connection `upgrade.py` hands in, or over the URL of alembic.ini."""
+"""Connects Alembic to the database: over the connection that `upgrade.py` passes, or over the URL of alembic.ini."""
 
 from alembic import context
 from sqlalchemy import Connection, create_engine
@@ -7,7 +7,7 @@ from tunnelrelay.store.schema import metadata
 
 
 def migrate(connection: Connection) -> None:
-    """Runs what Alembic was asked for. SQLite alters a table by copying it, hence the batch mode."""
+    """Run the requested migrations. SQLite can alter a table only by copying it, hence the batch mode."""
     context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, transactional_ddl=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -1,4 +1,4 @@
-"""Tokens, sessions, one-time marks and names."""
+"""Creates the tables of tokens, sessions, one-time marks and names."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward."""
+    """Create the tables."""
     op.create_table(
         "tokens",
         sa.Column("id", short_text(40), nullable=False),
@@ -61,6 +61,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Drop the tables."""
     for table in ("names", "used", "sessions", "tokens"):
         op.drop_table(table)

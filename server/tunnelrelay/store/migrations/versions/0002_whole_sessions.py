@@ -1,4 +1,4 @@
-"""Sessions that refresh and end everywhere, names with generations, the audit log."""
+"""Adds refreshable sessions that end on all relays, names with generations, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward. Sessions of the release before are kept: they end at their limits, or at the next login."""
+    """Apply the migration. Existing sessions are kept: they end at their limits, or at the next login."""
     op.add_column("sessions", sa.Column("version", sa.Integer, nullable=False, server_default="1"))
     op.add_column("sessions", sa.Column("sid", sa.LargeBinary(32)))
     op.add_column("sessions", sa.Column("client_id", short_text(1024)))
@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Revert the migration."""
     op.drop_table("audit")
     op.drop_column("names", "released_at")
     op.drop_column("names", "generation")

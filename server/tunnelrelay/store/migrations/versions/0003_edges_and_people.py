@@ -1,4 +1,6 @@
-"""Users, API keys, sign-ins, domains, edges, backends and providers; tokens with an ACL and an expiry; who did what."""
+"""Adds users, API keys, sign-ins, domains, edges, backends and providers; ACL and expiry of tokens; the actor of
+events.
+"""
 
 from typing import Any
 
@@ -14,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward. Tokens of the release before stay good for everything and for ever."""
+    """Apply the migration. Existing tokens keep all permissions and never expire."""
     op.add_column("tokens", sa.Column("description", short_text(255), nullable=False, server_default=sa.text("''")))
     op.add_column("tokens", sa.Column("metadata", sa.Text, nullable=False, server_default=sa.text("''")))
     op.add_column("tokens", sa.Column("acl", sa.JSON, nullable=False, server_default=sa.text("'[]'")))
@@ -86,7 +88,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Revert the migration."""
     for table in ("revisions", "providers", "edges", "backends", "domains", "sign_ins", "api_keys", "users"):
         op.drop_table(table)
     op.drop_column("audit", "actor")

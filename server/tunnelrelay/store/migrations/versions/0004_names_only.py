@@ -1,4 +1,4 @@
-"""Audit events forget values that may be secrets; owners' names, tokens and events are found by index."""
+"""Removes values that may be secret from audit events, and adds indexes on owners of names, tokens and events."""
 
 import json
 from typing import Any
@@ -12,17 +12,17 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 500
-"""Events looked at in one go: of all there are, no more are in memory."""
+"""Events processed at once; no more are in memory."""
 HEADERS = ("request_headers.add", "response_headers.add")
 PAIRS = ("request_params", "oidc.request_params")
 NOT_TOLD = "(not shown)"
-"""As events of this release have it."""
+"""The text that replaces a value, equal to the one in new events."""
 
 audit = sa.table("audit", sa.column("id", sa.BigInteger), sa.column("kind", sa.Text), sa.column("details", sa.Text))
 
 
 def upgrade() -> None:
-    """Forward."""
+    """Apply the migration."""
     op.create_index("ix_names_owner", "names", ["owner", "released_at"])
     op.create_index("ix_audit_owner", "audit", ["owner", "id"])
     live = sa.text("revoked_at IS NULL")
@@ -31,7 +31,7 @@ def upgrade() -> None:
 
 
 def _names_only(connection: sa.Connection) -> None:
-    """Takes the values of added header fields, request parameters and metadata out of what events tell of changes."""
+    """Remove the values of added header fields, request parameters and metadata from the changes in audit events."""
     last = 0
     told = sa.or_(audit.c.details.contains('"before"'), audit.c.details.contains('"after"'))
     while True:
@@ -47,7 +47,10 @@ def _names_only(connection: sa.Connection) -> None:
 
 
 def without_values(text: str) -> str:
-    """An event's details, with names only in both sides of a change. A side that cannot be read says nothing."""
+    """Return an event's details with only names in both sides of a change.
+
+    A side that cannot be parsed becomes empty.
+    """
     details = _object(text)
     for side in ("before", "after"):
         if side in details:

@@ -1,4 +1,4 @@
-"""Reservations are of host names or of tcp ports."""
+"""Adds the protocol of a reservation: a host name or a TCP port."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,5 +12,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward. All there are so far are host names."""
+    """Apply the migration. All existing reservations are of host names."""
     op.add_column("domains", sa.Column("proto", short_text(8), nullable=False, server_default=sa.text("'http'")))
