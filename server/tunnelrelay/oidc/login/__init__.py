@@ -1,1 +1,1 @@
-"""How a visitor signs in: redirect to the provider, callback, session. Start with `login.py`."""
+"""The sign-in of a visitor: redirect to the provider, callback, session. Start with `login.py`."""

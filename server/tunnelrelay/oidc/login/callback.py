@@ -1,4 +1,6 @@
-"""Checks a provider's answer at the callback: which login it belongs to, and whether it is passed on. Pure."""
+"""Checks a provider's response at the callback: which login it belongs to, and whether it may be forwarded. Does no
+I/O.
+"""
 
 from typing import NamedTuple, Protocol
 
@@ -17,38 +19,40 @@ from tunnelrelay.oidc.login.sealed_state import (
 from tunnelrelay.policy.rules import Connection
 
 MAX_DESCRIPTION = 300
-"""Characters of the provider's own words that are shown to the visitor."""
+"""Maximum characters of the provider's error text that are shown to the visitor."""
 _OURS = ("code", "state", "iss", "error", "error_description")
 
 
 class Endpoints(Protocol):
-    """What logins need to know of the live endpoints."""
+    """Interface to the live endpoints, for logins."""
 
     def connection_of(self, host: str) -> Connection | None:
-        """The connection that guards an endpoint now; None when there is no such endpoint or it asks for no login."""
+        """Return the OpenID connection of an endpoint; None when there is no such endpoint, or it has no login."""
 
     def owner_of(self, host: str) -> str:
-        """The owner, whom pages tell visitors to ask; "" when unknown."""
+        """Return the owner of an endpoint, whom pages tell visitors to contact; "" when unknown."""
 
     def generation_of(self, host: str) -> int:
-        """A number that grows whenever the host changes owner; 0 when unknown."""
+        """Return a number that grows whenever the host changes owner; 0 when unknown."""
 
 
 class ArrivedAt(NamedTuple):
-    """The callback that the browser came to. `name` is a connection's id, an endpoint's host, or "" for the shared
-    one."""
+    """The callback at which the browser arrived.
+
+    `name` is a connection's id, an endpoint's host, or "" for the shared callback.
+    """
 
     kind: CallbackKind
     name: str = ""
 
 
 class RefusedAnswer(NamedTuple):
-    """An answer from a provider that is not passed on to any endpoint.
+    """A provider's response that is not forwarded to any endpoint.
 
     Attributes:
-        code: The error to show.
-        host: The endpoint whose login it was; "" when that is not known for sure.
-        return_path: Where the visitor wanted to go there.
+        code: Code of the error page.
+        host: The endpoint of the login; "" when it is not certain.
+        return_path: Path that the visitor wanted to open there.
     """
 
     code: str
@@ -59,14 +63,15 @@ class RefusedAnswer(NamedTuple):
 def read_answer(
     params: Params, arrived: ArrivedAt, *, ring: KeyRing, endpoints: Endpoints, now: float
 ) -> Handoff | RefusedAnswer:
-    """Return what is passed on to the endpoint's host, or the error to show here instead.
+    """Return the value to forward to the endpoint's host, or the error to show on the callback host.
 
-    Only a state that we sealed says where the answer goes. It must arrive at the callback whose address was sent, and
-    `iss` (RFC 9207) must name the provider the login was started with: else a hostile owner's provider could have
-    another provider's code delivered into a login of its own (the COAT attack), and redeemed at his token endpoint.
+    Only a state sealed by this relay decides where the response is forwarded. It must arrive at the callback whose URL
+    was sent, and `iss` (RFC 9207) must name the provider with which the login began. Otherwise a hostile owner's
+    provider could have another provider's code delivered into one of its own logins (the COAT attack) and redeem it at
+    its own token endpoint.
 
-    A state that has expired proves nothing more, and its code goes nowhere. It still says where its visitor wanted to
-    go, so a page leads back there.
+    With an expired state the code is not forwarded. The state still tells where the visitor wanted to go, so the error
+    page links there.
     """
     answer = single(params, _OURS)
     state = None if answer is None else open_blob(ring, State, CALLBACK_AUDIENCE, answer.get("state", ""), ANY_AGE)
@@ -107,11 +112,14 @@ def _expected_at(state: State) -> ArrivedAt:
 
 
 def _names_issuer(answer: dict[str, str], state: State) -> bool:
-    """Whether `iss` names the provider (RFC 9207 section 2.4). It may be absent unless the provider promises it."""
+    """Return whether `iss` names the provider (RFC 9207 section 2.4).
+
+    It may be missing unless the provider promises it.
+    """
     issuer = answer.get("iss")
     return not state.needs_iss if issuer is None else issuer == state.issuer
 
 
 def _shown(text: str) -> str:
-    """The provider's error text without control characters, cut. The page escapes it."""
+    """Return the provider's error text, shortened and without control characters. The page escapes it."""
     return "".join(character for character in text[:MAX_DESCRIPTION] if character.isprintable())

@@ -1,4 +1,4 @@
-"""Classifies a provider's error at the callback: caused by the visitor, the setup or the provider. Pure.
+"""Classifies a provider's error at the callback: caused by the visitor, the configuration or the provider. Does no I/O.
 
 The registered errors are those of RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6, the error code
 `unmet_authentication_requirements` of OpenID Connect, RFC 8707, RFC 9396, RFC 9449 and OpenID Federation 1.0. Providers
@@ -13,11 +13,11 @@ from tunnelrelay.pages.login import About, DeclinedCode
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The meaning of one error code.
+    """The meaning of an error code from a provider.
 
     Attributes:
-        page: The page to show: an error's code in `pages.errors`.
-        about: Which of its texts fits, as `pages.login.declined` takes it; "" for the default.
+        page: Code of the error page, from `pages.errors`.
+        about: Key of the texts for the page, for `pages.login.declined`; "" for the default.
     """
 
     page: DeclinedCode
@@ -25,7 +25,7 @@ class Declined:
 
     @property
     def is_the_persons(self) -> bool:
-        """Whether the visitor can fix it, by trying again or with another account."""
+        """Whether the visitor can fix the error, by trying again or with another account."""
         return self.page in ("access_denied", "login_unfinished")
 
 
@@ -58,10 +58,10 @@ KNOWN: dict[str, Declined] = {
     "registration_not_supported": _REQUEST,
     "request_not_supported": _REQUEST,
     "request_uri_not_supported": _REQUEST,
-    # OpenID Connect Core Error Code unmet_authentication_requirements 1.0, and RFC 9470's word for it
+    # OpenID Connect Core Error Code unmet_authentication_requirements 1.0, and the equivalent code of RFC 9470
     "insufficient_user_authentication": _STRENGTH,
     "unmet_authentication_requirements": _STRENGTH,
-    # RFC 8707, RFC 9396, RFC 9449, OpenID Federation 1.0, and the token endpoint's own (RFC 6749 section 5.2)
+    # RFC 8707, RFC 9396, RFC 9449, OpenID Federation 1.0, and errors of the token endpoint (RFC 6749 section 5.2)
     "invalid_authorization_details": _REQUEST,
     "invalid_client": _CLIENT,
     "invalid_dpop_proof": _REQUEST,
@@ -72,12 +72,12 @@ KNOWN: dict[str, Declined] = {
     "unsupported_grant_type": _CLIENT,
     "use_dpop_nonce": _REQUEST,
     "validation_failed": _CLIENT,
-    # RFC 8628, where a provider uses its words here too
+    # RFC 8628, whose codes some providers use here too
     "authorization_pending": _INTERACTION,
     "expired_token": EXPIRED,
     "slow_down": BUSY,
 }
-"""Errors by their code."""
+"""The known error codes."""
 
 _SHAPES: tuple[tuple[re.Pattern[str], Declined], ...] = (
     (re.compile(r"cancel|abort|declined"), _CANCELLED),
@@ -92,11 +92,11 @@ _SHAPES: tuple[tuple[re.Pattern[str], Declined], ...] = (
     (re.compile(r"_required$"), _INTERACTION),
     (re.compile(r"^invalid_|^bad_"), _REQUEST),
 )
-"""What the words of a code that is in no list most likely mean; the first that fits."""
+"""Patterns for the meaning of unknown error codes; the first match counts."""
 
 
 def classify(error: str, description: str = "") -> Declined:
-    """Return what an error code means. An unknown code counts as the provider's fault.
+    """Return the meaning of an error code. An unknown code counts as an error of the provider.
 
     Args:
         description: The provider's `error_description`.
@@ -109,8 +109,9 @@ def classify(error: str, description: str = "") -> Declined:
 
 
 def is_expired_tab(error: str, description: str) -> bool:
-    """Whether Keycloak says that its login page in this tab is too old, while the visitor has signed in in another.
+    """Return whether this is Keycloak's error for an expired login page in one tab while the visitor signed in in
+    another.
 
-    Its documentation ("Keycloak specific errors") asks clients to send a new request at once.
+    Keycloak's documentation ("Keycloak specific errors") asks clients to send a new request at once.
     """
     return (error, description) == ("temporarily_unavailable", "authentication_expired")

@@ -1,7 +1,7 @@
-"""The second half of a login: binds the provider's answer to this browser, then identifies the person.
+"""The second half of a login: checks that the provider's response belongs to this browser, then identifies the visitor.
 
-The security is in the order: binding before the login is marked as used, marking before the code is exchanged, and
-every check before the session is made.
+The order matters for security: the browser is checked before the login is marked as used, the mark is set before the
+code is exchanged, and every check is made before the session is created.
 """
 
 import asyncio
@@ -52,14 +52,17 @@ from tunnelrelay.store.base import MarkStore, StoreError
 log = EventLog(__name__)
 
 JOIN_SECONDS = 2.0
-"""How long a second submit of the same hand-off (a double click) waits for the first one's answer."""
+"""Seconds for which a repeated hand-off (a double click) waits for the response to the first one."""
 USED_SECONDS = LOGIN_SECONDS + 300
-"""How long a used login is remembered: longer than its blobs are good, and than the cookie of a refused one."""
+"""Seconds for which a used login is remembered: longer than its sealed values are valid, and than the cookie of a
+refused login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
-    """A hand-off with the cookie of the same login: it arrived in the browser that began it."""
+    """A hand-off together with the cookie of its login, which proves that it arrived in the browser that began the
+    login.
+    """
 
     request: VisitorRequest
     handoff: Handoff
@@ -67,7 +70,7 @@ class _Arrival:
 
 
 class Finisher:
-    """Ends logins at the endpoints' hosts."""
+    """Finishes logins at the endpoints' hosts."""
 
     def __init__(
         self,
@@ -95,14 +98,14 @@ class Finisher:
         self._under_way: dict[str, asyncio.Future[LoginEnd]] = {}
 
     async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """End the login of this hand-off; `Login.finish` describes it."""
+        """Finish the login of a hand-off; see `Login.finish`."""
         blobs = [value for name, value in params if name == "h"]
-        # Also an expired one: a restored tab still shows where its visitor wanted to go.
+        # An expired hand-off too: in a restored tab it still shows where the visitor wanted to go.
         handoff = open_blob(self._ring, Handoff, request.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
         return await self.arrive(request, handoff)
 
     async def arrive(self, request: VisitorRequest, handoff: Handoff | None) -> LoginEnd:
-        """End the login that a provider's answer belongs to. None when it belongs to none."""
+        """Finish the login for a provider's response. `handoff` is None when the response belongs to no login."""
         try:
             is_fresh = handoff is not None and self._clock() < handoff.expires_at
             transaction = self._transaction_of(handoff, request) if handoff and is_fresh else None
@@ -117,10 +120,10 @@ class Finisher:
             return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
 
     async def refuse(self, request: VisitorRequest, code: str, path: str) -> LoginEnd:
-        """Answer a callback that belongs to no login of this browser.
+        """Respond to a callback that belongs to no login of this browser.
 
         Args:
-            path: Where the visitor wanted to go.
+            path: The path that the visitor wanted to open.
         """
         try:
             return await self._not_ours(request, code, path)
@@ -128,16 +131,17 @@ class Finisher:
             return LoginEnd(pages.busy(request_id=request.request_id, host=request.host), "failed")
 
     async def is_signed_in(self, request: VisitorRequest) -> bool:
-        """Whether the browser has a good session here. Raises StoreError when it cannot be read."""
+        """Return whether the browser has a valid session here. Raises StoreError when it cannot be read."""
         cookie = self._jar.session_in(request.cookie_values)
         if cookie is None:
             return False
         return await self._sessions.recall(cookie, request.host, request.connection, self._clock()) is not None
 
     def refused(self, request: VisitorRequest, params: Params) -> tuple[str, bool]:
-        """Read the form of an error page: the login's return path, and whether this browser began that login.
+        """Read the form of an error page. Return the login's return path, and whether this browser began that login.
 
-        A visitor who was not admitted has no session that a token could be bound to: it is bound to the login's cookie.
+        A refused visitor has no session to which a CSRF token could be bound; the token is bound to the login's cookie
+        instead.
         """
         tokens = [value for name, value in params if name == "token"]
         switch = open_blob(self._ring, Switch, request.host, tokens[0], ANY_AGE) if len(tokens) == 1 else None
@@ -147,7 +151,7 @@ class Finisher:
         return switch.return_path, is_fresh and self._cookie_of(switch.tx, switch.binding, request) is not None
 
     def _cookie_of(self, tx: str, binding: bytes, request: VisitorRequest) -> Transaction | None:
-        """The transaction in this browser's cookie of the login; None without one."""
+        """Return the transaction in this browser's cookie of the login; None without one."""
         cookie = cookies.one(request.cookie_values, self._jar.transaction_name(tx))
         if cookie is None:
             return None
@@ -157,8 +161,9 @@ class Finisher:
         return transaction if transaction.tx == tx else None
 
     def _transaction_of(self, handoff: Handoff, request: VisitorRequest) -> Transaction | None:
-        """The transaction of the hand-off's login; None when this browser did not begin it at this endpoint, or it
-        expired."""
+        """Return the transaction of a hand-off's login; None when another browser or endpoint began it, or it has
+        expired.
+        """
         transaction = self._cookie_of(handoff.tx, handoff.binding, request)
         if transaction is None:
             return None
@@ -169,10 +174,12 @@ class Finisher:
         return transaction if both == {expected} else None
 
     async def _not_ours(self, request: VisitorRequest, reason: str, path: str) -> LoginEnd:
-        """Answer a hand-off that this browser did not begin or has used. Visitors who are signed in go on to the path.
+        """Respond to a hand-off that this browser did not begin or has already used.
 
-        No login is started here, as that could loop. The path was sealed when the login began; it is a path of this
-        host, so it is as harmless as any link.
+        Redirect a signed-in visitor to the path.
+
+        No new login is started, as that could loop. The path was sealed when the login began and belongs to this host,
+        so it is as harmless as any link.
         """
         if await self.is_signed_in(request):
             return LoginEnd(redirect(return_url(self._address.url(request.host), path)), "ok")
@@ -185,9 +192,9 @@ class Finisher:
         return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
 
     async def _once(self, arrival: _Arrival) -> LoginEnd:
-        """Handle a hand-off that a double click sends twice: both requests get the first one's answer.
+        """Handle a hand-off that a double click may send twice: both requests get the response to the first one.
 
-        Both have the login's cookie, so both are of this browser. One that comes after the answer is a replay.
+        Both requests have the login's cookie and so come from this browser. A hand-off that comes later is a replay.
         """
         tx = arrival.handoff.tx
         first = self._under_way.get(tx)
@@ -209,7 +216,7 @@ class Finisher:
             answer.cancel()
 
     async def _consume(self, arrival: _Arrival) -> LoginEnd:
-        """Mark the login as used, then exchange the code. A login that fails cannot be repeated."""
+        """Mark the login as used, then exchange the code. A failed login cannot be repeated."""
         request, handoff = arrival.request, arrival.handoff
         mark = sha256(b"login\0" + handoff.tx.encode("ascii"))
         if not await self._store.use_once(mark, self._clock() + USED_SECONDS):
@@ -229,7 +236,7 @@ class Finisher:
         return await self._admit(arrival, metadata, claims, grant, fields)
 
     async def _declined(self, arrival: _Arrival, owner: str, fields: list[Field]) -> LoginEnd:
-        """Answer a provider's error. Where it only means that this tab is too old, the login goes on."""
+        """Respond to a provider's error. If only the login page in this tab had expired, start the login again."""
         request, handoff = arrival.request, arrival.handoff
         if is_expired_tab(handoff.error, handoff.description):
             if await self.is_signed_in(request):
@@ -247,7 +254,9 @@ class Finisher:
         return declined(handoff, owner, request.request_id, form, fields)
 
     async def _use_another(self, arrival: _Arrival) -> tuple[FormButton | None, bytes]:
-        """The button "use another account", and the Set-Cookie value it needs; None while the provider is away."""
+        """Return the button "use another account" and the Set-Cookie value it needs; no button if the provider is
+        unreachable.
+        """
         try:
             metadata = await self._providers.metadata(arrival.request.connection)
         except ProviderError:
@@ -256,11 +265,11 @@ class Finisher:
         return pages.use_another(token=token, provider=metadata.authorization_endpoint), kept
 
     async def _identify(self, arrival: _Arrival) -> tuple[Claims, Grant]:
-        """The checked claims of the person whom the code identifies, and the grant for later re-checks.
+        """Return the verified claims of the visitor, and the tokens for later re-checks.
 
         Raises:
-            ProviderError: The provider's answer identifies no person.
-            SignInTooOld, SignInTooWeak: Only the owner's demands on the age or method of the sign-in are not met.
+            ProviderError: The provider's response does not identify a person.
+            SignInTooOld, SignInTooWeak: Only the owner's requirements on age or method of the sign-in are not met.
         """
         transaction, connection = arrival.transaction, arrival.request.connection
         tokens = await self._providers.redeem(
@@ -280,9 +289,9 @@ class Finisher:
         return normalised(claims, connection), grant_of(tokens, nonce=transaction.nonce, now=self._clock())
 
     async def _step_up(self, arrival: _Arrival, error: SignInTooOld | SignInTooWeak, fields: list[Field]) -> LoginEnd:
-        """Ask the provider once more for a fresh sign-in. The second time, and for a weak sign-in, show a page instead.
+        """Ask the provider once more for a fresh sign-in. For a second failure, or a weak sign-in, show a page instead.
 
-        `max_age` was sent already; a provider that overlooked it often understands `prompt=login`.
+        `max_age` was sent before; a provider that ignores it often understands `prompt=login`.
         """
         request, path = arrival.request, arrival.handoff.return_path
         is_old = isinstance(error, SignInTooOld)
@@ -301,7 +310,7 @@ class Finisher:
     async def _admit(
         self, arrival: _Arrival, metadata: Metadata, claims: Claims, grant: Grant, fields: list[Field]
     ) -> LoginEnd:
-        """Check the owner's rules. A person whom they admit gets a new session."""
+        """Check the owner's rules, and create a session for a visitor who may enter."""
         request, issuer = arrival.request, metadata.issuer
         connection, host = request.connection, request.host
         owner = self._endpoints.owner_of(host)
@@ -322,9 +331,10 @@ class Finisher:
         return LoginEnd(redirect(location, fields), "ok", identity)
 
     def _switch(self, arrival: _Arrival) -> tuple[str, bytes]:
-        """The hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for it.
+        """Return the hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for
+        it.
 
-        The login stays used: only its browser and its return path are of any use still.
+        The login remains marked as used; the cookie only identifies its browser and its return path.
         """
         transaction, expires_at = arrival.transaction, self._clock() + LOGIN_SECONDS
         switch = Switch(
@@ -339,7 +349,7 @@ class Finisher:
         return seal_blob(self._ring, transaction.host, switch), cookie
 
     async def _end_presented(self, request: VisitorRequest) -> None:
-        """Ends the session the browser came with: the newest login wins, also when it is another person's."""
+        """End the session that the browser had: the newest login wins, even by another person."""
         cookie = self._jar.session_in(request.cookie_values)
         if cookie is None:
             return

@@ -1,7 +1,7 @@
-"""Limits how many logins may begin, by address and by connection.
+"""Limits how many logins may begin, per address and per connection.
 
-Beginning a login stores nothing and calls no provider, but it seals a blob and adds a cookie. Every hand-off that
-exchanges a code needs its own login, so this also limits calls to the provider.
+Beginning a login stores nothing and calls no provider, but it encrypts a value and adds a cookie. Each exchanged code
+needs its own login, so these limits also bound calls to the provider.
 """
 
 from collections.abc import Callable
@@ -15,10 +15,11 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
 BURST, PER_SECOND = 30, 0.5
-"""Of one address. A browser that restores thirty tabs, and then a login in two seconds: more than people do, even many
-behind one address, who sign in once in a working day."""
+"""Logins that one address may begin, at once and per second. Enough for a browser that restores thirty tabs, and more
+than people need who share an address and sign in once a day."""
 CONNECTION_BURST, CONNECTION_PER_SECOND = 1000, 100.0
-"""At one connection, from wherever: about 2 % of a core. Reached only by very many addresses at once."""
+"""Logins that may begin at one connection, from all addresses: about 2 % of a core. Only reached by very many addresses
+at once."""
 
 
 BOUNDS = (
@@ -44,10 +45,10 @@ BOUNDS = (
 
 
 class LoginLimits:
-    """The budgets of begun logins, one for each address and one for each connection.
+    """Token buckets for begun logins, one for each address and one for each connection.
 
     Args:
-        monotonic: Seconds.
+        monotonic: Function that returns monotonic seconds.
         connection_burst: Logins that may begin at one connection at once.
     """
 
@@ -66,10 +67,10 @@ class LoginLimits:
         self._connections = Buckets(connection_burst, CONNECTION_PER_SECOND)
 
     def refuse(self, request: VisitorRequest) -> Reply | None:
-        """The answer to a visitor who begins too many logins; None for all others."""
+        """Return the error for a visitor who begins too many logins; None if the login may begin."""
         now = self._monotonic()
         address = address_key(request.peer.host)
-        # The address first: what one address is refused must take nothing from the others at this connection.
+        # The address is checked first: a refused address must not use up the budget of its connection.
         wait, limit = self._addresses.wait(address, now) if address else 0, "login_address"
         if not wait:
             wait, limit = self._connections.wait(request.connection.share, now), "login_connection"

@@ -1,4 +1,4 @@
-"""A login from the first redirect to the session. Next: `start.py` and `finish.py`.
+"""A login from the first redirect to the session. Read next: `start.py` and `finish.py`.
 
     endpoint's host              callback host                 provider
     start   ---- 303, state, cookie ---------------------------> signs the visitor in
@@ -7,9 +7,9 @@
       cookie matches? used before? redeem the code, check the ID token, judge the rules
     303 to where the visitor wanted to go, with the session cookie
 
-The callback host needs no cookie and never sees a token: the code is redeemed only after the browser has shown the
-cookie of the very login it started. Nothing is stored before that, so a flood of visitors costs no memory. With the
-endpoint's own host as callback (`finish_here`) there is no hand-off; all else is the same.
+The callback host needs no cookie and never sees a token: the code is redeemed only after the browser has presented the
+cookie of the login it began. Nothing is stored before that, so a flood of visitors costs no memory. If the endpoint's
+own host is the callback (`finish_here`), there is no hand-off; all other steps are equal.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ HANDOFF_PATH = "/_tunnel/oidc/cb"
 
 
 class Login:
-    """Signs visitors in. One per relay.
+    """Signs visitors in. A relay has one instance.
 
     Args:
-        shared_owners: See `Starter`.
+        shared_owners: Owners that may use the shared callback; see `Starter`.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Login:
     async def start(
         self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer
     ) -> LoginEnd:
-        """Redirect to the provider. Call it only for requests that `policy.classify` calls a navigation.
+        """Redirect to the provider. Must be called only for requests that `policy.classify` calls a navigation.
 
-        Only the request's target gets into the login, so a visitor cannot add parameters.
+        The login takes only the target from the request, so a visitor cannot add parameters.
         """
         request = VisitorRequest(
             host=host,
@@ -108,7 +108,10 @@ class Login:
         return await self._starter.start(request, LoginOptions(return_path=return_path(head.target)))
 
     async def start_third_party(self, request: VisitorRequest, initiation: Initiation) -> LoginEnd:
-        """Begin a login that the provider started (Core section 4). A visitor who is signed in goes on to the app."""
+        """Begin a login that the provider started (Core section 4).
+
+        A visitor who is signed in is redirected to the app.
+        """
         try:
             if await self._finisher.is_signed_in(request):
                 return LoginEnd(redirect(return_url(self._address.url(request.host), initiation.return_path)), "ok")
@@ -119,14 +122,14 @@ class Login:
         return await self._starter.start(request, options)
 
     async def switch(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """Begin a new login at which the provider asks which account to use."""
+        """Begin a new login in which the provider asks which account to use."""
         path, is_ours = self._finisher.refused(request, params)
         if not is_ours:
             return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
         return await self._starter.start(request, LoginOptions(return_path=path, prompt="select_account"))
 
     async def callback(self, params: Params, arrived: ArrivedAt, request_id: str, peer: Peer) -> Reply:
-        """Pass the provider's answer on to the endpoint's host. Makes no calls and reads no cookies."""
+        """Forward the provider's response to the endpoint's host. Makes no calls and reads no cookies."""
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, RefusedAnswer):
             self._audit.record("login.error", reason=answer.code, peer=peer.host, request_id=request_id)
@@ -135,16 +138,16 @@ class Login:
             return pages.stray_answer(answer.code, request_id=request_id, host=host, home=home, address=address)
         blob = seal_blob(self._ring, answer.host, answer)
         if len(blob) > MAX_BLOB:
-            # A code of several kB, and as long an address.
+            # A code of several kB, and an equally long URL.
             blob = seal_blob(self._ring, answer.host, msgspec.structs.replace(answer, return_path="/"))
         return redirect(f"{self._address.url(answer.host)}{HANDOFF_PATH}?h={blob}")
 
     async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """End a login at the endpoint's own host, with a session and a redirect, or with a page that says why not."""
+        """Finish a login at the endpoint's own host: create a session and redirect, or show an error page."""
         return await self._finisher.finish(request, params)
 
     async def finish_here(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """Take the provider's answer at the endpoint's own callback: `callback` and `finish` without a redirect."""
+        """Handle the provider's response at the endpoint's own callback: `callback` and `finish` in one request."""
         arrived = ArrivedAt("host", request.host)
         answer = read_answer(params, arrived, ring=self._ring, endpoints=self._endpoints, now=self._clock())
         if isinstance(answer, RefusedAnswer):

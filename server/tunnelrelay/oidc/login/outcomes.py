@@ -1,4 +1,4 @@
-"""The outcomes of a login: the visitor's page, the cause, and its metric. Each is logged once."""
+"""The outcomes of a login: the visitor's page, the log entry, and the metric. Each is logged once."""
 
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -16,23 +16,25 @@ from tunnelrelay.policy.rules import Refusal
 log = EventLog(__name__)
 
 Outcome = Literal["started", "ok", "denied", "failed"]
-"""Sent to the provider; on into the app; not let in by the provider or the rules; anything else."""
+"""`started`: redirected to the provider. `ok`: signed in. `denied`: refused by the provider or the rules. `failed`: any
+error."""
 
 _PRIVATE: tuple[Field, ...] = (
     (b"Cache-Control", b"no-store"),
     (b"Referrer-Policy", b"no-referrer"),
     (b"Vary", b"Cookie"),
 )
-"""A redirect of a login holds secrets in its address: no cache may keep it, no other site may be told of it."""
+"""Header fields for redirects of a login, whose URLs contain secrets: no cache may store them, no Referer may contain
+them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginEnd:
-    """The result of one step of a login: the reply, and what to count and log.
+    """The result of one step of a login: the response, and what to count and log.
 
     Attributes:
-        who: Who signed in at the provider; None for no one.
-        refusal: The kind of rule that refused them (`Refusal.reason`); "" for none.
+        who: The person who signed in at the provider; None for none.
+        refusal: Kind of rule that refused the person (`Refusal.reason`); "" for none.
     """
 
     reply: Reply
@@ -42,15 +44,15 @@ class LoginEnd:
 
 
 def redirect(location: str, fields: list[Field] | None = None) -> Reply:
-    """303: the browser goes on with GET, whatever it sent (307 would send a form, or a password, along)."""
+    """Return a 303 redirect: the browser always continues with GET (307 would send a form, or a password, along)."""
     return Reply(303, ((b"Location", location.encode("ascii")), *_PRIVATE, *(fields or ())))
 
 
 def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | None, fields: list[Field]) -> LoginEnd:
-    """The page for a provider's error answer: what happened, who caused it, and what to do.
+    """Return the page for a provider's error: what happened, what caused it, and what to do.
 
     Args:
-        form: How to sign in with another account, where that is possible.
+        form: Button to sign in with another account, if possible.
     """
     what = classify(handoff.error, handoff.description)
     log.info(
@@ -74,7 +76,10 @@ def declined(handoff: Handoff, owner: str, request_id: str, form: FormButton | N
 def not_admitted(
     identity: Identity, refusal: Refusal, request: VisitorRequest, owner: str, form: FormButton, fields: list[Field]
 ) -> LoginEnd:
-    """The page for a person whom no rule admits. It names the account, so that a visitor notices a wrong one."""
+    """Return the page for a person whom the rules refuse.
+
+    It names the account, so that the visitor notices a wrong one.
+    """
     who = identity.email or identity.name or identity.subject
     page = pages.not_admitted(
         request_id=request.request_id,
@@ -91,11 +96,10 @@ def not_admitted(
 def provider_failed(
     error: ProviderError, request: VisitorRequest, path: str, *, owner: str = "", fields: list[Field] | None = None
 ) -> LoginEnd:
-    """The page for a provider that could not be used. The visitor learns only the kind of failure; our log has the
-    rest.
+    """Return the page for a provider that cannot be used. It shows only the kind of failure; the log has the details.
 
     Args:
-        path: Where the visitor wanted to go.
+        path: The path that the visitor wanted to open.
     """
     host, request_id, more = request.host, request.request_id, tuple(fields or ())
     log.warning("login failed at the provider", host=host, request_id=request_id, reason=error.detail)

@@ -1,13 +1,16 @@
-"""Reads parameters of a query or form and refuses duplicates, as readers differ in which value they take. Pure."""
+"""Reads parameters of a query or form and refuses duplicates, as parsers differ in which value they use.
+
+Does no I/O.
+"""
 
 from collections.abc import Collection, Iterable
 
 Params = Iterable[tuple[str, str]]
-"""In order, duplicates included."""
+"""Parameters as (name, value) pairs in order, with duplicates."""
 
 
 def single(params: Params, names: Collection[str]) -> dict[str, str] | None:
-    """The named parameters; None when one of them occurs twice. All others are ignored."""
+    """Return the parameters with these names; None when one of them occurs twice. Others are ignored."""
     found: dict[str, str] = {}
     for name, value in params:
         if name in found:

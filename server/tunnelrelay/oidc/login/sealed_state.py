@@ -1,11 +1,11 @@
-"""The sealed values that travel through the browser during a login or logout, and their lifetimes.
+"""The encrypted values that pass through the browser during a login or logout, and their lifetimes.
 
 `Transaction` is in a cookie of the endpoint's host, `State` goes to the provider and back, `Handoff` goes from the
-callback host to the endpoint's host. A browser must present all three of the same login. `Switch` proves that a form
-came from our own page.
+callback host to the endpoint's host. A browser must present all three of one login. `Switch` proves that a form came
+from our own page.
 
-Each names the endpoint's generation, which grows when the name changes owner: a login that began under the former owner
-is void.
+Each contains the endpoint's generation, which grows when the name changes owner: a login that began under the former
+owner is invalid.
 """
 
 import hmac
@@ -18,32 +18,32 @@ from tunnelrelay.address import CallbackKind
 from tunnelrelay.keys.keyring import KeyRing
 
 LOGIN_SECONDS = 600
-"""How long a visitor may take at the provider. Longer only helps a thief of a blob; after it, a page leads back to
-the address for as long as the key ring keeps the key."""
+"""Seconds that a visitor may take at the provider. A longer time would only help a thief of the values. Afterwards a
+page links back to the app, as long as the key ring keeps the key."""
 HANDOFF_SECONDS = 60
-"""The hand-off is one redirect; a minute forgives a slow phone and little else."""
+"""Seconds for which a hand-off is valid: it is a single redirect, and a minute is enough for slow devices."""
 MAX_BLOB = 8 * 1024
-"""Characters. A code may be 2 kB and grows by a third when sealed; the ingress takes no longer target anyway."""
+"""Maximum characters of a sealed value. A code may have 2 kB and grows by a third when sealed; the ingress accepts no
+longer targets anyway."""
 MAX_CODE = 4 * 1024
 MAX_RETURN = 2 * 1024
-"""Bytes of return path carried in `state`. Sealed that is 2.8 kB: the address of a provider's login page has
-less than 4 kB then, and web servers take 8."""
+"""Maximum bytes of the return path in `state`. Sealed it takes 2.8 kB: the URL of a provider's login page then has less
+than 4 kB, and web servers accept 8."""
 CALLBACK_AUDIENCE = "callback"
-"""Audience of `State`: the callback host has many names, and the state's own `host` says where it leads."""
+"""Audience of `State`: the callback host has several names, and the state contains the endpoint's host."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
-    """The OAuth `state`: the login that a provider's answer belongs to, and where it is passed on.
+    """The OAuth `state`: identifies the login of a provider's response, and the host to forward it to.
 
     Attributes:
         tx: Id of the login, 128 bits as hex.
-        binding: SHA-256 of the browser secret in the cookie.
-        issuer: The provider's issuer, exactly as its metadata has it.
-        needs_iss: The provider promised to name itself in its answer (RFC 9207 section 3).
-        callback: The callback that was sent; the answer must arrive there.
-        return_path: Path and query that the visitor asked for. Not in the cookie, as browsers and sibling hosts may
-            delete
-            cookies.
+        binding: SHA-256 of the browser's secret in the cookie.
+        issuer: The provider's issuer, exactly as in its metadata.
+        needs_iss: The provider promised to name itself in its response (RFC 9207 section 3).
+        callback: The callback that was sent; the response must arrive there.
+        return_path: Path and query that the visitor requested. Not in the cookie, as browsers and sibling hosts may
+            delete cookies.
     """
 
     tx: str
@@ -59,18 +59,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
     return_path: str = "/"
 
     def __repr__(self) -> str:
-        """Leave out the return path, as apps put tokens into addresses."""
+        """Leave out the return path, as URLs of apps may contain tokens."""
         return f"State(tx={self.tx!r}, host={self.host!r})"
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="tx3"):
-    """A login under way, in the browser's cookie. It is small, as there is one for each tab.
+    """An unfinished login, stored in the browser's cookie. It is small, as each tab may have one.
 
     Attributes:
-        browser_secret: 256 bits; `State` and `Handoff` carry only its digest.
-        redirect_uri: As it was sent. The code must be exchanged with the same one, also when the owner has changed it
-            since.
-        is_repeat: The provider was asked to make the visitor sign in anew, as its first answer was too old.
+        browser_secret: 256 random bits; `State` and `Handoff` contain only their digest.
+        redirect_uri: The redirect URI that was sent. The code must be exchanged with the same one, even if the owner
+            has changed it since.
+        is_repeat: The provider was asked to make the visitor sign in again, as its first response was too old.
     """
 
     tx: str
@@ -86,12 +86,12 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, ta
 
     @property
     def verifier(self) -> str:
-        """PKCE code verifier (RFC 7636 section 4.1): 256 bits derived one-way from the secret."""
+        """The PKCE code verifier (RFC 7636 section 4.1): 256 bits, derived one-way from the secret."""
         return b64url(hmac.digest(self.browser_secret, b"verifier", "sha256"))
 
     @property
     def nonce(self) -> str:
-        """The nonce that the ID token of this login must carry. Derived from the secret, as `verifier` is."""
+        """The nonce that the ID token of this login must contain. Derived from the secret, as `verifier` is."""
         return b64url(hmac.digest(self.browser_secret, b"nonce", "sha256"))
 
     def __repr__(self) -> str:
@@ -100,7 +100,7 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True, array_like=True, ta
 
 
 class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
-    """The provider's answer on its way to the endpoint's host: a code or an error, never both."""
+    """The provider's response on its way to the endpoint's host: either a code or an error."""
 
     tx: str
     binding: bytes
@@ -120,7 +120,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True, tag="handoff"):
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
-    """The hidden field of "use another account"; valid in the browser that has the cookie of this login."""
+    """The hidden field of "use another account"; valid only in the browser that has the cookie of this login."""
 
     tx: str
     binding: bytes
@@ -133,7 +133,7 @@ class Switch(msgspec.Struct, frozen=True, kw_only=True, tag="switch"):
 
 
 class LogoutState(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
-    """The `state` of a logout at the provider; also the proof of the callback host that it came back."""
+    """The `state` of a logout at the provider, which also proves to the endpoint that the visitor came back from it."""
 
     host: str
     connection_id: str
@@ -141,12 +141,16 @@ class LogoutState(msgspec.Struct, frozen=True, kw_only=True, tag="leaving"):
 
 
 ANY_AGE = float("-inf")
-"""As `now` of `open_blob`: what has expired is opened too. Only for where it leads, never for what it proves."""
+"""Value of `now` for `open_blob` that opens expired values too. For use only to find where to redirect, never as a
+proof."""
 _Blob = TypeVar("_Blob", State, Transaction, Handoff, Switch, LogoutState)
 
 
 def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: float) -> _Blob | None:
-    """The sealed value, or None when this relay did not seal it, it is for another audience, or it has expired."""
+    """Decrypt a sealed value.
+
+    Return None when this relay did not seal it, it has another audience, or it has expired.
+    """
     plain = ring.open(_PURPOSES[kind], audience, blob, MAX_BLOB)
     if plain is None:
         return None
@@ -159,7 +163,7 @@ def open_blob(ring: KeyRing, kind: type[_Blob], audience: str, blob: str, now: f
 
 
 def seal_blob(ring: KeyRing, audience: str, content: State | Transaction | Handoff | Switch | LogoutState) -> str:
-    """Seal a value. `open_blob` opens it for the same audience."""
+    """Encrypt a value, which `open_blob` decrypts for the same audience."""
     return ring.seal(_PURPOSES[type(content)], audience, content)
 
 

@@ -1,7 +1,7 @@
-"""Begins a login: redirects to the provider and keeps what the login needs later in a cookie.
+"""Begins a login: redirects to the provider, and stores what the login needs later in a cookie.
 
-Nothing is stored, so a flood of visitors costs no memory. The parameters of the request come from the endpoint's owner
-and from this module; a visitor's request adds none.
+Nothing is stored at the relay, so a flood of visitors costs no memory. The parameters of the authorization request come
+from the endpoint's owner and from this module, never from a visitor's request.
 """
 
 import secrets
@@ -38,18 +38,18 @@ from tunnelrelay.policy.rules import Connection
 log = EventLog(__name__)
 
 MAX_CLEARED = 20
-"""Stray login cookies removed by one answer; a sibling host may have planted more."""
+"""Maximum unusable login cookies that one response removes; a sibling host may have set more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginOptions:
-    """Options of one login, beside the owner's settings for every login.
+    """Options of a single login, beside the owner's settings for every login.
 
     Attributes:
-        return_path: Where the browser goes after it; a result of `return_path.return_path`.
-        prompt: `login` or `select_account` (OpenID Connect Core 3.1.2.1); "" for what the owner set.
-        login_hint: Only a provider that starts a login itself may give one.
-        is_repeat: This is the second try, after the provider's first answer was too old.
+        return_path: Path to redirect to after the login; a result of `return_path.return_path`.
+        prompt: `login` or `select_account` (OpenID Connect Core 3.1.2.1); "" for the owner's setting.
+        login_hint: Hint about the account; only a provider that starts a login itself may give one.
+        is_repeat: This is the second try, after the provider's first response was too old.
     """
 
     return_path: str
@@ -59,11 +59,11 @@ class LoginOptions:
 
 
 class Starter:
-    """Begins logins.
+    """Begins logins at endpoints.
 
     Args:
-        shared_owners: Owners whose connections may use the shared callback on a multi-tenant relay, by the operator's
-            setting.
+        shared_owners: Owners whose connections may use the shared callback on a multi-tenant relay, configured by the
+            operator.
     """
 
     def __init__(
@@ -89,10 +89,10 @@ class Starter:
         self._jar = CookieJar(address.is_secure)
 
     async def start(self, request: VisitorRequest, options: LoginOptions, fields: tuple[Field, ...] = ()) -> LoginEnd:
-        """The redirect to the provider, or an error page.
+        """Return the redirect to the provider, or an error page.
 
         Args:
-            fields: More header fields for the answer.
+            fields: Further header fields for the response.
         """
         host, connection = request.host, request.connection
         owner = self._endpoints.owner_of(host)
@@ -121,8 +121,9 @@ class Starter:
     def _check_callback(self, connection: Connection, metadata: Metadata, owner: str) -> None:
         """Check whether the connection may use the callback that all owners share. Raises ProviderError when not.
 
-        A provider that names itself in every answer cannot have its codes taken for another one's (RFC 9207). And a
-        client without a secret could be used by any owner: one who copies its id would get its users' logins.
+        A provider that names itself in every response is safe from having its codes taken for another's (RFC 9207). A
+        client without a secret is refused, as any owner could use it: one who copies its id would receive its users'
+        logins.
         """
         if not self._address.is_multi_tenant or self._address.callback_kind(connection.callback) != "shared":
             return
@@ -168,34 +169,34 @@ class Starter:
         )
         parameters = {
             **_request_params(connection, metadata, options),
-            # Last, so that nothing an owner asks for takes the place of one of ours.
+            # Last, so that a parameter of the owner cannot replace one of ours.
             "response_type": "code",
             "client_id": connection.client_id,
             "redirect_uri": transaction.redirect_uri,
             "scope": " ".join(_scopes(connection, metadata)),
             "state": seal_blob(self._ring, CALLBACK_AUDIENCE, state),
             "nonce": transaction.nonce,
-            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would show the verifier to anyone who sees this address.
+            # PKCE, always S256 (RFC 7636 section 4.2): `plain` would reveal the verifier to anyone who sees this URL.
             "code_challenge": create_s256_code_challenge(transaction.verifier),
             "code_challenge_method": "S256",
         }
         return authorization_url(metadata.authorization_endpoint, parameters)
 
     def _tidied(self, cookie_values: list[bytes], host: str, now: float) -> list[Field]:
-        """Set-Cookie fields that remove login cookies which are of no use, and the oldest beyond the limit."""
+        """Return Set-Cookie fields that remove unusable login cookies, and the oldest ones beyond the limit."""
         found = self._jar.transactions_in(cookie_values)
         opened = [(open_blob(self._ring, Transaction, host, blob, now), name) for name, blob in found]
         stray = [name for transaction, name in opened if transaction is None]
         alive = sorted((transaction.started_at, name) for transaction, name in opened if transaction is not None)
         oldest = [name for _, name in alive[: max(0, len(alive) + 1 - MAX_TRANSACTIONS)]]
         if len(cookies.hits(cookie_values, self._jar.session)) > 1:
-            # Of two session cookies one was planted. Neither is used; delete both.
+            # Of two session cookies one was set by an attacker. Neither is used; delete both.
             stray.append(self._jar.session)
         return [(b"Set-Cookie", self._jar.clear(name)) for name in [*oldest, *stray][:MAX_CLEARED]]
 
 
 def _request_params(connection: Connection, metadata: Metadata, options: LoginOptions) -> dict[str, str]:
-    """The owner's parameters, with those of this login on top."""
+    """Return the owner's parameters, overridden by those of this login."""
     wished = dict(connection.request_params)
     if connection.required_acr:
         wished.setdefault("acr_values", " ".join(sorted(connection.required_acr)))
@@ -209,8 +210,10 @@ def _request_params(connection: Connection, metadata: Metadata, options: LoginOp
 
 
 def _scopes(connection: Connection, metadata: Metadata) -> tuple[str, ...]:
-    """The scopes to ask for. A rule about groups needs the groups claim, which some providers (Okta) give for this
-    scope only."""
+    """Return the scopes to request.
+
+    For a rule about groups, `groups` is added if the provider has that scope, as some (Okta) send the claim only then.
+    """
     if connection.rules.groups and metadata.offers_groups and "groups" not in connection.scopes:
         return (*connection.scopes, "groups")
     return connection.scopes

@@ -1,7 +1,7 @@
-"""Reads a login that the provider starts, from a tile on its own pages (OpenID Connect Core section 4). Pure.
+"""Reads a login that the provider starts, from a tile on its own pages (OpenID Connect Core section 4). Does no I/O.
 
-Any site can make a browser start a login, which is harmless. But its target must be a URL of this endpoint, or no login
-is started.
+Any site can make a browser start a login, which is harmless. The target must be a URL of this endpoint, otherwise no
+login is started.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,20 @@ from tunnelrelay.oidc.login.return_path import return_path
 from tunnelrelay.policy.rules import Connection
 
 LOGIN_PATH = "/_tunnel/login"
-"""What owners register as `initiate_login_uri`, on the endpoint's host or on the callback host."""
+"""Path that owners register as `initiate_login_uri`, on the endpoint's host or on the callback host."""
 MAX_HINT = 256
-"""Characters of `login_hint`: an e-mail address, or a provider's short handle. It goes back to the provider only."""
+"""Maximum characters of `login_hint`: an e-mail address, or a provider's short handle. It is sent only to the
+provider."""
 _OURS = ("iss", "target_link_uri", "login_hint")
 
 
 @dataclass(frozen=True, slots=True)
 class Initiation:
-    """A login that a provider asked for and that may begin.
+    """A login that a provider requested and that may begin.
 
     Attributes:
-        return_path: Where the login leads, a path of this endpoint.
-        login_hint: For the provider; "" for none.
+        return_path: Path of this endpoint to redirect to after the login.
+        login_hint: Hint for the provider; "" for none.
     """
 
     return_path: str = "/"
@@ -33,12 +34,12 @@ class Initiation:
 
 
 def read_initiation(params: Params, connection: Connection, base: str) -> Initiation | None:
-    """The login to begin at an endpoint; None when it must not begin.
+    """Return the login to begin at an endpoint; None when it must not begin.
 
-    Without parameters a person opened the address; the login leads to `/`.
+    Without parameters a person opened the URL; the login then leads to `/`.
 
     Args:
-        base: The endpoint's public address: scheme, host and port, without a slash at the end.
+        base: The endpoint's public address: scheme, host and port, without a trailing slash.
     """
     params_named = single(params, _OURS)
     if params_named is None or (params_named and not _is_issuer(params_named.get("iss", ""), connection)):
@@ -51,7 +52,9 @@ def read_initiation(params: Params, connection: Connection, base: str) -> Initia
 
 
 def host_named(params: Params, address: PublicAddress) -> str | None:
-    """The endpoint's host in `target_link_uri`, for the callback host, which serves them all; None when it is none."""
+    """Return the endpoint's host in `target_link_uri`, for requests to the callback host; None when it is not an
+    endpoint.
+    """
     params_named = single(params, _OURS)
     if params_named is None or "target_link_uri" not in params_named:
         return None
@@ -63,21 +66,26 @@ def host_named(params: Params, address: PublicAddress) -> str | None:
 
 
 def passed_on(params: Params, base: str) -> str:
-    """The address at the endpoint's own host that begins this login. It keeps only parameters that the relay knows."""
+    """Return the URL at the endpoint's own host that begins this login, with only the parameters that the relay
+    knows.
+    """
     params_named = single(params, _OURS) or {}
     return f"{base}{LOGIN_PATH}?{urlencode(params_named)}" if params_named else base + LOGIN_PATH
 
 
 def _is_issuer(issuer: str, connection: Connection) -> bool:
-    """Whether this is the connection's issuer. Only one slash more or less at the end is forgiven, as for metadata."""
+    """Return whether this is the connection's issuer.
+
+    A difference of one trailing slash is ignored, as for metadata.
+    """
     return issuer.removesuffix("/") == connection.issuer.removesuffix("/")
 
 
 def _path_below(base: str, target: str) -> str | None:
-    """The path of an address below `base`, made safe; None when it is anywhere else.
+    """Return the path of a URL below `base`, made safe; None for any other URL.
 
-    Compared as text: whatever a URL parser might make of `https://app.tun.example@evil`, it does not begin with our
-    address and a slash.
+    Compared as text: `https://app.tun.example@evil` does not begin with our address and a slash, however URL parsers
+    read it.
     """
     if target == base:
         return "/"

@@ -11,8 +11,8 @@ class VisitorRequest:
     """A request to one of the relay's own login or logout pages.
 
     Attributes:
-        connection: The endpoint's OpenID connection now.
-        cookie_values: The request's Cookie fields, raw.
+        connection: The endpoint's current OpenID connection.
+        cookie_values: The request's Cookie fields, unparsed.
     """
 
     host: str
@@ -22,7 +22,7 @@ class VisitorRequest:
     peer: Peer
 
     def about(self) -> dict[str, str]:
-        """The fields of an audit event about it."""
+        """Return the fields of an audit event about the request."""
         return {
             "host": self.host,
             "connection": self.connection.id,

@@ -1,1 +1,1 @@
-"""How a session ends: by the visitor at the relay, or by a message from the provider. Start with `logout.py`."""
+"""The end of a session: by the visitor at the relay, or by a message from the provider. Start with `logout.py`."""

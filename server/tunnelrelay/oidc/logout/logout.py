@@ -1,8 +1,8 @@
-"""Signing out of one endpoint: a page that asks, the form that does it, and the way on to the provider's own logout.
+"""Signing out of one endpoint: a confirmation page, its form, and the redirect to the provider's own logout.
 
-Opening an address never signs anybody out (an `<img>` on any page could do that); only the form of our own page does,
-which proves itself with a token that is bound to the session. A visitor who wants to be signed out at the provider too
-is sent there (OpenID Connect RP-Initiated Logout 1.0) and comes back by a sealed state. Logouts by the provider are in
+Opening a URL never signs a visitor out (an `<img>` on any page could do that); only the form of our own page does, with
+a CSRF token bound to the session. A visitor who wants to be signed out at the provider too is redirected there (OpenID
+Connect RP-Initiated Logout 1.0) and comes back with a sealed state. Logouts by the provider are in
 `provider_logout.py`.
 """
 
@@ -43,14 +43,14 @@ log = EventLog(__name__)
 LOGOUT_PATH = "/_tunnel/logout"
 SIGNED_OUT_PATH = "/_tunnel/signed-out"
 EVERYWHERE = "everywhere"
-"""Name of the button that signs out at the provider too."""
+"""Name of the button that also signs out at the provider."""
 
 
 class Logout:
-    """Signs visitors out. One per relay.
+    """Signs visitors out. A relay has one instance.
 
     Args:
-        spawn: Runs the revocation of a refresh token in the background.
+        spawn: Function that runs the revocation of a refresh token in the background.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Logout:
         self._jar = CookieJar(address.is_secure)
 
     async def confirmation_page(self, request: VisitorRequest) -> Reply:
-        """Show the page with the sign-out button, or redirect to "signed out" when the visitor is not signed in."""
+        """Return the page with the sign-out button, or a redirect to "signed out" when the visitor is not signed in."""
         try:
             session = await self._session(request)
         except StoreError:
@@ -94,7 +94,7 @@ class Logout:
         )
 
     async def submit(self, request: VisitorRequest, form: Iterable[tuple[str, str]]) -> Reply:
-        """Sign out if the form is that of our page for this session. Works while the store is away."""
+        """Sign out if the form is from our page for this session. Works while the store is unavailable."""
         fields = list(form)
         try:
             session = await self._session(request)
@@ -113,10 +113,10 @@ class Logout:
         return await self._leave(request, session, grant, is_everywhere=any(name == EVERYWHERE for name, _ in fields))
 
     def returned(self, params: Iterable[tuple[str, str]], connection_id: str, request_id: str) -> Reply:
-        """Take the browser back from the provider's logout, and redirect it to the endpoint that the state names.
+        """Handle the browser's return from the provider's logout: redirect to the endpoint in the sealed state.
 
         Args:
-            connection_id: From the path; "" where one path serves all.
+            connection_id: Connection id in the path; "" where one path serves all connections.
         """
         states = [value for name, value in params if name == "state"]
         leaving = (
@@ -137,8 +137,10 @@ class Logout:
     async def signed_out_page(
         self, host: str, connection: Connection | None, params: Iterable[tuple[str, str]]
     ) -> Reply:
-        """The "signed out" page. With a sealed proof it says that the provider signed the visitor out too; else it
-        links there."""
+        """Return the "signed out" page.
+
+        With a sealed proof it confirms the sign-out at the provider; otherwise it links to it.
+        """
         words = [value for name, value in params if name == "h"]
         if len(words) == 1 and open_blob(self._ring, LogoutState, host, words[0], self._clock()) is not None:
             return pages.logged_out(host=host, is_everywhere=True)
@@ -149,7 +151,7 @@ class Logout:
         return pages.logged_out(host=host, provider_sign_out=logout_url)
 
     async def _end(self, request: VisitorRequest, session: VisitorSession) -> Grant:
-        """End the session, also while the store is away. Returns the login's grant, empty if unknown."""
+        """End the session, even while the store is unavailable. Return the tokens of the login, empty if unknown."""
         grant = None
         try:
             grant = await self._sessions.grant_of(session)
@@ -163,7 +165,7 @@ class Logout:
         try:
             await self._sessions.end(session.id_digest)
         except StoreError as error:
-            # The session has ended here and its cookie is deleted; the store is written when it is back.
+            # The session has ended here and its cookie is deleted; the store is written when it is available again.
             log.warning(
                 "logout not written yet, the store is away",
                 host=request.host,
@@ -192,7 +194,10 @@ class Logout:
         return redirect(self._provider_logout(request, metadata, grant), self._fields())
 
     def _provider_logout(self, request: VisitorRequest, metadata: Metadata, grant: Grant) -> str:
-        """RP-Initiated Logout 1.0 section 2. Only the relay says where it leads back to."""
+        """Return the URL of the provider's logout (RP-Initiated Logout 1.0 section 2).
+
+        Only the relay decides where it leads back to.
+        """
         connection = request.connection
         state = LogoutState(host=request.host, connection_id=connection.id, expires_at=self._clock() + LOGIN_SECONDS)
         parameters = {
@@ -205,7 +210,7 @@ class Logout:
         return authorization_url(metadata.end_session_endpoint, parameters)
 
     async def _give_back(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
-        """Revoke a refresh token that is not needed again. When that fails, the token expires by itself."""
+        """Revoke a refresh token that is not needed any more. If that fails, the token expires by itself."""
         try:
             await self._providers.revoke(connection, metadata, refresh_token)
         except ProviderError as error:
@@ -213,7 +218,7 @@ class Logout:
                 log.info("refresh token not revoked at the provider", connection=connection.id, reason=error.detail)
 
     async def _metadata(self, connection: Connection) -> Metadata | None:
-        """The provider's metadata; None when it is not available, as signing out here does not need it."""
+        """Return the provider's metadata; None when it is unavailable, as signing out here does not need it."""
         try:
             return await self._providers.metadata(connection)
         except ProviderError:
@@ -229,9 +234,12 @@ class Logout:
         return redirect(f"{self._address.url(host)}{SIGNED_OUT_PATH}", self._fields())
 
     def _fields(self) -> list[Field]:
-        """Header fields that clear the browser's cache. Clearing cookies would also clear those of sibling hosts."""
+        """Return header fields that clear the browser's cache.
+
+        Clearing cookies would also clear those of sibling hosts.
+        """
         return [(b"Set-Cookie", self._jar.clear(self._jar.session)), (b"Clear-Site-Data", b'"cache"')]
 
     def _token(self, session: VisitorSession) -> str:
-        """The form's CSRF token, bound to the session, so that no other page can make it."""
+        """Return the form's CSRF token, which is bound to the session, so that no other page can create it."""
         return b64url(self._ring.digest("csrf", session.id_digest))

@@ -1,5 +1,5 @@
-"""Checks logout tokens, by which a provider reports that a person signed out (OpenID Connect Back-Channel Logout 1.0
-section 2.6). Pure; signatures are checked in `oidc/tokens/id_token.py`.
+"""Checks logout tokens, with which a provider reports that a person signed out (OpenID Connect Back-Channel Logout 1.0
+section 2.6). Does no I/O; signatures are checked in `oidc/tokens/id_token.py`.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ from tunnelrelay.oidc.tokens.id_token import (
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 KINDS = JWT_KIND | {"logout+jwt"}
-"""Providers that predate RFC 8725 send no `typ`, or plain `JWT`; the `events` member tells these apart."""
+"""Allowed values of `typ`. Providers older than RFC 8725 send no `typ`, or `JWT`; the `events` member identifies their
+logout tokens."""
 MAX_NAME = 255
-"""Characters of a session id or token id."""
+"""Maximum characters of a session id or token id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +31,11 @@ class LoggedOut:
     """A checked logout token: the person or session that signed out at the provider.
 
     Attributes:
-        subject: "" when only a session is named.
-        sid: The provider's own session id, "" when all of the subject's sessions are meant.
-        token_id: Its `jti`, by which a replay is recognised.
-        expires_at: Unix time, `MAX_AGE` after it was issued at the latest. Afterwards (and a leeway) the token is
-            refused whether it was used or not, so its use need not be remembered.
+        subject: The person's `sub`; "" when the token names only a session.
+        sid: The provider's own session id; "" for all sessions of the subject.
+        token_id: The token's `jti`, by which a replay is detected.
+        expires_at: Unix time, at most `MAX_AGE` after the token was issued. After it (and a leeway) the token is
+            refused in any case, so its use need not be remembered longer.
     """
 
     subject: str
@@ -46,12 +47,13 @@ class LoggedOut:
 def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str, now: float) -> LoggedOut:
     """Check a logout token and return who signed out.
 
-    `exp` and `jti` are required though early drafts left them out: without them a token that leaked once could end
+    `exp` and `jti` are required although early drafts had no such members: without them a leaked token could end
     sessions for ever.
 
     Raises:
-        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
-        TokenInvalid: Anything else; an ID token above all, which has a `nonce` and no `events`.
+        ProviderChanged: No known key, or no algorithm known to be used, matches the signature.
+        TokenInvalid: Any other check failed, for example because it is an ID token, which has a `nonce` and no
+            `events`.
     """
     with strictly():
         claims, _ = signed_claims(token, keys, algorithms=frozenset(ALGORITHMS), kinds=KINDS)
@@ -71,7 +73,7 @@ def check_logout_token(token: str, keys: KeySet, *, issuer: str, client_id: str,
 
 
 def _check_parties(claims: dict[str, Any], issuer: str, client_id: str) -> None:
-    """Check issuer and audience. This client must be the only audience, as each client is sent a token of its own."""
+    """Check issuer and audience. This client must be the only audience, as each client gets its own token."""
     if claims.get("iss") != issuer:
         raise TokenInvalid("its `iss` is not the provider's issuer")
     if claims.get("aud") not in (client_id, [client_id]):

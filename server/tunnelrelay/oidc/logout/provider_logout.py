@@ -1,11 +1,11 @@
-"""Signing out because the provider says so: over the back channel (a signed token, from server to server), or over the
-front channel (a page of ours in a hidden frame of its own). Neither ever signs anybody in.
+"""Ends sessions on request of the provider: over the back channel (a signed token from server to server), or over the
+front channel (our page in a hidden frame of a provider's page). Neither can sign a visitor in.
 
-Anyone can send to the back channel. So a token is examined before any call, only connections count that guard an
-endpoint here or have sessions of the person it names, and the calls that it can cause (for keys) have a budget.
+Anyone can send requests to the back channel. So a token is examined before any call is made, only connections count
+that protect an endpoint here or have sessions of the person in the token, and calls to fetch keys are limited.
 
-A session outlives its tunnel for a while, and its tunnel may be at another relay of the store. Its end must not wait
-for the agent, so the session's row has what the check of a token needs: issuer and client id, no secret.
+A session may outlive its tunnel for a while, and its tunnel may be at another relay that shares the store. Ending it
+must not depend on the agent, so the session's row has what checking a token needs: issuer and client id, no secret.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,11 +32,11 @@ log = EventLog(__name__)
 
 FRONT_CHANNEL_PATH = "/_tunnel/frontchannel-logout"
 MAX_LOGOUT_TOKEN = 14 * 1024
-"""Characters: what fits a form. A logout token holds a dozen short claims."""
+"""Maximum characters of a logout token, limited by the size of a form. A logout token has a dozen short claims."""
 MAX_SID = 512
 MAX_AWAY = 20
-"""Connections without an endpoint here that one token is checked for. All are of one client at which one person (or
-anybody, for a token that names a session only) is signed in; owners who share a client share it with few."""
+"""Maximum connections without an endpoint here for which one token is checked. They all belong to one client at which
+one person (or, if the token names only a session, any person) is signed in; few owners share a client."""
 _NO_STORE: Field = (b"Cache-Control", b"no-store")
 _REFUSED = Reply(400, (_NO_STORE, (b"Content-Type", b"application/json")), b'{"error":"invalid_request"}')
 _FRAMED: tuple[Field, ...] = (
@@ -45,18 +45,18 @@ _FRAMED: tuple[Field, ...] = (
     (b"Content-Security-Policy", b"default-src 'none'"),
     (b"X-Content-Type-Options", b"nosniff"),
 )
-"""The one page that any site may frame: it shows nothing."""
+"""Header fields of the only page that any site may frame, as it is empty."""
 
 
 class Connections(Protocol):
-    """The connections of live endpoints."""
+    """Interface to the connections of live endpoints."""
 
     def connections(self) -> Iterable[Connection]:
-        """One for each endpoint with a login."""
+        """Return the connections of all endpoints with a login."""
 
 
 class ProviderLogout:
-    """Ends sessions when a provider says that a person signed out. One per relay."""
+    """Ends sessions when a provider reports that a person signed out. A relay has one instance."""
 
     def __init__(
         self,
@@ -78,11 +78,11 @@ class ProviderLogout:
     async def receive(
         self, connection_id: str, params: Iterable[tuple[str, str]], *, peer: str, request_id: str
     ) -> Reply:
-        """The answer to a logout token (Back-Channel Logout 1.0 section 2.8): 200 with nothing, or 400.
+        """Handle a logout token (Back-Channel Logout 1.0 section 2.8). The response is an empty 200, or a 400.
 
         Args:
-            connection_id: From the path; "" where one path serves all.
-            params: Of the form, in order, duplicates included.
+            connection_id: Connection id in the path; "" where one path serves all connections.
+            params: Parameters of the form in order, with duplicates.
         """
         tokens = [value for name, value in params if name == "logout_token"]
         claimed = _claimed(tokens[0]) if len(tokens) == 1 else None
@@ -96,7 +96,7 @@ class ProviderLogout:
             return Reply(503, (_NO_STORE, (b"Retry-After", b"5")))
         if "" in reasons.values():
             return Reply(200, (_NO_STORE,))
-        # Not by the path: the sender must not choose whose limit of events it counts towards.
+        # Not by the path: the sender must not choose which limit of events it counts against.
         for known_id, reason in reasons.items() or [("", "unknown")]:
             self._audit.record(
                 "backchannel.refused", reason=reason, connection=known_id, peer=peer, request_id=request_id
@@ -104,11 +104,11 @@ class ProviderLogout:
         return _REFUSED
 
     async def leave_frame(self, host: str, connection: Connection, params: Iterable[tuple[str, str]]) -> Reply:
-        """The empty page for a provider's hidden frame, once the session it names has ended (Front-Channel Logout 1.0).
+        """End the session that a provider's hidden frame names, and return the empty page (Front-Channel Logout 1.0).
 
-        Browsers send no Lax cookie into another site's frame, so the provider's session id identifies the session: only
-        the provider, this relay and the visitor's browser have seen it. It can end that one session and nothing more;
-        no token is revoked at the provider.
+        Browsers send no Lax cookie in another site's frame, so the session is identified by the provider's session id,
+        which only the provider, this relay and the visitor's browser know. Only that session ends; no token is revoked
+        at the provider.
         """
         values = list(params)
         issuers = [value for name, value in values if name == "iss"]
@@ -127,10 +127,11 @@ class ProviderLogout:
             self._audit.record("logout.frontchannel", host=host, connection=connection.id)
 
     async def _clients(self, claimed: "_Claimed", connection_id: str) -> "list[_Client]":
-        """The connections that a token may be for: those of endpoints here, and those with sessions in the store.
+        """Return the connections that a token may be for: those of endpoints here, and those with sessions in the
+        store.
 
         Args:
-            connection_id: The only one that may be; "" for any.
+            connection_id: The only connection to consider; "" for all.
         """
         here = {
             connection.id: _Client(connection.id, connection.client_id, connection)
@@ -150,7 +151,10 @@ class ProviderLogout:
         return [*here.values(), *away[:MAX_AWAY]]
 
     async def _end(self, client: "_Client", token: str, claimed: "_Claimed") -> str:
-        """End the sessions that a token names at one connection. Returns the check that refused it, "" for none."""
+        """End the sessions that a token names at one connection.
+
+        Return the check that refused the token; "" for none.
+        """
         try:
             metadata = await self._providers.metadata(client.provider)
             if metadata.issuer != claimed.issuer:
@@ -183,8 +187,7 @@ class ProviderLogout:
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
-    """Unchecked claims of a token, used only to find the connection that can check it. `subject` is None without
-    one."""
+    """Claims of a token that is not verified yet, used only to find the connection that can verify it."""
 
     issuer: str
     audience: str
@@ -193,7 +196,7 @@ class _Claimed:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A connection that a token may be for, and the connection whose provider's keys check it."""
+    """A connection that a token may be for, and the connection whose provider's keys verify the token."""
 
     connection_id: str
     client_id: str
@@ -201,20 +204,20 @@ class _Client:
 
 
 def _away(connection_id: str, claimed: _Claimed) -> _Client:
-    """A client for a connection that has no endpoint here, built from the issuer and client id in its session rows."""
-    # A cache entry of its own; metadata about clients is not checked.
+    """Return a client for a connection without an endpoint here, built from issuer and client id of its sessions."""
+    # It gets its own cache entry; metadata about clients is not checked.
     return _Client(connection_id, claimed.audience, without_client(f"{connection_id} away", claimed.issuer))
 
 
 def _criteria_of(connection_id: str, logged_out: LoggedOut) -> SessionCriteria:
-    """The sessions to end: those of the provider's session id when the token has one, else all of the subject."""
+    """Return the sessions to end: those with the token's session id if it has one, else all of the subject."""
     return SessionCriteria(
         connection_id=connection_id, sid=sid_key(connection_id, logged_out.sid), subject=logged_out.subject or None
     )
 
 
 def _claimed(token: str) -> _Claimed | None:
-    """The unchecked claims of a token; None when it lacks what every logout token has."""
+    """Return the unverified claims of a token; None when a claim is missing that every logout token has."""
     parts = token.split(".", 3) if len(token) <= MAX_LOGOUT_TOKEN and token.isascii() else []
     try:
         claims = parse_object((unb64url(parts[1]) or b"") if len(parts) == 3 else b"", max_bytes=MAX_LOGOUT_TOKEN)
