@@ -1,6 +1,7 @@
 """The local API of an agent behind a real relay: what programs that drive `ngrok` do with it, and what visitors get."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -82,6 +83,28 @@ async def test_a_tcp_tunnel_is_added_and_counts_its_connections(tmp_path):
         assert (
             await agent.client.post("/api/tunnels", json={"name": "x", "addr": local, "proto": "tcp"})
         ).status_code == 502
+
+
+async def test_the_agents_own_user_publishes_a_directory(tmp_path):
+    """Only Linux tells whose program asks."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("home")
+    url = f"file://{tmp_path}/site"
+    async with world(tmp_path / "data") as w, driven(w) as agent:
+        await agent.tunnel.agent.online()
+        for path, body in (
+            ("tunnels", {"name": "a", "addr": url, "proto": "http"}),
+            ("endpoints", {"name": "b", "upstream": {"url": url}}),
+        ):
+            answer = await agent.client.post(f"/api/{path}", json=body)
+            if sys.platform != "linux":
+                assert answer.status_code == 400
+                continue
+            made = answer.raise_for_status().json()
+            assert (made["config"]["addr"], made["upstream"]["url"]) == (url, url)
+            assert (await agent.visit(made["public_url"])).text == "home"
+            missing = await agent.client.post(f"/api/{path}", json={**body, "name": "c", "addr": f"{url}/none"})
+            assert missing.status_code == 400
 
 
 async def test_a_tunnel_to_the_api_shows_visitors_the_status_and_nothing_else(tmp_path):

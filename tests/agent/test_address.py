@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelctl.agent.address import AddressInvalid, parse_relay, parse_upstream
+from tunnelctl.agent.address import AddressInvalid, parse_relay, parse_tcp_upstream, parse_upstream
 from tunnelctl.agent.hostnames import parse_public_url
 from tunnelctl.cli.api_client import base_of
 from tunnelctl.wire.texts import is_loopback
@@ -24,6 +24,14 @@ from tunnelctl.wire.texts import is_loopback
         ("https://app.internal", "https://app.internal:443"),
         ("https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
         ("http://app.internal:443", "http://app.internal:443"),
+        ("file:///", "file:///"),
+        ("file:///srv/my%20site/", "file:///srv/my%20site"),
+        ("file:///srv/my site", "file:///srv/my%20site"),
+        ("FILE:/srv/a#b?c", "file:///srv/a%23b%3Fc"),
+        ("file://localhost/srv", "file:///srv"),
+        ("file:////srv", "file:///srv"),
+        ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ("unix:///run/a%20b.sock", "unix:/run/a%20b.sock"),
     ],
 )
 def test_a_service_is_named_as_ngrok_takes_it(text, url):
@@ -39,7 +47,6 @@ def test_a_service_is_named_as_ngrok_takes_it(text, url):
         "70000",
         "localhost",
         "a b:80",
-        "file:///srv",
         "tcp://a:1",
         "http://u:p@a",
         "http://a/path",
@@ -56,11 +63,52 @@ def test_what_names_no_service_is_refused(text):
         parse_upstream(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file:site", "whole path, as file:///srv/site"),
+        ("file://site", "whole path, as file:///srv/site"),
+        ("file://./site", "whole path, as file:///srv/site"),
+        ("file://other.example/srv", "whole path, as file:///srv/site"),
+        ("file:", "whole path, as file:///srv/site"),
+        ("unix:app.sock", "whole path, as unix:/run/app.sock"),
+        ("unix://run/app.sock", "whole path, as unix:/run/app.sock"),
+        ("unix:", "whole path, as unix:/run/app.sock"),
+        ("/srv/site", "write a directory as file:///srv/site, and a socket as unix:/run/app.sock"),
+        ("./site", "write a directory as file:///srv/site, and a socket as unix:/run/app.sock"),
+        ("~/site", "write a directory as file:///srv/site, and a socket as unix:/run/app.sock"),
+        ("file:///srv%00", "a path holds characters that can be shown"),
+        ("file:///srv%ff", "a path holds characters that can be shown"),
+        ("unix:/run/a\nb", "a path holds characters that can be shown"),
+        ("ftp://a", "named by http://, https://, file:// or unix:"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_told_with_one_that_can(text, said):
+    with pytest.raises(AddressInvalid) as caught:
+        parse_upstream(text)
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "url"), [("22", "tcp://localhost:22"), ("tcp://a:1", "tcp://a:1"), ("unix:///run/db", "unix:/run/db")]
+)
+def test_a_tcp_service_is_named_by_a_port_or_a_socket(text, url):
+    assert (parse_tcp_upstream(text).url, parse_tcp_upstream(text).scheme) == (url, "tcp")
+
+
+@pytest.mark.parametrize("text", ["file:///srv", "unix:db", "http://a:1", "a"])
+def test_what_names_no_tcp_service_is_refused(text):
+    with pytest.raises(AddressInvalid):
+        parse_tcp_upstream(text)
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_an_address_or_a_documented_error(text):
     for parse in (parse_upstream, parse_relay):
         with contextlib.suppress(AddressInvalid):
-            assert 1 <= parse(text).port <= 65535
+            found = parse(text)
+            assert 1 <= found.port <= 65535 or found.path.startswith("/")
 
 
 @pytest.mark.parametrize(

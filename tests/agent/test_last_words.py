@@ -20,6 +20,7 @@ from tests.agent.test_upstream import Scene, Service, status
 from tests.link.ends import Owner, linked
 from tests.support.certificates import Authority
 from tests.support.waiting import PATIENCE
+from tunnelctl.agent.connector import TcpConnector
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_LENGTH
@@ -80,7 +81,7 @@ class CuttingServer:
 @asynccontextmanager
 async def behind(port: int) -> AsyncIterator[Scene]:
     async with linked() as (relay, agent):
-        upstream = Upstream("127.0.0.1", port, tls=trusting())
+        upstream = Upstream(TcpConnector("127.0.0.1", port), tls=trusting())
         yield Scene(relay, agent, upstream, Service())
         upstream.close()
 

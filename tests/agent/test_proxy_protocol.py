@@ -15,6 +15,7 @@ from tests.link.ends import linked
 from tests.support.certificates import Authority
 from tests.support.every import every
 from tests.support.waiting import PATIENCE
+from tunnelctl.agent.connector import TcpConnector
 from tunnelctl.agent.proxy_header import local_header, proxy_header, visitor_address
 from tunnelctl.agent.tcp import TcpUpstream
 
@@ -151,7 +152,7 @@ async def tcp_scene(service: Service):
     server = await asyncio.start_server(service.connected, "127.0.0.1", 0)
     service.port = server.sockets[0].getsockname()[1]
     async with linked() as (relay, agent):
-        upstream = TcpUpstream("127.0.0.1", service.port, proxy_protocol=2)
+        upstream = TcpUpstream(TcpConnector("127.0.0.1", service.port), proxy_protocol=2)
         yield Scene(relay, agent, upstream, service)
         upstream.close()
     server.close()

@@ -15,6 +15,7 @@ import pytest
 from tests.link.ends import Owner, User, linked
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE
+from tunnelctl.agent.connector import TcpConnector
 from tunnelctl.agent.exchange import QUEUE_HIGH, UpstreamExchange
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.wire.errors import Code
@@ -143,7 +144,7 @@ async def scene(
     server = await asyncio.start_server(service.connected, "127.0.0.1", 0)
     service.port = server.sockets[0].getsockname()[1]
     async with linked() as (relay, agent):
-        upstream = Upstream("127.0.0.1", port or service.port, connect_timeout=connect_timeout, **more)
+        upstream = Upstream(TcpConnector("127.0.0.1", port or service.port), connect_timeout=connect_timeout, **more)
         yield Scene(relay, agent, upstream, service)
         upstream.close()
     server.close()

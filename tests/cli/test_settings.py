@@ -262,3 +262,41 @@ def test_a_tcp_tunnel_of_the_file_is_as_one_of_the_command_line(given, tmp_path)
     (tunnel,) = resolve(StartFlags(config=ConfigFiles((path,))), environ={}, stdin=io.StringIO()).agent.tunnels
     assert (tunnel.name, tunnel.host, tunnel.upstream.url) == ("db", "tcp://:20432", "tcp://localhost:5432")
     assert tunnel.policy.cidr_allow == ("192.0.2.0/24",)
+
+
+def test_a_directory_or_a_socket_is_a_local_service(given, tmp_path):
+    (tunnel,) = given(address=tmp_path.as_uri()).agent.tunnels
+    assert (tunnel.upstream.url, tunnel.is_tcp) == (tmp_path.as_uri(), False)
+    (tunnel,) = given(address=f"unix:{tmp_path}/db", is_tcp=True).agent.tunnels
+    assert (tunnel.upstream.url, tunnel.is_tcp) == (f"unix:{tmp_path}/db", True)
+    file = f"version: 3\nendpoints:\n  - {{name: a, upstream: {{url: 'file://{tmp_path}'}}}}\n"
+    (tmp_path / "a.yml").write_text(file)
+    files = StartFlags(config=ConfigFiles((tmp_path / "a.yml",)))
+    (tunnel,) = resolve(files, environ={}, stdin=io.StringIO()).agent.tunnels
+    assert tunnel.upstream.url == tmp_path.as_uri()
+
+
+def test_a_path_that_cannot_be_used_is_a_mistake(given, tmp_path):
+    assert problems(given, address=f"file://{tmp_path}/none") == [f"file://{tmp_path}/none: there is no such directory"]
+    assert "it is not a directory" in problems(given, address=f"file://{tmp_path}/tunnel.yml")[0]
+    assert "it is not a unix socket" in problems(given, address=f"unix:{tmp_path}/tunnel.yml")[0]
+    assert problems(given, address=tmp_path.as_uri(), proxy_protocol="1") == [
+        "--upstream-proxy-protocol: not for a directory; no service is there that reads it"
+    ]
+
+
+def test_a_service_without_a_host_gets_localhost_in_its_place(given, tmp_path):
+    rewrite = PolicyTexts((("host_header", "rewrite"),))
+    for address in (f"unix:{tmp_path}/app.sock", tmp_path.as_uri()):
+        assert given(address=address, policy=rewrite).agent.tunnels[0].policy.host_header == "localhost"
+    assert given(address="3000", policy=rewrite).agent.tunnels[0].policy.host_header == "rewrite"
+
+
+def test_that_a_whole_machine_or_home_is_published_is_told(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "site").mkdir()
+    for address in ("file:///", tmp_path.as_uri()):
+        assert given(address=address).notices == (
+            f"{address}: publishes all files below it, except those that begin with a dot",
+        )
+    assert given(address=f"{tmp_path.as_uri()}/site").notices == ()

@@ -170,7 +170,7 @@ async def test_what_the_relay_refuses_is_not_started_and_the_name_is_free(code, 
     async with api(relay) as here:
         status, refused = await here.json("POST", "/api/tunnels", plain())
         assert (status, refused["error_code"], refused["msg"]) == (502, 103, "failed to start tunnel")
-        assert refused["details"]["err"] == "not web"
+        assert refused["details"]["err"] == err
         relay.on_bind = bound
         assert (await here.ask("POST", "/api/tunnels", plain())).status == 201
 
@@ -269,6 +269,22 @@ async def test_an_endpoint_that_cannot_be_had_as_asked_is_refused(more, err):
         status, refused = await here.json("POST", "/api/endpoints", {"name": "e", "upstream": {"url": "80"}, **more})
         assert (status, refused["error_code"]) == (400, 102)
         assert err in refused["details"]["err"]
+
+
+@pytest.mark.parametrize("addr", ["file:///", "File:///nope", " file:/x", "unix:/run/docker.sock", "UNIX:///run/x"])
+async def test_who_is_not_known_to_be_the_agents_user_gets_no_file_and_no_socket(addr):
+    """Not even whether there is one."""
+    async with api() as here:
+        for path, body in (
+            ("tunnels", plain(addr=addr)),
+            ("tunnels", plain(addr=addr, proto="tcp")),
+            ("endpoints", {"name": "e", "upstream": {"url": addr}}),
+        ):
+            status, refused = await here.json("POST", f"/api/{path}", body)
+            assert (status, refused["error_code"]) == (400, 102)
+            assert "not known to come from that user" in refused["details"]["err"]
+        assert (await here.json("PUT", "/api/endpoints/e", {"upstream": {"url": addr}}))[0] == 400
+        assert [*here.agent.tunnels] == []
 
 
 async def test_what_wrappers_send_for_themselves_is_passed_over():

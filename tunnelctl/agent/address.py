@@ -1,7 +1,9 @@
 """Addresses as people type them: the local service, and the relay. Pure: nothing is resolved here."""
 
+import sys
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from pathlib import PurePath
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from tunnelctl.wire.texts import is_loopback
 
@@ -9,6 +11,9 @@ DEFAULT_RELAY = "http://127.0.0.1:8080"
 TCP = "tcp://"
 """Begins the public address of a tcp tunnel; by itself it asks for any."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
+WHOLE_PATH = "file:///srv/site"
+SOCKET_PATH = "unix:/run/app.sock"
+"""Examples for people who gave a path in a form that cannot be used."""
 
 
 class AddressInvalid(ValueError):
@@ -20,24 +25,28 @@ class UpstreamAddress:
     """Where the local service listens.
 
     Attributes:
-        scheme: `http`, `https` or `tcp`.
-        host: Name or IP literal, IPv6 without brackets.
-        port: TCP port, 1 to 65535.
+        scheme: `http`, `https`, `tcp`, or `file` for a directory that the agent serves itself.
+        host: Name or IP literal, IPv6 without brackets; "" for what has a path instead.
+        port: TCP port, 1 to 65535; 0 for what has a path instead.
+        path: Absolute path of the directory, or of the unix socket that an `http` or `tcp` service listens at.
     """
 
     scheme: str
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
+    path: str = ""
 
     @property
     def authority(self) -> str:
-        """Host and port, as in a URL; the port is always there."""
-        return f"{bracketed(self.host)}:{self.port}"
+        """Host and port, as in a URL; `unix:PATH` for a socket, `file://PATH` for a directory."""
+        if not self.path:
+            return f"{bracketed(self.host)}:{self.port}"
+        return PurePath(self.path).as_uri() if self.scheme == "file" else f"unix:{self.path}"
 
     @property
     def url(self) -> str:
-        """As ngrok prints it: `http://localhost:80`."""
-        return f"{self.scheme}://{self.authority}"
+        """As ngrok prints it: `http://localhost:80`. What has a path is named as in `authority`."""
+        return self.authority if self.path else f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +76,26 @@ class RelayAddress:
 
 
 def parse_upstream(text: str) -> UpstreamAddress:
-    """The upstream that `8080`, `host:port`, `[::1]:port`, `http://…` or `https://…` names.
+    """Return the upstream that a text names: `8080`, `host:port`, `[::1]:port`, `http(s)://…`, `file://…` or `unix:…`.
 
     Raises:
-        AddressInvalid: It names none, or a part of one that we cannot use (a path, `file://`, a user).
+        AddressInvalid: The text names none, or has a part that cannot be used (a path behind a port, a user).
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
         return UpstreamAddress(_scheme_of(int(text)), "localhost", _port(int(text), text))
-    if text.lower().startswith("file:"):
-        raise AddressInvalid(f"{text}: files are not served; run a web server in the folder and name its port")
+    scheme = text.partition(":")[0].lower()
+    if scheme == "file":
+        return UpstreamAddress("file", path=_directory(text))
+    if scheme == "unix":
+        return UpstreamAddress("http", path=_socket_path(text))
+    if text.startswith(("/", ".", "~")):
+        raise AddressInvalid(f"{text}: write a directory as {WHOLE_PATH}, and a socket as {SOCKET_PATH}")
     has_scheme = "://" in text
     said = "an address ends after the port; paths are passed on as visitors send them"
     parts = _split(text if has_scheme else f"//{text}", text, said)
     if has_scheme and parts.scheme not in DEFAULT_PORTS:
-        raise AddressInvalid(f"{text}: only http:// and https:// services can be reached")
+        raise AddressInvalid(f"{text}: a web service is named by http://, https://, file:// or unix:")
     if not has_scheme and parts.port is None:
         raise AddressInvalid(f"{text}: no port; write it as {text}:8080, as a port alone, or as a URL")
     port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
@@ -90,20 +104,31 @@ def parse_upstream(text: str) -> UpstreamAddress:
 
 
 def parse_tcp_upstream(text: str) -> UpstreamAddress:
-    """The upstream that `22`, `host:22`, `[::1]:22` or `tcp://…` names.
+    """Return the upstream that `22`, `host:22`, `[::1]:22`, `tcp://…` or `unix:…` names.
 
     Raises:
-        AddressInvalid: It names none.
+        AddressInvalid: The text names none.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
         return UpstreamAddress("tcp", "localhost", _port(int(text), text))
+    scheme = text.partition(":")[0].lower()
+    if scheme == "unix":
+        return UpstreamAddress("tcp", path=_socket_path(text))
+    if scheme == "file":
+        raise AddressInvalid(f"{text}: a directory is served to browsers: `tunnel http {WHOLE_PATH}`")
     parts = _split(text if "://" in text else f"//{text}", text, "the address of a tcp service ends after the port")
     if parts.scheme not in ("", "tcp"):
-        raise AddressInvalid(f"{text}: a tcp service is named by its port, as host:port, or as tcp://host:port")
+        said = "a tcp service is named by its port, as host:port, as tcp://host:port or as unix:/path"
+        raise AddressInvalid(f"{text}: {said}")
     if parts.port is None:
         raise AddressInvalid(f"{text}: no port; write it as {text}:22, or as a port alone")
     return UpstreamAddress("tcp", parts.hostname or "", _port(parts.port, text))
+
+
+def names_path(text: str) -> bool:
+    """Whether an upstream, as it was typed, is a directory or a unix socket of this machine."""
+    return text.strip().partition(":")[0].lower() in ("file", "unix")
 
 
 def parse_remote_addr(text: str) -> str:
@@ -173,6 +198,32 @@ def _split(url: str, text: str, has_path: str) -> SplitResult:
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise AddressInvalid(f"{text}: {has_path}")
     return parts
+
+
+def _directory(text: str) -> str:
+    """The absolute path in a `file:` URL, percent codes decoded."""
+    rest = text[len("file:") :]
+    host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
+    if host.lower() not in ("", "localhost") or not (slash + path).startswith("/"):
+        raise AddressInvalid(f"{text}: a directory is named by its whole path, as {WHOLE_PATH}")
+    path = "/" + unquote(slash + path, errors="surrogateescape").lstrip("/")
+    if sys.platform == "win32" and PurePath(path[1:]).drive:
+        path = path[1:]
+    return _printable(path, text)
+
+
+def _socket_path(text: str) -> str:
+    """The absolute path behind `unix:` or `unix://`, taken as it is."""
+    path = text[len("unix:") :].removeprefix("//")
+    if not path.startswith("/"):
+        raise AddressInvalid(f"{text}: a socket is named by its whole path, as {SOCKET_PATH}")
+    return _printable(path, text)
+
+
+def _printable(path: str, text: str) -> str:
+    if not path.isprintable():
+        raise AddressInvalid(f"{text!a}: a path holds characters that can be shown, in UTF-8")
+    return path
 
 
 def _scheme_of(port: int) -> str:

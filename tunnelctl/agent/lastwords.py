@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import cast
 
+from tunnelctl.agent.connector import Connector
+
 READ_BYTES = 256 * 1024
 """Read at once. All of it is at most what the kernel keeps for a connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
 
@@ -80,9 +82,9 @@ class CarefulTls(asyncio.sslproto.SSLProtocol):
 
 
 async def connect_tls(
-    protocol: asyncio.Protocol, host: str, port: int, context: ssl.SSLContext, preface: bytes = b""
+    protocol: asyncio.Protocol, connector: Connector, context: ssl.SSLContext, preface: bytes = b""
 ) -> None:
-    """Connects `protocol` as `loop.create_connection` does, by `CarefulTls`.
+    """Connect `protocol` to a service that speaks TLS, by `CarefulTls`.
 
     Args:
         preface: Sent before TLS begins.
@@ -92,10 +94,10 @@ async def connect_tls(
     """
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()
-    tls = CarefulTls(loop, protocol, context, waiter, server_hostname=host)
+    tls = CarefulTls(loop, protocol, context, waiter, server_hostname=connector.server_name)
     tls.preface = preface
     try:
-        await loop.create_connection(lambda: tls, host, port)
+        await connector.connect(lambda: tls)
         await waiter
     except BaseException:
         tls.give_up()

@@ -1,4 +1,4 @@
-"""A local service that is reached by TCP: one connection for each visitor's, and nothing looked at in between.
+"""A local service that speaks no HTTP: one connection for each visitor's, and nothing looked at in between.
 
 Beside `upstream.py`, which does the same for web apps. How bytes are carried: `link/pipe.py`.
 """
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from tunnelctl.agent.connector import Connector
 from tunnelctl.agent.proxy_header import ProxyVersion, local_header, proxy_header
 from tunnelctl.agent.upstream import AWAY_SECONDS, TRY_SECONDS, connect_problem
 from tunnelctl.link.link import Link
@@ -122,7 +123,7 @@ class TcpUpstream:
     """One local service.
 
     Args:
-        host, port: Where it listens.
+        connector: Opens connections to it.
         proxy_protocol: Version of the PROXY header that begins each connection.
         connect_timeout: Seconds.
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
@@ -134,15 +135,13 @@ class TcpUpstream:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        connector: Connector,
         *,
         proxy_protocol: ProxyVersion = 0,
         connect_timeout: float = 10.0,
         on_change: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        self._host = host
-        self._port = port
+        self._connector = connector
         self._proxy_protocol = proxy_protocol
         self._connect_timeout = connect_timeout
         self._on_change = on_change
@@ -194,7 +193,7 @@ class TcpUpstream:
         seconds = self._connect_timeout
         try:
             async with asyncio.timeout(seconds):
-                transport, _ = await self._loop.create_connection(lambda: exchange.pipe, self._host, self._port)
+                transport = await self._connector.connect(lambda: exchange.pipe)
         except OSError as error:  # TimeoutError is one
             problem = connect_problem(error, seconds)
             self._note(problem)
@@ -207,7 +206,7 @@ class TcpUpstream:
             if not exchange.is_over:
                 self.on_connected(exchange)
             if self._proxy_protocol:
-                transport.write(proxy_header(self._proxy_protocol, exchange.head, self._port))
+                transport.write(proxy_header(self._proxy_protocol, exchange.head, self._connector.port))
             exchange.begin()
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:
@@ -217,7 +216,7 @@ class TcpUpstream:
     async def _try(self) -> None:
         try:
             async with asyncio.timeout(TRY_SECONDS):
-                transport, _ = await self._loop.create_connection(asyncio.Protocol, self._host, self._port)
+                transport = await self._connector.connect(asyncio.Protocol)
         except OSError as error:  # TimeoutError is one
             self._note(connect_problem(error, TRY_SECONDS))
         else:

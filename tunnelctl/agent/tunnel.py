@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from tunnelctl.agent.config import TunnelConfig
+from tunnelctl.agent.connector import open_connector
 from tunnelctl.agent.errors import AddError
 from tunnelctl.agent.metrics import Meter, MeterReading, read_meters
 from tunnelctl.agent.outcome import Stopped, Trouble, TunnelEnd
@@ -245,14 +246,14 @@ class AgentTunnel:
 
 def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> LocalService:
     """What connects to a tunnel's local service; `tell` as its `on_change`."""
-    address = config.upstream
+    address, connector = config.upstream, open_connector(config.upstream)
     if config.is_tcp:
-        return TcpUpstream(address.host, address.port, proxy_protocol=config.proxy_protocol, on_change=tell)
-    if address.scheme == "http":
-        return Upstream(address.host, address.port, proxy_protocol=config.proxy_protocol, on_change=tell)
+        return TcpUpstream(connector, proxy_protocol=config.proxy_protocol, on_change=tell)
+    if address.scheme != "https":
+        return Upstream(connector, proxy_protocol=config.proxy_protocol, on_change=tell)
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     if not (config.verify_upstream if config.verify_upstream is not None else not is_loopback(address.host)):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return Upstream(address.host, address.port, tls=context, proxy_protocol=config.proxy_protocol, on_change=tell)
+    return Upstream(connector, tls=context, proxy_protocol=config.proxy_protocol, on_change=tell)

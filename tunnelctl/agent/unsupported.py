@@ -5,7 +5,7 @@ _OAUTH = "visitors log in by OpenID Connect instead: `--oidc ISSUER` with --oidc
 _CLIENT_CERTIFICATES = "client certificates are not asked for; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
 _WEBHOOK = "check the webhook's signature in the app, which gets its body and headers unchanged"
 _USER_AGENT = "every client can make its User-Agent up; let visitors in by --oidc, --jwt-issuer or --cidr-allow"
-_UPSTREAM_ONLY = "services are reached by http:// and https://, in HTTP/1.1"
+_UPSTREAM_ONLY = "local services are spoken to in HTTP/1.1"
 _AUTHORITIES = "the system's authorities are trusted; SSL_CERT_FILE in the environment names others"
 _TLS = "the relay ends TLS with its own certificate (`tunnelrelay serve --tls-cert`)"
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
+from tunnelctl.agent.connector import Connector
 from tunnelctl.agent.exchange import OnDone, UpstreamExchange
 from tunnelctl.agent.lastwords import LastWords, connect_tls
 from tunnelctl.agent.proxy_header import ProxyVersion, local_header, proxy_header
@@ -46,8 +47,8 @@ class Upstream:
     """One local service.
 
     Args:
-        host, port: Where it listens.
-        tls: None for plain TCP.
+        connector: Opens connections to it.
+        tls: None for plain HTTP.
         proxy_protocol: Version of the PROXY header that begins each connection. A connection carries one exchange then.
         connect_timeout: Seconds.
         on_change: Told when the service begins or ceases to take connections: why it does not, or "".
@@ -59,16 +60,14 @@ class Upstream:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        connector: Connector,
         *,
         tls: ssl.SSLContext | None = None,
         proxy_protocol: ProxyVersion = 0,
         connect_timeout: float = 10.0,
         on_change: Callable[[str], None] = lambda problem: None,
     ) -> None:
-        self._host = host
-        self._port = port
+        self._connector = connector
         self._tls = tls
         self._proxy_protocol = proxy_protocol
         self._connect_timeout = connect_timeout
@@ -171,15 +170,9 @@ class Upstream:
                 if self._proxy_protocol:
                     await self._connect_for_one(connection, exchange)
                 elif self._tls is not None and exchange.is_last and not exchange.is_upgrade:
-                    await connect_tls(connection, self._host, self._port, self._tls)
+                    await connect_tls(connection, self._connector, self._tls)
                 else:
-                    await self._loop.create_connection(
-                        lambda: connection,
-                        self._host,
-                        self._port,
-                        ssl=self._tls,
-                        server_hostname=self._host if self._tls else None,
-                    )
+                    await self._connector.connect(lambda: connection, self._tls)
         except OSError as error:  # TimeoutError is one
             problem = connect_problem(error, self._connect_timeout)
             self._note(problem)
@@ -196,11 +189,11 @@ class Upstream:
     async def _connect_for_one(self, connection: "_Connection", exchange: UpstreamExchange) -> None:
         """Open a connection that begins with a PROXY header: it is its visitor's, and carries no other exchange."""
         exchange.is_last = True
-        header = proxy_header(self._proxy_protocol, exchange.head, self._port)
+        header = proxy_header(self._proxy_protocol, exchange.head, self._connector.port)
         if self._tls is not None:
-            await connect_tls(connection, self._host, self._port, self._tls, header)
+            await connect_tls(connection, self._connector, self._tls, header)
             return
-        transport, _ = await self._loop.create_connection(lambda: connection, self._host, self._port)
+        transport = await self._connector.connect(lambda: connection)
         transport.write(header)
 
     async def _try_out(self, tell: Callable[[bool], None]) -> None:
@@ -218,15 +211,9 @@ class Upstream:
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 if self._tls is not None and self._proxy_protocol:
-                    await connect_tls(_Look(), self._host, self._port, self._tls, local_header(self._proxy_protocol))
+                    await connect_tls(_Look(), self._connector, self._tls, local_header(self._proxy_protocol))
                 else:
-                    await self._loop.create_connection(
-                        lambda: look,
-                        self._host,
-                        self._port,
-                        ssl=self._tls,
-                        server_hostname=self._host if self._tls else None,
-                    )
+                    await self._connector.connect(lambda: look, self._tls)
         except OSError as error:  # TimeoutError is one
             self._note(connect_problem(error, TRY_SECONDS))
         else:
@@ -238,9 +225,7 @@ class Upstream:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             async with asyncio.timeout(TRY_SECONDS):
-                await self._loop.create_connection(
-                    _Look, self._host, self._port, ssl=context, server_hostname=self._host
-                )
+                await self._connector.connect(_Look, context)
         except OSError:  # TimeoutError is one
             return False
         return True

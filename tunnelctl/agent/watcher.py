@@ -90,7 +90,7 @@ class Watcher:
         """A connection to the local service was opened for an exchange; it may carry later ones too.
 
         Args:
-            upstream: Where to, `host:port`.
+            upstream: Where to, as `UpstreamAddress.authority` has it.
         """
 
     def exchange(self, name: str, exchange: Exchange) -> None:

@@ -49,6 +49,7 @@ EXAMPLES = (
         "tunnel http 3000 --relay https://tun.example --authtoken env:TOKEN --subdomain demo",
         "At demo.tun.example, through a relay elsewhere.",
     ),
+    ("tunnel http file:///srv/site", "The files of a directory get an address, without a web server."),
     (
         "tunnel http 3000 --oidc https://acme.okta.com --oidc-client-id ID --oidc-client-secret env:SECRET "
         "--oidc-allow-domain acme.com",
@@ -77,6 +78,8 @@ class _HttpCommand(Command):
 @click.pass_context
 def http(ctx: click.Context, /, **given: Any) -> None:
     """Give the web service at PORT, HOST:PORT or URL a public address.
+
+    URL is http:// or https://, file:///DIR for the files of a directory, or unix:/PATH for a service at a socket.
 
     Without rules anyone who has the address gets in. With --edge the address and its rules are the edge's. Ends on
     Ctrl-C; then requests in flight finish first.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO, TypeVar
 
+import msgspec
+
 from tunnelctl.agent.address import (
     DEFAULT_RELAY,
     AddressInvalid,
@@ -21,6 +23,7 @@ from tunnelctl.agent.address import (
 )
 from tunnelctl.agent.config import COMMAND_LINE, AgentConfig, TunnelConfig
 from tunnelctl.agent.configfile import FileConfig
+from tunnelctl.agent.connector import path_problem
 from tunnelctl.agent.definition import DefinitionInvalid
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
@@ -254,8 +257,7 @@ class _Resolver:
         Args:
             names: How people call each setting: by its flag, or by its key in the file.
         """
-        parse = parse_tcp_upstream if flags.is_tcp else parse_upstream
-        upstream = self._try("", lambda: parse(flags.address), ANY_UPSTREAM)
+        upstream = self._upstream(flags)
         if flags.is_tcp:
             tunnel = self._tcp(flags, names)
         else:
@@ -267,10 +269,22 @@ class _Resolver:
             weight=flags.weight or 1,
             metadata=flags.metadata,
             verify_upstream=flags.upstream_tls_verify,
-            proxy_protocol=self._proxy_protocol(flags),
+            policy=_with_known_host(tunnel.policy, upstream),
+            proxy_protocol=self._proxy_protocol(flags, upstream),
         )
 
-    def _proxy_protocol(self, flags: TunnelFlags) -> ProxyVersion:
+    def _upstream(self, flags: TunnelFlags) -> UpstreamAddress:
+        parse = parse_tcp_upstream if flags.is_tcp else parse_upstream
+        upstream = self._try("", lambda: parse(flags.address), ANY_UPSTREAM)
+        if problem := path_problem(upstream):
+            self._problems.append(f"{flags.address}: {problem}")
+        elif upstream.scheme == "file" and _is_wide(upstream.path):
+            self._notices.append(f"{flags.address}: publishes all files below it, except those that begin with a dot")
+        return upstream
+
+    def _proxy_protocol(self, flags: TunnelFlags, upstream: UpstreamAddress) -> ProxyVersion:
+        if flags.proxy_protocol not in ("", "0") and upstream.scheme == "file":
+            self._problems.append("--upstream-proxy-protocol: not for a directory; no service is there that reads it")
         if flags.proxy_protocol not in PROXY_VERSIONS:
             self._problems.append(f"--upstream-proxy-protocol: {flags.proxy_protocol} is neither 1 nor 2")
         return PROXY_VERSIONS.get(flags.proxy_protocol, 0)
@@ -392,3 +406,15 @@ class _Resolver:
         except AddressInvalid as error:
             self._problems.append(f"{prefix}{error}")
             return otherwise
+
+
+def _is_wide(directory: str) -> bool:
+    """Whether a directory is the root or the user's home, which hold more than people may have in mind."""
+    return os.path.realpath(directory) in (os.path.realpath(os.sep), os.path.realpath(os.path.expanduser("~")))
+
+
+def _with_known_host(policy: PolicySpec, upstream: UpstreamAddress) -> PolicySpec:
+    """The policy with `localhost` in place of `rewrite`, where the upstream has no host that the relay could send."""
+    if policy.host_header != "rewrite" or not upstream.path:
+        return policy
+    return msgspec.structs.replace(policy, host_header="localhost")

@@ -66,10 +66,10 @@ class _TcpCommand(Command):
     examples=EXAMPLES,
     short_help="Give a local TCP service a port of the relay.",
 )
-@click.argument("address", metavar="PORT|HOST:PORT")
+@click.argument("address", metavar="PORT|HOST:PORT|unix:PATH")
 @click.pass_context
 def tcp(ctx: click.Context, /, **given: Any) -> None:
-    """Give the TCP service at PORT or HOST:PORT a port of the relay.
+    """Give the TCP service at PORT, HOST:PORT or a unix socket a port of the relay.
 
     Bytes pass as they are: the service asks for passwords and keys itself. Without --cidr-allow anyone can connect.
     Ends on Ctrl-C, and open connections with it.

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from tunnelctl.agent.address import names_path
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.definition import DefinitionInvalid, define
@@ -24,6 +25,7 @@ from tunnelctl.agent.status import SessionState
 from tunnelctl.agent.tunnel import AgentTunnel
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import parse_json
+from tunnelctl.localapi.caller import is_own_user
 from tunnelctl.localapi.guard import refusal
 from tunnelctl.localapi.listing import ApiListing, Entry
 from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer, text_answer
@@ -32,6 +34,10 @@ from tunnelctl.localapi.views import status_view, tunnel_view
 
 NOT_READY = "a successful ngrok tunnel session has not yet been established"
 """npm `ngrok` tries again for as long as it reads exactly this."""
+NOT_YOURS = (
+    "files and sockets are opened with the rights of the agent's user, and this request is not known to come from that "
+    "user; name it on the command line, or in the configuration file"
+)
 
 Handler = Callable[[ApiRequest, Mapping[str, str]], Awaitable[ApiAnswer]]
 """Takes a request and what its path holds at each `:name` of the route, percent-decoded."""
@@ -111,7 +117,7 @@ class LocalApi:
             return json_answer({collection: views, "uri": f"/api/{collection}"})
 
         async def create(request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-            return self._shown(await self._add(*self._read(request, collection)), collection, 201)
+            return self._shown(await self._add(*await self._read(request, collection)), collection, 201)
 
         async def show(request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
             return json_answer(self._view(self._found(held["name"], collection), collection))
@@ -159,7 +165,7 @@ class LocalApi:
             raise ApiError(502, "failed to start tunnel", {"err": "the tunnel has ended"}, 103)
         return json_answer(self._view(entries[0], collection), status)
 
-    def _read(self, request: ApiRequest, collection: str, name: str = "") -> tuple[TunnelConfig, tuple[str, ...]]:
+    async def _read(self, request: ApiRequest, collection: str, name: str = "") -> tuple[TunnelConfig, tuple[str, ...]]:
         """The tunnel that a body asks for, and the schemes that it names."""
         try:
             fields = parse_json(request.body)
@@ -167,6 +173,8 @@ class LocalApi:
             raise ApiError(400, "failed to deserialize request parameter", {"err": str(error)}) from None
         try:
             definition = define(fields, is_endpoint=collection == "endpoints", name=name)
+            if names_path(definition.addr) and not await is_own_user(request.ends):
+                raise DefinitionInvalid(f"{definition.addr}: {NOT_YOURS}")
             return self._build(definition), definition.schemes
         except DefinitionInvalid as error:
             raise ApiError(400, "invalid tunnel configuration", {"err": str(error)}, 102) from None
@@ -192,7 +200,7 @@ class LocalApi:
 
     async def _replace(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Change an endpoint, or make it. One that cannot be changed stays, or comes back, as it was."""
-        config, schemes = self._read(request, "endpoints", held["name"])
+        config, schemes = await self._read(request, "endpoints", held["name"])
         async with self._replacing:
             entry = self._listing.find(config.name)
             if entry is None:

@@ -9,6 +9,19 @@ from typing import Any
 JSON = "application/json"
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The two ends of a TCP connection, each an IP literal and a port.
+
+    Attributes:
+        peer: Of the client.
+        local: Of the API.
+    """
+
+    peer: tuple[str, int]
+    local: tuple[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
     """One request.
@@ -17,6 +30,7 @@ class ApiRequest:
         path: As sent, percent-encoded, without the query.
         query: Behind the question mark, "" without one.
         fields: By lower-case name; the first value of each.
+        ends: Of the connection that it came by, None when they are not known.
     """
 
     method: str
@@ -25,6 +39,7 @@ class ApiRequest:
     host: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    ends: Ends | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

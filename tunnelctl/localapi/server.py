@@ -17,7 +17,7 @@ from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.http1.request_reader import MAX_AHEAD, RequestReader
 from tunnelctl.localapi.address import shown
-from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest, encode_answer
+from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest, Ends, encode_answer
 
 MAX_CONNECTIONS = 100
 """At once. A wrapper holds one or two; the next one is closed unanswered."""
@@ -143,6 +143,7 @@ class _ApiConnection:
         self._writer = writer
         self._requests = RequestReader()
         self._transport = cast(asyncio.Transport, writer.transport)
+        self._ends = _ends_of(writer)
         self._transport.set_write_buffer_limits(high=0)  # so that `drain` waits until everything is taken
 
     async def run(self) -> None:
@@ -151,7 +152,7 @@ class _ApiConnection:
             while (head := await self._next_head()) is not None:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     body = await self._body(head)
-                answer = await self._answered(_request(head, body))
+                answer = await self._answered(_request(head, body, self._ends))
                 if answer is None:
                     return
                 await self._write(encode_answer(answer, keeps=head.keep_alive, has_body=head.method != b"HEAD"))
@@ -238,7 +239,13 @@ class _ApiConnection:
             pass
 
 
-def _request(head: RequestHead, body: bytes) -> ApiRequest:
+def _ends_of(writer: asyncio.StreamWriter) -> Ends | None:
+    """The ends of a connection, None when it was cut off already."""
+    peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+    return Ends(peer[:2], local[:2]) if peer and local else None
+
+
+def _request(head: RequestHead, body: bytes, ends: Ends | None) -> ApiRequest:
     fields: dict[str, str] = {}
     for name, value in head.fields:
         fields.setdefault(name.lower().decode("latin-1"), value.decode("latin-1"))
@@ -250,4 +257,5 @@ def _request(head: RequestHead, body: bytes) -> ApiRequest:
         host=head.host.decode("latin-1"),
         fields=fields,
         body=body,
+        ends=ends,
     )

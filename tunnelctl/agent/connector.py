@@ -1,0 +1,147 @@
+"""Open connections to a local service: by TCP, at a unix socket, or to a file server inside this process.
+
+Bytes on these connections are the business of `upstream` (web apps) and `tcp` (other services).
+"""
+
+import asyncio
+import errno
+import os
+import ssl
+import stat
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from tunnelctl.agent.address import UpstreamAddress
+
+if TYPE_CHECKING:
+    from tunnelctl.agent.file_server import FileServer
+
+MakeProtocol = Callable[[], asyncio.BaseProtocol]
+MAX_SOCKET_PATH = 103
+"""Bytes in the path of a unix socket. macOS has room for 104 with the final zero, Linux for 108."""
+DIRECTORY_PROBLEMS = {
+    errno.ENOENT: "there is no such directory",
+    errno.ENOTDIR: "it is not a directory; name the directory that the file is in",
+    errno.EACCES: "this user may not read the directory",
+}
+
+
+class Connector(Protocol):
+    """Opens connections to one local service.
+
+    Attributes:
+        port: TCP port of the service, 0 when it has none.
+        server_name: Name that the service's certificate must have, when it speaks TLS.
+    """
+
+    port: int
+    server_name: str
+
+    async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
+        """Open a connection and give it to the protocol that `make` returns.
+
+        Raises:
+            OSError: The service does not take the connection.
+        """
+
+
+class TcpConnector:
+    """Connects to a host and a port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.port = port
+        self.server_name = host
+
+    async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
+        """Resolve the host, and connect to the first of its addresses that answers."""
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            make, self.server_name, self.port, ssl=tls, server_hostname=self.server_name if tls else None
+        )
+        return transport
+
+
+class UnixConnector:
+    """Connects to a unix socket."""
+
+    port = 0
+    server_name = "localhost"
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
+        """Connect to the socket at the path."""
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(
+            make, self._path, ssl=tls, server_hostname=self.server_name if tls else None
+        )
+        return transport
+
+
+class DirectoryConnector:
+    """Connects to a file server that runs in this process and is made when it is first needed."""
+
+    port = 0
+    server_name = "localhost"
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._server: FileServer | None = None
+
+    async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
+        """Connect to the file server.
+
+        Raises:
+            OSError: The directory is gone or may not be read: the service is away, as with one that does not listen.
+        """
+        if number := directory_error(self._path):
+            raise OSError(number, os.strerror(number))
+        if self._server is None:
+            self._server = await asyncio.to_thread(_file_server, self._path)
+        return await self._server.connect(make)
+
+
+def open_connector(address: UpstreamAddress) -> Connector:
+    """Return what connects to the service at this address."""
+    if address.scheme == "file":
+        return DirectoryConnector(address.path)
+    return UnixConnector(address.path) if address.path else TcpConnector(address.host, address.port)
+
+
+def path_problem(address: UpstreamAddress) -> str:
+    """Say why the path of an address cannot be used on this machine; "" when it can, and for hosts and ports.
+
+    A unix socket that does not exist is no problem: the service may be started later.
+    """
+    if address.scheme == "file":
+        number = directory_error(address.path)
+        return DIRECTORY_PROBLEMS.get(number, os.strerror(number)) if number else ""
+    if not address.path:
+        return ""
+    if sys.platform == "win32":
+        return "unix sockets cannot be used on Windows; name the service by its port"
+    if len(os.fsencode(address.path)) > MAX_SOCKET_PATH:
+        return f"the path of a unix socket has at most {MAX_SOCKET_PATH} bytes"
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(address.path).st_mode)
+    except OSError:
+        return ""
+    return "" if is_socket else "it is not a unix socket"
+
+
+def directory_error(path: str) -> int:
+    """Return why a directory cannot be served, as an errno; 0 when it can."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return error.errno or errno.EIO
+    if not stat.S_ISDIR(mode):
+        return errno.ENOTDIR
+    return 0 if os.access(path, os.R_OK | os.X_OK) else errno.EACCES
+
+
+def _file_server(path: str) -> "FileServer":
+    """Import and make the file server; the import takes a tenth of a second, so this is called in a thread."""
+    from tunnelctl.agent.file_server import FileServer
+
+    return FileServer(path)
