@@ -175,7 +175,7 @@ async def test_a_refused_tunnel_ends_the_agent_with_what_the_relay_said(code, ou
     relay = FakeRelay()
     relay.on_bind = lambda bind: Refused(tunnel=1, code=code, message="no", hint="do this")
     end = await make_agent(relay, Diary()).run()
-    assert end == outcome("no", "do this")
+    assert end == outcome("no", "do this", code)
     assert relay.links[0].closed_with is Code.NO_ERROR
 
 

@@ -300,7 +300,7 @@ async def test_an_agent_goes_on_for_the_tunnels_that_were_added_when_its_own_are
         assert agent.outcome is None
         relay.links[0].user.on_message(Refused(tunnel=2, code="name_taken", message="gone too"))
         assert isinstance(await agent.wait_ended(), NameTaken)
-    assert diary.outcomes == [NameTaken("gone", "choose another name with --subdomain")]
+    assert diary.outcomes == [NameTaken("gone", "choose another name with --subdomain", "name_taken")]
 
 
 async def test_an_agent_whose_own_tunnel_was_removed_stays():

@@ -165,9 +165,9 @@ async def test_a_refusal_ends_it_with_what_to_do(code, kind, hint):
     relay, diary = FakeRelay(), Diary()
     relay.on_join = lambda join: Refused(tunnel=join.tunnel, code=code, message="no")
     outcome = await make_agent(relay, diary, tunnel=TO_AN_EDGE).run()
-    assert outcome == kind("no", hint)
+    assert outcome == kind("no", hint, code)
     relay.on_join = lambda join: Refused(tunnel=join.tunnel, code=code, message="no", hint="the relay's own")
-    assert await make_agent(relay, diary, tunnel=TO_AN_EDGE).run() == kind("no", "the relay's own")
+    assert await make_agent(relay, diary, tunnel=TO_AN_EDGE).run() == kind("no", "the relay's own", code)
 
 
 # Labels as people write them

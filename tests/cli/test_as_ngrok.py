@@ -1,10 +1,15 @@
 """The command lines that programs which drive ngrok run, and what they read."""
 
+import contextlib
+import http.server
+import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -90,7 +95,10 @@ def test_what_drivers_run_prints_what_they_read_and_nothing_on_stderr(arguments,
 
 def test_an_unknown_flag_is_told_in_ngroks_words(capsys):
     assert run(["http", "80", "--no-such-flag"], AS_NGROK) == 2
-    assert capsys.readouterr().err.startswith("error: unknown flag: --no-such-flag\nhint: ")
+    assert (
+        capsys.readouterr().err
+        == "ERROR:  unknown flag: --no-such-flag\nERROR:  ngrok http --help lists what it takes\n"
+    )
     assert run(["http", "80", "--no-such-flag"]) == 2
     assert "unknown flag" not in capsys.readouterr().err
 
@@ -170,6 +178,69 @@ def test_a_flag_without_a_value_that_can_be_is_a_mistake(arguments, capsys, star
     assert run(arguments) == 2
     assert not started
     assert capsys.readouterr().err.startswith("error: Invalid value for ")
+
+
+# Errors, as programs look for them
+
+
+@contextlib.contextmanager
+def refusing(status, code):
+    """A relay that refuses every agent with this error."""
+
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            body = json.dumps({"error": {"code": code, "message": "Not you.", "hint": "Ask Ann."}}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def records_of(log):
+    return [dict(word.split("=", 1) for word in shlex.split(line)) for line in log.splitlines()]
+
+
+@every("code, number", [("token_refused", 107), ("token_expired", 107), ("token_required", 4018)])
+def test_a_refused_authtoken_is_told_in_ngroks_four_records_and_lines(code, number, capfd):
+    """pyngrok takes the number out of `err`, and the other wrappers out of stderr."""
+    with refusing(401, code) as relay:
+        assert run(["start", "--none", "--log", "stdout", "--relay", relay, "--authtoken", "env:HOME"], AS_NGROK) == 3
+    out, err = capfd.readouterr()
+    told = records_of(out)[-4:]
+    assert [(one["lvl"], one["msg"], one["obj"]) for one in told] == [
+        ("eror", "failed to reconnect session", "tunnels.session"),
+        ("eror", "session closing", "tunnels.session"),
+        ("eror", "terminating with error", "app"),
+        ("crit", "command failed", "app"),
+    ]
+    ends = f"\\r\\n\\r\\nERR_NGROK_{number}\\r\\n"
+    assert [one["err"].endswith(ends) for one in told] == [True] * 4
+    assert told[0]["err"] == f"authentication failed: Not you.{ends}"
+    assert err.splitlines() == [
+        f"ERROR:  the relay at {relay} does not allow this: Not you.",
+        "ERROR:  Ask Ann.",
+        "ERROR:  ",
+        f"ERROR:  ERR_NGROK_{number}",
+    ]
+
+
+def test_under_our_own_name_errors_are_told_in_our_own_words(capfd):
+    with refusing(401, "token_refused") as relay:
+        assert run(["start", "--none", "--log", "stdout", "--relay", relay, "--authtoken", "env:HOME"]) == 3
+    out, err = capfd.readouterr()
+    assert "ERR_NGROK" not in out + err
+    assert [one["msg"] for one in records_of(out)][-2:] == ["starting web service", "command failed"]
+    assert err.splitlines()[1] == "hint: Ask Ann."
 
 
 # The shim, as a process
@@ -270,6 +341,31 @@ def test_a_file_is_written_anew_and_kept_as_it_was(home, capsys, started):
     assert {stat.S_IMODE(one.stat().st_mode) for one in (path, kept)} == {0o600}
     assert run(["start", "--none", "--log=false"]) == 0
     assert started[0].token == "sesame"
+
+
+def test_the_file_of_an_older_ngrok_is_read_while_there_is_no_other(home, started, capsys):
+    older, path = home / ".ngrok2" / "ngrok.yml", home / "ngrok" / "ngrok.yml"
+    older.parent.mkdir()
+    older.write_text("authtoken: a\nserver_addr: tun.example\n")
+    assert run(["config", "check"], AS_NGROK) == 0
+    out, err = capsys.readouterr()
+    assert out == f"Valid configuration file at {older}\n"
+    assert f"warning: {older} is read, as there is no {path}; `config upgrade --relocate` moves it\n" in err
+    assert run(["start", "--none", f"--log={home}/log"], AS_NGROK) == 0
+    assert (started[-1].token, started[-1].relay.url) == ("a", "https://tun.example")
+    assert f"{older} is read" in (home / "log").read_text()
+    assert run(["start", "--none", "--log=false"]) == 0
+    assert started[-1].token == ""
+    assert run(["config", "add-authtoken", "b"], AS_NGROK) == 0
+    assert older.read_text().startswith("authtoken: a\n")
+    assert run(["start", "--none", "--log=false"], AS_NGROK) == 0
+    assert (started[-1].token, started[-1].relay.url) == ("b", "http://127.0.0.1:8080")
+
+
+def test_a_file_without_a_version_is_read_in_the_older_place_alone(home, capsys):
+    (home / "x.yml").write_text("authtoken: a\n")
+    assert run(["config", "check", f"--config={home}/x.yml"], AS_NGROK) == 2
+    assert "ERROR:  " in capsys.readouterr().err
 
 
 def test_the_file_of_an_older_ngrok_is_taken_over_once(home, capsys):

@@ -162,7 +162,12 @@ async def test_a_link_that_is_lost_while_the_relay_is_asked_is_not_ready_either(
 
 
 @pytest.mark.parametrize(
-    ("code", "err"), [("name_taken", "not web"), ("try_later", "not web"), ("too_many", "not web")]
+    ("code", "err"),
+    [
+        ("name_taken", "not web\r\n\r\nERR_NGROK_334\r\n"),
+        ("try_later", "not web"),
+        ("too_many", "not web\r\n\r\nERR_NGROK_324\r\n"),
+    ],
 )
 async def test_what_the_relay_refuses_is_not_started_and_the_name_is_free(code, err):
     relay = FakeRelay()

@@ -118,14 +118,24 @@ class ConfigFiles:
     Attributes:
         named: Those that were named. Each must exist.
         default: Read when none was named; it need not exist.
+        older: Places of older releases. The first file there is read when none was named and there is no default one.
     """
 
     named: tuple[Path, ...] = ()
     default: Path = field(default_factory=default_path)
+    older: tuple[Path, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """Those that are read."""
+        if self.named:
+            return self.named
+        places = (self.default, *self.older)
+        return (next((path for path in places if os.path.exists(path)), self.default),)
+
+    @property
+    def to_write(self) -> tuple[Path, ...]:
+        """Those that a setting is saved in."""
         return self.named or (self.default,)
 
     def load(self) -> FileConfig:
@@ -137,12 +147,20 @@ class ConfigFiles:
         configs, problems = [], []
         for path in self.paths:
             try:
-                configs.append(load(path, must_exist=bool(self.named)))
+                configs.append(self._load(path))
             except FileInvalid as error:
                 problems += error.problems
         if problems:
             raise FileInvalid(problems)
         return merged(configs)
+
+    def _load(self, path: Path) -> FileConfig:
+        if self.named or path == self.default:
+            return load(path, must_exist=bool(self.named))
+        config = load(path, version="2")
+        moving = "`config upgrade --relocate` moves it"
+        warning = f"{path} is read, as there is no {self.default}; {moving}"
+        return replace(config, warnings=(warning, *config.warnings))
 
 
 def merged(configs: Sequence[FileConfig]) -> FileConfig:
@@ -175,11 +193,12 @@ def merged(configs: Sequence[FileConfig]) -> FileConfig:
     )
 
 
-def load(path: Path, *, must_exist: bool = False) -> FileConfig:
+def load(path: Path, *, must_exist: bool = False, version: str = "") -> FileConfig:
     """Read a file.
 
     Args:
         must_exist: Whether the user named it; the default file need not be there.
+        version: Of the schema, for a file that does not say it; "" where it must.
 
     Raises:
         FileInvalid: With every problem and its line.
@@ -189,7 +208,7 @@ def load(path: Path, *, must_exist: bool = False) -> FileConfig:
         if must_exist:
             raise FileInvalid([f"{path}: there is no such file"])
         return FileConfig(path=path)
-    return _Reader(path).read(parse(text, path))
+    return _Reader(path).read(parse(text, path), version)
 
 
 def read_definition(name: str, entries: Mapping, *, is_endpoint: bool) -> FileTunnel:
@@ -213,9 +232,9 @@ class _Reader:
         self._said: dict[str, Any] = {}
         self._tunnels: tuple[FileTunnel, ...] = ()
 
-    def read(self, top: Mapping) -> FileConfig:
+    def read(self, top: Mapping, default_version: str) -> FileConfig:
         version = top.pop("version", None)
-        match version.value if version else None:
+        match version.value if version else default_version or None:
             case "3":
                 self._read_top(top)
             case "2":

@@ -9,12 +9,14 @@ class AddError(Exception):
     Attributes:
         message: For people, one sentence without a full stop.
         hint: What to do about it, "" when nothing comes to mind.
+        error: The relay's name for the error, "" without one.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", error: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.error = error
 
 
 class DuplicateName(AddError):
@@ -33,7 +35,7 @@ class NotBound(AddError):
     """
 
     def __init__(self, end: TunnelEnd | Trouble) -> None:
-        super().__init__(*((end.reason,) if isinstance(end, Trouble) else (end.message, end.hint)))
+        super().__init__(*((end.reason,) if isinstance(end, Trouble) else (end.message, end.hint, end.error)))
         self.end = end
 
 

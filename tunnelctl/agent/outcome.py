@@ -18,26 +18,41 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class NotAllowed:
-    """The relay does not take this credential, or took it back."""
+    """The relay does not take this credential, or took it back.
+
+    Attributes:
+        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+    """
 
     message: str
     hint: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class NameTaken:
-    """The address belongs to another owner, or another agent of the same owner has taken it over."""
+    """The address belongs to another owner, or another agent of the same owner has taken it over.
+
+    Attributes:
+        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+    """
 
     message: str
     hint: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """The relay read what was asked for and cannot do it: a usage error that only it could see."""
+    """The relay read what was asked for and cannot do it: a usage error that only it could see.
+
+    Attributes:
+        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+    """
 
     message: str
     hint: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +73,15 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The relay will not serve us, for a reason of its own."""
+    """The relay will not serve us, for a reason of its own.
+
+    Attributes:
+        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+    """
 
     message: str
     hint: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +132,7 @@ def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = ""
     """
     match failure.kind:
         case "refused":
-            return NotAllowed(failure.message, failure.hint or _token_hint(failure.status))
+            return NotAllowed(failure.message, failure.hint or _token_hint(failure.status), failure.error)
         case "protocol" if not was_connected:
             return NoRelay(failure.message, failure.hint or "is --relay the address of a tunnelrelay?")
         case "barred" if not was_connected:
@@ -135,19 +155,22 @@ def judge_refusal(refused: Refused, names: Mapping[str, str] = FLAGS) -> TunnelE
     """
     match refused.code:
         case "name_taken":
-            return NameTaken(refused.message, refused.hint or "choose another name with --subdomain")
+            return NameTaken(refused.message, refused.hint or "choose another name with --subdomain", refused.code)
         case "name_invalid":
-            return Invalid(refused.message, refused.hint)
+            return Invalid(refused.message, refused.hint, refused.code)
         case "edge_unknown":
-            return Invalid(refused.message, refused.hint or "`tunnel api edges https list` lists your edges")
+            return Invalid(
+                refused.message, refused.hint or "`tunnel api edges https list` lists your edges", refused.code
+            )
         case "policy_invalid":
-            return Invalid(_as_typed(refused, names), refused.hint)
+            return Invalid(_as_typed(refused, names), refused.hint, refused.code)
         case "not_allowed":
-            return NotAllowed(refused.message, refused.hint or "`tunnel api credentials list` shows what it may bind")
+            hint = refused.hint or "`tunnel api credentials list` shows what it may bind"
+            return NotAllowed(refused.message, hint, refused.code)
         case "try_later":
             return Trouble(refused.message)
         case _:  # `too_many`, and whatever a later relay says
-            return Failed(refused.message, refused.hint)
+            return Failed(refused.message, refused.hint, refused.code)
 
 
 def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
@@ -156,6 +179,7 @@ def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
     return NameTaken(
         f"{host} was taken over by another agent of yours, from {superseded.by} at {superseded.at}",
         f"stop the other agent, or give one of them another {other}",
+        "superseded",
     )
 
 
@@ -163,11 +187,13 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
     """What the end of a link means."""
     match code:
         case Code.UNAUTHORIZED:
-            return NotAllowed(reason or "the authtoken was revoked", "ask the relay's operator for a new authtoken")
+            hint = "ask the relay's operator for a new authtoken"
+            return NotAllowed(reason or "the authtoken was revoked", hint, "token_revoked")
         case Code.STOPPED:
             return NotAllowed(reason or "the relay stopped this agent", "start it again when that is meant to be")
         case Code.SUPERSEDED:
-            return NameTaken(reason or "another agent of yours took the address over", "stop the other agent")
+            message = reason or "another agent of yours took the address over"
+            return NameTaken(message, "stop the other agent", "superseded")
         case _:
             return Trouble(reason or "the relay closed the link")
 

@@ -14,7 +14,6 @@ from tunnelctl.agent.yamlfile import FileInvalid, read_text
 from tunnelctl.cli.command import Group
 from tunnelctl.cli.exits import Exit, Failure, say
 from tunnelctl.cli.flags import CONFIG, NO_LOG, with_options
-from tunnelctl.cli.persona import persona_of
 from tunnelctl.cli.settings import refused_definitions
 from tunnelctl.secret_source import SecretMissing, read_secret
 
@@ -103,9 +102,9 @@ def _save(key: SavedKey, value: str, config: ConfigFiles) -> Path:
 
 def _one(config: ConfigFiles) -> Path:
     """The file to write in."""
-    if len(config.paths) > 1:
+    if len(config.to_write) > 1:
         raise Failure(Exit.USAGE, ["--config: names several files to write in"], "name one")
-    return config.paths[0]
+    return config.to_write[0]
 
 
 def _unwritable(path: Path, error: OSError) -> Failure:
@@ -117,14 +116,13 @@ def _unwritable(path: Path, error: OSError) -> Failure:
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--relocate", is_flag=True, help="Take the file over from where an older ngrok kept it.")
 @common_options
-@click.pass_context
-def upgrade(ctx: click.Context, /, version: int, dry_run: bool, relocate: bool, config: ConfigFiles) -> None:
+def upgrade(version: int, dry_run: bool, relocate: bool, config: ConfigFiles) -> None:
     """Write the configuration file anew in the schema of VERSION [default: 3].
 
     What it says stays the same, with its comments. The file as it was is kept beside it.
     """
     path = _one(config)
-    older = [Path.home() / name for name in persona_of(ctx).older_files] if relocate and not config.named else []
+    older = config.older if relocate and not config.named else ()
     source = next((one for one in older if one.exists() and not path.exists()), path)
     try:
         text = read_text(source)
@@ -155,7 +153,9 @@ def upgrade(ctx: click.Context, /, version: int, dry_run: bool, relocate: bool, 
 def check(config: ConfigFiles) -> None:
     """Say whether the configuration file can be used, and which relay it leads to."""
     try:
-        found = ConfigFiles(config.paths).load()
+        found = config.load()
+        if not found.exists:
+            raise FileInvalid([f"{found.path}: there is no such file"])
     except FileInvalid as error:
         are_there = all(path.exists() for path in config.paths)
         hint = FILE_HINT if are_there else "`tunnel config add-authtoken TOKEN` makes one; --config names another"

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 import click
 
+from tunnelctl.agent.ngrok_codes import with_ngrok_code
+
 MIN_WIDTH = 40
 """Columns. On a narrower terminal lines are as long as they are: cut into single words they could not be read."""
 _GLUE = "\0"
@@ -61,14 +63,16 @@ class Failure(click.ClickException):
         code: What the process exits with.
         problems: What is wrong, one sentence each; an `error:` line for each.
         hint: What to do about them. "" when each of the problems has a hint of its own.
+        error: The relay's name for the error, "" without one.
     """
 
-    def __init__(self, code: Exit, problems: Sequence[str | Mistake], hint: str = "") -> None:
+    def __init__(self, code: Exit, problems: Sequence[str | Mistake], hint: str = "", error: str = "") -> None:
         self.mistakes = tuple(Mistake(one) if isinstance(one, str) else one for one in problems)
         super().__init__("; ".join(one.text for one in self.mistakes))
         self.code = int(code)
         self.problems = [one.text for one in self.mistakes]
         self.hint = hint
+        self.error = error
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click reads it where it runs a command by itself
@@ -84,6 +88,13 @@ class Failure(click.ClickException):
                 say("hint", hints[at], file)
         if self.hint:
             say("hint", self.hint, file)
+
+    def show_as_ngrok(self) -> None:
+        """Write it to stderr as ngrok does: every line begins with `ERROR:  `, and the last one is ngrok's number."""
+        hints = dict.fromkeys(hint for hint in (*(one.hint for one in self.mistakes), self.hint) if hint)
+        text = with_ngrok_code("\n".join([*self.problems, *hints]), self.error)
+        for line in text.splitlines():
+            click.echo(f"ERROR:  {plain(line)}", err=True)
 
 
 def say(label: str, text: str, file: IO[Any] | None = None) -> None:

@@ -48,7 +48,8 @@ def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
     names = [name.strip() for text in texts for name in text.split(",")]
     if not all(names):
         raise click.BadParameter("its value is empty", ctx, param)
-    return ConfigFiles(tuple(Path(name).expanduser() for name in names), persona_of(ctx).config_file)
+    named, persona = tuple(Path(name).expanduser() for name in names), persona_of(ctx)
+    return ConfigFiles(named, persona.config_file, persona.older_config_files)
 
 
 def _or_before(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

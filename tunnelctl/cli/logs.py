@@ -5,6 +5,8 @@ import secrets
 import time
 from collections.abc import Callable
 
+from tunnelctl.agent.ngrok_codes import with_ngrok_code
+from tunnelctl.agent.outcome import NotAllowed, Outcome
 from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import MAX_PATH, failure_words, path_of, peer_of, status_of
 from tunnelctl.cli.log_formats import LEVELS, WEIGHTS, Format, Value
@@ -66,11 +68,13 @@ class LogWatcher(Watcher):
 
     Args:
         clock: Seconds, for not repeating.
+        speaks_ngrok: Write the end of an agent that its relay refuses in the records that ngrok writes.
     """
 
-    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic, speaks_ngrok: bool = False) -> None:
         self._log = log
         self._clock = clock
+        self._speaks_ngrok = speaks_ngrok
         self._is_connected = False
         self._last_trouble = ("", 0.0)
 
@@ -172,6 +176,14 @@ class LogWatcher(Watcher):
     def draining(self, exchanges: int) -> None:
         """Log that the agent was asked to stop."""
         self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
+
+    def agent_ended(self, outcome: Outcome) -> None:
+        """Log in ngrok's three records that the relay does not take this agent."""
+        if self._speaks_ngrok and isinstance(outcome, NotAllowed) and outcome.error != "not_allowed":
+            reason = with_ngrok_code(f"authentication failed: {outcome.message}", outcome.error)
+            self._log.record("eror", "failed to reconnect session", obj="tunnels.session", err=reason)
+            self._log.record("eror", "session closing", obj="tunnels.session", err=reason)
+            self._log.record("eror", "terminating with error", obj="app", err=reason)
 
 
 class ApiLog(ApiWatcher):

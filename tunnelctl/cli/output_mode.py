@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 from tunnelctl.agent.config import AgentConfig
+from tunnelctl.agent.ngrok_codes import with_ngrok_code
 from tunnelctl.agent.watcher import Started, Watcher, Watchers
 from tunnelctl.cli.exits import Exit, Failure, has_colour, say
 from tunnelctl.cli.log_formats import Style, formatter
@@ -65,9 +66,10 @@ class Output:
         has_lost_reader: The log or the printed address has no reader any more, so the program stops.
     """
 
-    def __init__(self, mode: OutputMode, style: Style) -> None:
+    def __init__(self, mode: OutputMode, style: Style, *, speaks_ngrok: bool) -> None:
         self._mode = mode
         self._style = style
+        self._speaks_ngrok = speaks_ngrok
         self._stop: Callable[[], object] = lambda: None
         self.log: Log | None = None
         self.watcher: Watcher = Watcher()
@@ -97,21 +99,32 @@ class Output:
     def fail(self, failure: Failure) -> bool:
         """Log why the program ends. Returns True when stderr has a JSON log, and so must get no lines of text."""
         if self.log is not None:
-            self.log.record("crit", "command failed", obj="app", err=str(failure))
+            text = with_ngrok_code(str(failure), failure.error) if self._speaks_ngrok else str(failure)
+            self.log.record("crit", "command failed", obj="app", err=text)
         return self._mode.log == "stderr" and self._style == "json"
 
 
 @contextlib.contextmanager
 def opened(
-    mode: OutputMode, config: AgentConfig, *, style: Style, level: str, notices: tuple[str, ...]
+    mode: OutputMode,
+    config: AgentConfig,
+    *,
+    style: Style,
+    level: str,
+    notices: tuple[str, ...],
+    speaks_ngrok: bool = False,
 ) -> Iterator[Output]:
-    """The output for this mode; open while the body runs."""
-    output = Output(mode, style)
+    """The output for this mode; open while the body runs.
+
+    Args:
+        speaks_ngrok: Log errors as ngrok does, for programs that look for its numbers.
+    """
+    output = Output(mode, style, speaks_ngrok=speaks_ngrok)
     watchers: list[Watcher] = []
     with contextlib.ExitStack() as stack:
         if mode.log:
             output.log = stack.enter_context(_log(mode.log, style, level, output.lose_reader))
-            watchers.append(LogWatcher(output.log))
+            watchers.append(LogWatcher(output.log, speaks_ngrok=speaks_ngrok))
             output.api_watcher = ApiLog(output.log, names_taken=style != "json")
         output.warn(notices)
         if mode.prints_url:

@@ -27,7 +27,8 @@ class Persona:
     Attributes:
         program: In help and in `--version`.
         folder, file_name: Of the configuration file, in the platform's place.
-        older_files: Where older releases kept it, below the home directory; `config upgrade --relocate` moves it.
+        older_files: Where older releases kept it, below the home directory. It is read while there is none in the new
+            place, and `config upgrade --relocate` moves it.
     """
 
     program: str
@@ -35,6 +36,16 @@ class Persona:
     folder: str
     file_name: str
     older_files: tuple[str, ...] = ()
+
+    @property
+    def older_config_files(self) -> tuple[Path, ...]:
+        """Where older releases kept the configuration file."""
+        return tuple(Path.home() / name for name in self.older_files)
+
+    @property
+    def is_ngrok(self) -> bool:
+        """Whether errors are written as ngrok writes them."""
+        return self.program == "ngrok"
 
     @property
     def config_file(self) -> Path:

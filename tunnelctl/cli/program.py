@@ -57,6 +57,10 @@ def run_program(
 
 
 def _run(command: click.Command, name: str, arguments: Sequence[str] | None, foreign: Foreign, obj: object) -> int:
+    def tell(failure: Failure) -> int:
+        failure.show_as_ngrok() if name == foreign.owner else failure.show()
+        return failure.code
+
     try:
         code = command.main(
             args=list(arguments) if arguments is not None else None,
@@ -69,7 +73,7 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
         click.echo(error.format_message(), err=True)
         return error.exit_code
     except click.ClickException as error:
-        return _system_text(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
+        return tell(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
     except (click.Abort, KeyboardInterrupt):
         return 0  # asked to stop before there was anything to stop
     except BrokenPipeError:
@@ -79,11 +83,11 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
             raise error.__context__ from None
         raise
     except OSError as error:
-        return _system_text(system_failure(error))
+        return tell(system_failure(error))
     except Exception as error:  # the last boundary: our own bugs are reported in the same form
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        return _system_text(_fault(name, error))
+        return tell(_fault(name, error))
 
 
 def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOTHING_FOREIGN) -> Failure:
@@ -122,11 +126,6 @@ def system_failure(error: OSError) -> Failure:
     }
     hint = hints.get(error.errno or 0, "put that right and run it again")
     return Failure(Exit.FAILED, [f"{where}{words[:1].lower()}{words[1:]}"], hint)
-
-
-def _system_text(failure: Failure) -> int:
-    failure.show()
-    return failure.code
 
 
 def _fault(name: str, error: Exception) -> Failure:

@@ -54,7 +54,10 @@ def serve(
         given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout)
     )
     is_bare = False
-    with opened(mode, settings.agent, style=style, level=level, notices=settings.notices) as output:
+    speaks_ngrok = persona_of(click.get_current_context()).is_ngrok
+    with opened(
+        mode, settings.agent, style=style, level=level, notices=settings.notices, speaks_ngrok=speaks_ngrok
+    ) as output:
         try:
             outcome = run_agent(settings.agent, output, _api_of(settings))
             failure = failure_of(outcome, settings.agent.relay.url)
@@ -114,22 +117,22 @@ def failure_of(outcome: Outcome, relay: str) -> Failure | None:
     match outcome:
         case Stopped():
             return None
-        case NotAllowed(message, hint):
-            return Failure(Exit.NOT_ALLOWED, [f"the relay at {relay} does not allow this: {message}"], hint)
-        case NameTaken(message, hint):
-            return Failure(Exit.NAME_TAKEN, [message], hint)
-        case Invalid(message, hint):
-            return Failure(Exit.USAGE, [f"the relay cannot do what was asked: {message}"], hint)
+        case NotAllowed(message, hint, error):
+            return Failure(Exit.NOT_ALLOWED, [f"the relay at {relay} does not allow this: {message}"], hint, error)
+        case NameTaken(message, hint, error):
+            return Failure(Exit.NAME_TAKEN, [message], hint, error)
+        case Invalid(message, hint, error):
+            return Failure(Exit.USAGE, [f"the relay cannot do what was asked: {message}"], hint, error)
         case NoRelay(message, hint):
             return Failure(Exit.NO_RELAY, [f"there is no relay at {relay}: {message}"], hint)
         case Unreachable(message, hint):
             return Failure(Exit.NO_RELAY, [f"the relay cannot be reached: {message}"], hint)
-        case Failed(message, hint):
-            return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint)
+        case Failed(message, hint, error):
+            return Failure(Exit.FAILED, [f"the relay at {relay} refused: {message}"], hint, error)
         case AllEnded(ends):
             failures = {name: failure for name, end in ends if (failure := failure_of(end, relay)) is not None}
             first = next(iter(failures.values()))
             mistakes = [Mistake(f"{name}: {failure}", failure.hint) for name, failure in failures.items()]
-            return Failure(Exit(first.code), mistakes)
+            return Failure(Exit(first.code), mistakes, error=first.error)
         case _:
             assert_never(outcome)

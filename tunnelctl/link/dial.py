@@ -43,15 +43,19 @@ class DialFailed(Exception):
         message: Description of the failure, for display.
         hint: What the user can do.
         wait: Seconds to wait before the next try, as the relay asked; 0 when it did not ask.
+        error: The code in the relay's error body; "" without one.
     """
 
-    def __init__(self, kind: Kind, message: str, *, status: int = 0, hint: str = "", wait: int = 0) -> None:
+    def __init__(
+        self, kind: Kind, message: str, *, status: int = 0, hint: str = "", wait: int = 0, error: str = ""
+    ) -> None:
         super().__init__(message)
         self.kind: Kind = kind
         self.status = status
         self.message = message
         self.hint = hint
         self.wait = wait
+        self.error = error
 
 
 async def dial(
@@ -221,15 +225,17 @@ def _refusal(error: Exception) -> DialFailed:
         message = f"what answers there opens no websocket, as a relay does ({error})"
         return DialFailed("protocol", message, hint=ASK_WHERE)
     status = error.response.status_code
-    message, hint = _error_of(bytes(error.response.body or b""))
+    name, message, hint = _error_of(bytes(error.response.body or b""))
     if status in (401, 403):
         words = f"what answers there says {status}, and not in a tunnelrelay's words"
-        return DialFailed("refused", message or words, status=status, hint=hint or ("" if message else ASK_WHERE))
+        hint = hint or ("" if message else ASK_WHERE)
+        return DialFailed("refused", message or words, status=status, hint=hint, error=name)
     if status in (408, 429, 500, 502, 503, 504, 511):
         words = message or f"the relay's address answered {status}"
         if status == 511:
             words = "the network wants a sign-in first (511), as in a hotel or on a train"
-        return DialFailed("unreachable", words, status=status, hint=hint, wait=_wait_of(error.response))
+        wait = _wait_of(error.response)
+        return DialFailed("unreachable", words, status=status, hint=hint, wait=wait, error=name)
     return DialFailed("protocol", message or _not_a_relay(error.response), status=status, hint=hint or ASK_WHERE)
 
 
@@ -251,10 +257,10 @@ def _wait_of(response: Response) -> int:
     return min(int(text[:9]), MAX_WAIT) if text.isascii() and text.isdecimal() else 0
 
 
-def _error_of(body: bytes) -> tuple[str, str]:
-    """Return message and hint of the relay's JSON error body; both empty when the body is something else."""
+def _error_of(body: bytes) -> tuple[str, str, str]:
+    """Return code, message and hint of the relay's JSON error body; all empty when the body is something else."""
     try:
         error = msgspec.json.decode(body)["error"]
-        return str(error["message"]), str(error.get("hint", ""))
+        return str(error.get("code", "")), str(error["message"]), str(error.get("hint", ""))
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        return "", ""
+        return "", "", ""

@@ -21,6 +21,7 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.definition import DefinitionInvalid, define
 from tunnelctl.agent.errors import AddError, DuplicateName, NotConnected
+from tunnelctl.agent.ngrok_codes import with_ngrok_code
 from tunnelctl.agent.status import SessionState
 from tunnelctl.agent.tunnel import AgentTunnel
 from tunnelctl.agent.tunnelfile import FileTunnel
@@ -261,5 +262,5 @@ def _duplicate(name: str) -> ApiError:
 
 
 def _not_started(error: AddError) -> ApiError:
-    details = {"err": error.message} | ({"hint": error.hint} if error.hint else {})
+    details = {"err": with_ngrok_code(error.message, error.error)} | ({"hint": error.hint} if error.hint else {})
     return ApiError(502, "failed to start tunnel", details, 103)

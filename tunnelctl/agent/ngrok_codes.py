@@ -1,0 +1,24 @@
+"""ngrok's numbers of errors, which programs that drive ngrok look for in its log and its local API."""
+
+NGROK_CODES = {
+    "name_invalid": 326,
+    "name_taken": 334,
+    "not_allowed": 308,
+    "superseded": 334,
+    "token_expired": 107,
+    "token_refused": 107,
+    "token_required": 4018,
+    "token_revoked": 300,
+    "too_many": 324,
+}
+"""The relay's name of an error to the number of ngrok's that means the same."""
+
+
+def with_ngrok_code(message: str, error: str) -> str:
+    """The message of an error with ngrok's number at its end, in ngrok's form; as it is when there is no number.
+
+    Args:
+        error: The relay's name of the error.
+    """
+    code = NGROK_CODES.get(error)
+    return message if code is None else f"{message}\r\n\r\nERR_NGROK_{code}\r\n"
