@@ -31,6 +31,8 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.secret": "",
     "tunnelctl.secret_source": "",
     "tunnelctl.nearest": "",
+    "tunnelctl.series": "",
+    "tunnelctl.look": "tunnelctl.series",
     "tunnelctl.openfiles": "",
     "tunnelctl.signals": "",
     "tunnelctl.stdio": "",
@@ -49,7 +51,7 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.pages": GROUND,
     "tunnelrelay.policy": f"tunnelctl.wire tunnelctl.policy tunnelctl.http1 tunnelctl.oidc tunnelctl.secret {GROUND}",
     "tunnelrelay.store": GROUND,
-    "tunnelrelay.observe": f"tunnelctl.line_writer tunnelctl.secret {GROUND} tunnelrelay.store",
+    "tunnelrelay.observe": f"tunnelctl.line_writer tunnelctl.secret tunnelctl.series {GROUND} tunnelrelay.store",
     "tunnelrelay.registry": f"{SHARED} {GROUND} tunnelrelay.policy",
     "tunnelrelay.keys": f"tunnelctl.oidc {GROUND} tunnelrelay.observe",
     "tunnelrelay.oidc": "",
@@ -68,12 +70,13 @@ MAY_USE: dict[str, str] = {
     "tunnelrelay.pages tunnelrelay.oidc.tokens tunnelrelay.oidc.sessions tunnelrelay.oidc.login",
     "tunnelrelay.web": f"{GROUND} tunnelrelay.pages tunnelrelay.keys tunnelrelay.oidc.login tunnelrelay.oidc.logout",
     # What is set up while the relay runs, and the two ways to ask for it.
-    "tunnelrelay.services": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret "
+    "tunnelrelay.services": f"{SHARED} {GROUND} {MIDDLE} tunnelctl.oidc tunnelctl.secret tunnelctl.series "
     "tunnelrelay.keys tunnelrelay.oidc.sessions tunnelrelay.oidc.login tunnelrelay.agents",
     # The store's rows only: what is in them is shown, asking for them is for `services`.
     "tunnelrelay.api": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelrelay.store "
     "tunnelrelay.policy tunnelrelay.services tunnelrelay.web",
     "tunnelrelay.dashboard": f"{GROUND} tunnelctl.wire tunnelctl.policy tunnelctl.oidc tunnelctl.secret "
+    "tunnelctl.series tunnelctl.look "
     "tunnelrelay.services tunnelrelay.web tunnelrelay.pages tunnelrelay.oidc.login tunnelrelay.policy "
     "tunnelrelay.store",
 }

@@ -9,12 +9,12 @@ import pytest
 from tests.bounds.driving import address, bound_of, drives, host, measured, owner, table, tables
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.line_writer import LineWriter
+from tunnelctl.series import SPAN_SECONDS, Series
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH, AccessLog, ExchangeRecord, text_line, visitor_part
 from tunnelrelay.observe.audit import KINDS, MAX_CHANGE, MAX_DETAILS, MAX_TEXT, Audit
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.metrics import Metrics
-from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import FinishedExchange, SeriesTable, TrafficLog
 from tunnelrelay.oidc.tokens.identity import MAX_VALUE
 

@@ -15,7 +15,7 @@ from tunnelctl.bounds import DeclaredBound
 AREAS = (
     "tunnelrelay",
     *("tunnelctl.line_writer", "tunnelctl.memo", "tunnelctl.wire"),
-    *("tunnelctl.http1", "tunnelctl.link", "tunnelctl.oidc"),
+    *("tunnelctl.http1", "tunnelctl.link", "tunnelctl.oidc", "tunnelctl.series", "tunnelctl.look"),
 )
 """The relay, and what it shares with the agent."""
 WITHOUT = (

@@ -25,10 +25,10 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.ingress.ingress:Ingress.forged": "fields of one head, told when it is over",
     # Filled by the program itself, at its start or when it is asked for the first time.
     "tunnelrelay.dashboard.assets:_by_hash()": "the packaged files",
-    "tunnelrelay.dashboard.assets:_content()": "the packaged files",
+    "tunnelrelay.dashboard.assets:_assets()": "the packaged files",
     "tunnelrelay.dashboard.assets:_hashed()": "the packaged files",
     "tunnelrelay.dashboard.render:_environment()": "one environment",
-    "tunnelrelay.dashboard.render:_icons()": "the packaged files",
+    "tunnelctl.look.icons:drawings()": "the packaged files",
     "tunnelrelay.observe.metrics:Metrics._readers": "the gauges of the program",
     "tunnelrelay.observe.text:_second()": "eight seconds' texts",
     "tunnelrelay.oidc.providers.ssrf_guard:_trusting()": "four sets of certificate files; a relay has one",

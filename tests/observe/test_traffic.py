@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tests.bounds.driving import bound_of, table
 from tests.observe.test_access import Clock, exchange
 from tests.support.waiting import PATIENCE
+from tunnelctl.series import SPAN_SECONDS
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import MAX_PATH
 from tunnelrelay.observe.feed import Feed
-from tunnelrelay.observe.series import SPAN_SECONDS
 from tunnelrelay.observe.traffic import (
     DIGEST_SECONDS,
     MAX_KEPT,

@@ -19,7 +19,7 @@ To add an area (say, domains):
    `ui.notice`, `ui.confirm`, `ui.pager`, `ui.since`, `ui.figure`, `ui.csrf`, `ui.icon`. Forms say `ui.csrf()` inside;
    htmx sends the token by itself. Tables are `<div class="table-wrap"><table class="folds">` in a flush card, their
    cells have `data-name` for narrow screens; the link of a row is `a.row-link`. Classes are described in
-   `static/app.css`.
+   `static/app.css` and `tunnelctl/look/static/look.css`.
 
 What handlers need not check: the user is signed in, and a POST came from our origin with the CSRF token (`guard`);
 `request.form` was read within limits; a `ManageError` that a handler does not catch becomes an error page. Handlers

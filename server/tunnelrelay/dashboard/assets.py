@@ -1,19 +1,18 @@
-"""Serve styles, scripts and the icon from the package, under names that carry a hash of their content.
+"""Serve styles, scripts and the icon from the packages, under names that carry a hash of their content.
 
 Not Starlette's StaticFiles: it reads each file from the disk in a thread, and takes its media type from the machine.
 """
 
 import functools
 import hashlib
-from importlib import resources
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnelctl.look.assets import LOOK, Asset, read_assets
+
 PATH = "/assets/"
-_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-"""What is served, by the file's ending; nothing else in the folder is."""
 
 
 def url_of(name: str) -> str:
@@ -27,25 +26,24 @@ def route() -> Route:
 
 
 async def _serve(request: Request) -> Response:
-    name = _by_hash().get(request.path_params["name"])
-    if name is None:
+    asset = _by_hash().get(request.path_params["name"])
+    if asset is None:
         return Response(status_code=404)
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(_content(name), headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
+    return Response(asset.content, headers=headers, media_type=asset.media_type)
 
 
 @functools.cache
-def _content(name: str) -> bytes:
-    return resources.files("tunnelrelay.dashboard").joinpath("static", name).read_bytes()
+def _assets() -> dict[str, Asset]:
+    return read_assets(LOOK, "tunnelrelay.dashboard")
 
 
 @functools.cache
 def _hashed(name: str) -> str:
     stem, _, ending = name.rpartition(".")
-    return f"{stem}.{hashlib.sha256(_content(name)).hexdigest()[:16]}.{ending}"
+    return f"{stem}.{hashlib.sha256(_assets()[name].content).hexdigest()[:16]}.{ending}"
 
 
 @functools.cache
-def _by_hash() -> dict[str, str]:
-    names = (file.name for file in resources.files("tunnelrelay.dashboard").joinpath("static").iterdir())
-    return {_hashed(name): name for name in names if name.rpartition(".")[2] in _TYPES}
+def _by_hash() -> dict[str, Asset]:
+    return {_hashed(name): asset for name, asset in _assets().items()}

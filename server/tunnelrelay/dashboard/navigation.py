@@ -9,7 +9,7 @@ class NavigationEntry:
     """One line of the navigation.
 
     Attributes:
-        icon: Of `icons.html`.
+        icon: Of `look/icons.txt`.
         for_admins: Members do not see it.
     """
 

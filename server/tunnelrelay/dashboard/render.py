@@ -7,6 +7,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from tunnelctl.look.figures import milliseconds
+from tunnelctl.look.icons import drawings
 from tunnelrelay.dashboard import assets, csrf, navigation
 from tunnelrelay.dashboard.form_words import form_words
 
@@ -36,13 +38,6 @@ def stamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Format a short duration; a dash when it is unknown."""
-    if seconds is None:
-        return "–"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
 def percent(share: float) -> str:
     """Format a share of one."""
     return f"{share * 100:.0f} %"
@@ -65,9 +60,5 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-@functools.cache
 def _icons() -> dict[str, Markup]:
-    """The drawings, by name: one of `icons.txt` a line."""
-    source, _, _ = jinja2.PackageLoader("tunnelrelay.dashboard").get_source(jinja2.Environment(), "icons.txt")  # noqa: S701 (not rendered)
-    lines = (line.partition(" ") for line in source.splitlines() if line)
-    return {name: Markup(drawing) for name, _, drawing in lines}  # noqa: S704 (our own)
+    return {name: Markup(drawing) for name, drawing in drawings().items()}  # noqa: S704 (our own)

@@ -15,10 +15,10 @@ import msgspec
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.memo import Recent
+from tunnelctl.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 from tunnelrelay.model import Identity
 from tunnelrelay.observe.access import CallLater, ExchangeRecord, clean_path
 from tunnelrelay.observe.feed import Feed
-from tunnelrelay.observe.series import FAILED, OTHER, REFUSED, UNTIMED, Series, bucket_of
 
 DIGEST_SECONDS = 0.25
 """Maximum seconds until a request is counted: less than the time between two updates of a page."""

@@ -9,9 +9,8 @@ from typing import Literal, Self
 
 import msgspec
 
-from tunnelrelay.observe import series as counted
+from tunnelctl.series import MINUTE_SECONDS, Figures, Series, TrafficFigures
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
-from tunnelrelay.observe.series import SPAN_SECONDS, Series
 from tunnelrelay.observe.traffic import FinishedExchange, TrafficLog
 from tunnelrelay.oidc.sessions.access_tokens import Program
 from tunnelrelay.oidc.sessions.session import VisitorSession
@@ -29,13 +28,7 @@ from tunnelrelay.services.service_base import ServiceBase
 
 MAX_RECENT = 500
 """Requests of one answer."""
-STEP_SECONDS = 5
-"""Of the charts: 120 points for ten minutes."""
-SHARE_SECONDS = 60
-"""Over which a tunnel's share of the requests is told: what was long ago says nothing of the balance now."""
 
-Figures = counted.Figures
-"""What a stretch of time comes to, for those above this floor."""
 Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 OWNED_TOPICS = frozenset(
     {"edges", "domains", "credentials", "providers", "users", "tunnels", "traffic", "sessions", "audit"}
@@ -83,19 +76,6 @@ class TrafficRow:
     bytes_in: int
     bytes_out: int
     upgrade: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficFigures:
-    """Figures now and over time.
-
-    Attributes:
-        points: The last ten minutes in stretches of `STEP_SECONDS`, oldest first.
-        minute: The figures of the last minute.
-    """
-
-    points: tuple[Figures, ...]
-    minute: Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +153,7 @@ class Traffic:
             found = self._log.hosts.find(host, owner)
         else:
             found = self._log.all if owner is None else self._log.owners.find(owner, owner)
-        series, now = found or Series(), self._base.clock()
-        return TrafficFigures(tuple(series.figures(now, SPAN_SECONDS, STEP_SECONDS)), series.total(now, SHARE_SECONDS))
+        return (found or Series()).last_minutes(self._base.clock())
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
         """The figures of the last minute for every host with requests in the last ten."""
@@ -182,7 +161,7 @@ class Traffic:
         self._log.digest()
         now, hosts, owner = self._base.clock(), self._log.hosts, actor.only_owner
         found = ((name, hosts.find(name, owner)) for name in hosts.names(owner))
-        return {name: series.total(now, SHARE_SECONDS) for name, series in found if series is not None}
+        return {name: series.total(now, MINUTE_SECONDS) for name, series in found if series is not None}
 
     def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
         """The figures of the last minute for these tunnels, and each one's share."""
@@ -190,7 +169,7 @@ class Traffic:
         self._log.digest()
         now = self._base.clock()
         minutes = {
-            id: (self._log.tunnels.find(id, actor.only_owner) or Series()).total(now, SHARE_SECONDS) for id in ids
+            id: (self._log.tunnels.find(id, actor.only_owner) or Series()).total(now, MINUTE_SECONDS) for id in ids
         }
         requests = sum(minute.requests for minute in minutes.values())
         return {id: TunnelFigures(minute, minute.requests / max(1, requests)) for id, minute in minutes.items()}

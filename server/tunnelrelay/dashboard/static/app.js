@@ -15,23 +15,6 @@
     field.form.querySelector(".button").focus();
   };
 
-  const copy = async (button) => {
-    try {
-      await navigator.clipboard.writeText(button.dataset.copy);
-    } catch {
-      const field = document.createElement("textarea");
-      field.value = button.dataset.copy;
-      field.className = "aside";
-      button.after(field);
-      field.select();
-      document.execCommand("copy");
-      field.remove();
-    }
-    button.classList.add("done");
-    button.querySelector(".aside").textContent = "Copied";
-    setTimeout(() => button.classList.remove("done"), 1600);
-  };
-
   /* A dialog's button waits until what it asks for has been typed. */
   const checkTyped = (field) => {
     field.form.querySelector(".button:not([type])").disabled = field.value.trim() !== field.dataset.typed;
@@ -50,53 +33,6 @@
       if (time.textContent !== text) time.textContent = text;
     }
   };
-
-  /* An event stream that rests while nobody looks: browsers open six connections to a host, over all tabs. */
-  class Stream extends EventTarget {
-    constructor(url) {
-      super();
-      this.url = url;
-      this.names = new Set();
-      this.watch = () => (document.hidden ? this.rest() : this.run());
-      document.addEventListener("visibilitychange", this.watch);
-      this.run();
-    }
-    get readyState() {
-      return this.closed ? EventSource.CLOSED : this.source ? this.source.readyState : EventSource.CONNECTING;
-    }
-    run() {
-      if (this.source || this.closed || document.hidden) return;
-      this.source = new EventSource(this.url);
-      this.source.onopen = (event) => this.onopen && this.onopen(event);
-      this.source.onerror = (event) => this.failed(event);
-      this.names.forEach((name) => this.hear(name));
-    }
-    rest() {
-      if (this.source) this.source.close();
-      this.source = null;
-    }
-    failed(event) {
-      if (this.source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-      this.rest();
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.run(), 5000);
-    }
-    hear(name) {
-      this.source.addEventListener(name, (event) => this.dispatchEvent(new MessageEvent(name, { data: event.data })));
-    }
-    addEventListener(name, listener) {
-      super.addEventListener(name, listener);
-      if (this.names.has(name)) return;
-      this.names.add(name);
-      if (this.source) this.hear(name);
-    }
-    close() {
-      this.closed = true;
-      clearTimeout(this.timer);
-      document.removeEventListener("visibilitychange", this.watch);
-      this.rest();
-    }
-  }
 
   const sayOver = () => {
     const main = document.getElementById("main");
@@ -131,10 +67,6 @@
     before = event.key;
   };
 
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-copy]");
-    if (button) copy(button);
-  });
   document.addEventListener("input", (event) => {
     if (event.target.dataset.typed !== undefined) checkTyped(event.target);
   });

@@ -5,8 +5,9 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnelctl.look.charts import charts
+from tunnelctl.look.figures import rate, share
 from tunnelrelay.dashboard import sse
-from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import UserRequest, page_route
 

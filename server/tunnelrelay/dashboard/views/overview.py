@@ -6,12 +6,13 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnelctl.look.charts import charts
+from tunnelctl.look.figures import rate, share
+from tunnelctl.series import Figures
 from tunnelrelay.dashboard import sse
-from tunnelrelay.dashboard.charts import charts, rate, share
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.dashboard.views.kept_out import visitors
-from tunnelrelay.services.traffic import Figures
 
 FEW = 6
 """Lines of the short lists: what fits beside the charts without scrolling."""

@@ -5,8 +5,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tunnelctl.look.figures import rate, share
 from tunnelrelay.dashboard import sse
-from tunnelrelay.dashboard.charts import rate, share
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 

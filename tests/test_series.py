@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bounds.driving import bound_of, table
-from tunnelrelay.observe.series import (
+from tunnelctl.series import (
     FAILED,
     OTHER,
     REFUSED,

@@ -1,4 +1,7 @@
-"""Counts requests, errors and latencies by second, for the last ten minutes."""
+"""Counts requests, errors and latencies by second, for the last ten minutes.
+
+The relay counts what visitors request, the agent what its tunnels served. `look.charts` draws the counts.
+"""
 
 from array import array
 from bisect import bisect_left
@@ -10,6 +13,10 @@ from tunnelctl.bounds import DeclaredBound
 
 SPAN_SECONDS = 600
 """Seconds for which counts are kept."""
+STEP_SECONDS = 5
+"""Seconds per point of a chart: 120 points for ten minutes."""
+MINUTE_SECONDS = 60
+"""Seconds over which current figures are taken; older requests say nothing about the current state."""
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the latency buckets in seconds; a last bucket has none. Bounds differ by a factor of about 2.5, so
 that a median is accurate to a third."""
@@ -56,6 +63,19 @@ class Figures:
     def failed_share(self) -> float:
         """The share of failed requests, from 0 to 1."""
         return self.failed / self.requests if self.requests else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFigures:
+    """Figures now and over time.
+
+    Attributes:
+        points: The last ten minutes in stretches of `STEP_SECONDS`, oldest first.
+        minute: The figures of the last minute.
+    """
+
+    points: tuple[Figures, ...]
+    minute: Figures
 
 
 BOUNDS = (
@@ -124,6 +144,10 @@ class Series:
     def total(self, now: float, seconds: int) -> Figures:
         """Return the total figures of the last `seconds`, without the current second, which is incomplete."""
         return self._over(int(now) - seconds, seconds)
+
+    def last_minutes(self, now: float) -> TrafficFigures:
+        """Return the figures of the last ten minutes for charts, and of the last minute for their headlines."""
+        return TrafficFigures(tuple(self.figures(now, SPAN_SECONDS, STEP_SECONDS)), self.total(now, MINUTE_SECONDS))
 
     def _over(self, start: int, length: int) -> Figures:
         sums = [0] * _WIDTH

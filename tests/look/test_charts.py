@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunnelrelay.dashboard.charts import charts, nice, rate, share
-from tunnelrelay.services.traffic import Figures, TrafficFigures
+from tunnelctl.look.charts import charts, nice
+from tunnelctl.look.figures import rate, share
+from tunnelctl.series import Figures, TrafficFigures
 
 NOTHING = Figures(at=0, seconds=5, requests=0, refused=0, failed=0, p50=None, p95=None)
 

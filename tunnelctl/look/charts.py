@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from tunnelrelay.dashboard.render import milliseconds
-from tunnelrelay.services.traffic import STEP_SECONDS, Figures, TrafficFigures
+from tunnelctl.look.figures import milliseconds, rate, share
+from tunnelctl.series import STEP_SECONDS, Figures, TrafficFigures
 
 HEIGHT = 100
 """Units of the drawing; it is stretched to whatever room there is."""
@@ -59,24 +59,12 @@ class Chart:
 
 def charts(shown: TrafficFigures) -> tuple[Chart, Chart, Chart]:
     """Requests, errors and response times."""
-    # The last stretch is not over yet: it would look like a drop.
-    points = shown.points[:-1]
-    return _requests(points, shown.minute), _errors(points, shown.minute), _times(points, shown.minute)
+    return requests_chart(shown), errors_chart(shown), times_chart(shown)
 
 
-def rate(number: float) -> str:
-    """Format a rate per second."""
-    return f"{number:.0f}" if number >= 10 or number == 0 else f"{number:.1f}" if number >= 0.095 else "<0.1"
-
-
-def share(part: float) -> str:
-    """Format a share of one in percent; it shows 0 only for 0."""
-    if 0 < part < 0.001:
-        return "<0.1"
-    return f"{part * 100:.1f}" if 0 < part < 0.0995 else f"{part * 100:.0f}"
-
-
-def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
+def requests_chart(shown: TrafficFigures) -> Chart:
+    """How many requests a second."""
+    points, minute = _ended(shown), shown.minute
     rates = [point.rate for point in points]
     top = nice(max([*rates, MIN_RATE]))
     most = max(rates, default=0.0)
@@ -94,7 +82,9 @@ def _requests(points: Sequence[Figures], minute: Figures) -> Chart:
     )
 
 
-def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
+def errors_chart(shown: TrafficFigures) -> Chart:
+    """Which share of them failed or was refused."""
+    points, minute = _ended(shown), shown.minute
     failed = [point.failed_share if point.requests else None for point in points]
     refused = [point.refused / point.requests if point.requests else None for point in points]
     known = [value for value in (*failed, *refused) if value is not None]
@@ -119,7 +109,9 @@ def _errors(points: Sequence[Figures], minute: Figures) -> Chart:
     )
 
 
-def _times(points: Sequence[Figures], minute: Figures) -> Chart:
+def times_chart(shown: TrafficFigures) -> Chart:
+    """How long the answers took."""
+    points, minute = _ended(shown), shown.minute
     known = [point.p95 for point in points if point.p95 is not None]
     top = nice(max([*known, MIN_SECONDS]))
     number, _, unit = milliseconds(minute.p50).partition(" ")
@@ -139,6 +131,11 @@ def _times(points: Sequence[Figures], minute: Figures) -> Chart:
         values=_points_json({"p50": [point.p50 for point in points], "p95": [point.p95 for point in points]}),
         began_at=points[0].at,
     )
+
+
+def _ended(shown: TrafficFigures) -> Sequence[Figures]:
+    """The points to draw: all but the last, which is not over yet and would look like a drop."""
+    return shown.points[:-1]
 
 
 def _points_json(values: Mapping[str, Sequence[float | None]]) -> str:
