@@ -1,4 +1,4 @@
-"""Accepts agents: `GET /_tunnel/connect` with a token; the connection then becomes a link."""
+"""Authenticates agents that request `GET /_tunnel/connect` with a token, and turns their connections into links."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,18 +27,21 @@ from tunnelrelay.store.base import StoreError, TokenStore
 log = EventLog("tunnelrelay.agents")
 
 LOCAL_OWNER = "local"
-"""Owner of agents on a relay that asks for no token."""
+"""The owner of all agents on a relay that requires no token."""
 MAX_REVOKED = 1024
-"""Tokens revoked lately: more than can be revoked while one handshake waits for the store."""
+"""How many ids of revoked tokens the relay remembers, newest first. They stop a handshake that read its token from the
+store just before the token was revoked; far fewer are revoked while one handshake waits."""
 BURST_TOKENS, TOKENS_PER_SECOND = 20, 0.2
-"""Wrong tokens from one address before it is told to wait. A token cannot be guessed; but each wrong one costs a look
-into the store, and a service whose token was revoked may be started again for ever."""
+"""How many wrong tokens a client address may send at once, and per second after that, before the relay answers 429. A
+token cannot be guessed, but each wrong one costs a query to the store, and a service manager may restart an agent whose
+token was revoked for ever."""
 TRIES_PER_SECOND, SHORTEST_WAIT, LONGEST_WAIT = 5.0, 5, 300
-"""How often agents for whom there is no place come back, all of a share together, and within how many seconds one does.
-A try costs 2-3 ms with TLS and the look at its token: 744 agents that came back within 5 s took a tenth of a core, and
-come back within 150 s now."""
+"""`Retry-After` for agents refused because a limit of links is reached: about `TRIES_PER_SECOND` of an owner's agents
+are told to retry in the same second, each after `SHORTEST_WAIT` to `LONGEST_WAIT` seconds. One try costs 2-3 ms for TLS
+and the token's query: 744 agents that retried within 5 s took a tenth of a core; now they retry within 150 s."""
 RELAY_GROWTH = 512 * 1024 * 1024
-"""Bytes by which all links' windows together may grow: what a relay holds at most for slow readers."""
+"""Bytes by which the flow-control windows of all links together may grow. It bounds what the relay buffers for slow
+readers."""
 
 
 BOUNDS = (
@@ -90,24 +93,24 @@ BOUNDS = (
 
 
 class ConnectRequest(Protocol):
-    """A request for a link, as the acceptor sees it."""
+    """An agent's HTTP request for a link; the part of an exchange that `Acceptor` uses."""
 
     peer: Peer
 
     def release(self) -> asyncio.Transport:
-        """Give the transport away."""
+        """Hand the connection's transport over to the caller; HTTP on the connection ends."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
-        """Answer with an error."""
+        """Answer the request with the error of this code."""
 
 
 class Acceptor:
-    """Turns connections into links.
+    """Authenticates agents' requests for a link and turns their connections into links.
 
     Args:
-        needs_tokens: False only on loopback with domain `localhost`.
-        clock: Unix time.
-        max_links: Links at once; fewer than `MAX_LINKS` where few files may be open.
+        needs_tokens: Whether agents must send a token; False only on loopback with domain `localhost`.
+        clock: Returns Unix time.
+        max_links: Links open at once; less than `MAX_LINKS` where the process may open only few files.
     """
 
     def __init__(
@@ -134,25 +137,25 @@ class Acceptor:
 
     @property
     def sessions(self) -> tuple[AgentSession, ...]:
-        """The agents that are linked now."""
+        """The sessions of the agents that are connected now, one for each open link."""
         return tuple(self._sessions)
 
     @property
     def link_count(self) -> int:
-        """Links open now."""
+        """The number of agents' links that are open now."""
         return len(self._sessions)
 
     @property
     def stream_count(self) -> int:
-        """Streams open on them."""
+        """The number of streams that are open on all agents' links together."""
         return sum(session.link.stream_count for session in self._sessions)
 
     async def accept(self, exchange: ConnectRequest, head: RequestHead, block: bytes, ahead: bytes) -> None:
-        """Do the websocket handshake, or answer with a refusal.
+        """Check the agent's token and do the websocket handshake, or answer with an error.
 
         Args:
-            head: The request's head.
-            block: The head's bytes.
+            head: The parsed head of the request.
+            block: The bytes of the head as they arrived.
             ahead: Bytes that arrived after the head.
         """
         if len(self._sessions) >= self._max_links:
@@ -167,8 +170,8 @@ class Acceptor:
         self._open(exchange, block, ahead, token)
 
     async def revoke(self, token_id: str) -> int:
-        """End every link that came with this token. Returns how many there were."""
-        # A handshake may be waiting for the store with a token that was valid when its look-up began.
+        """End every link that was opened with this token. Returns how many there were."""
+        # A handshake may be waiting for the store with a token that was valid when the query began.
         self._revoked[token_id] = None
         found = [session for session in self._sessions if session.token.id == token_id]
         for session in found:
@@ -177,12 +180,12 @@ class Acceptor:
         return len(found)
 
     async def reread(self) -> None:
-        """Read the tokens of open links again, and end links whose tokens were revoked or changed.
+        """Read the tokens of open links again, and end links whose tokens were revoked or have another ACL now.
 
-        A link whose token has another ACL now is ended too: the agent reconnects and binds under the new one.
+        After a change of the ACL the agent reconnects and binds under the new one.
 
         Raises:
-            StoreError: It cannot be read.
+            StoreError: The store cannot be read.
         """
         for token_id in {session.token.id for session in self._sessions} - {""}:
             token = await self._store.token(token_id)
@@ -196,19 +199,19 @@ class Acceptor:
         self.expire()
 
     def expire(self) -> None:
-        """End every link that came with a token whose time is over."""
+        """End every link whose token has expired."""
         now = self._clock()
         for session in [each for each in self._sessions if has_expired(each.token, now)]:
             self._metrics.agent("revoked")
             session.link.close(Code.UNAUTHORIZED, "the authtoken has expired")
 
     def go_away(self, reason: str) -> None:
-        """Tell every agent to open its links elsewhere."""
+        """Tell every agent to open a new link, to another relay where there is one; open streams finish on the old."""
         for session in self._sessions:
             session.link.go_away(Code.NO_ERROR, reason)
 
     def close(self) -> None:
-        """Close every link."""
+        """Close every agent's link."""
         for session in list(self._sessions):
             session.link.close(Code.NO_ERROR, "the relay stops")
 
@@ -235,7 +238,7 @@ class Acceptor:
         transport.resume_reading()
 
     def _turn_away(self, exchange: ConnectRequest, limit: str, owner: str, detail: str) -> None:
-        """Refuse as the limit of links is reached. `Retry-After` spreads the retries of waiting agents."""
+        """Refuse an agent, as a limit of links is reached. `Retry-After` spreads the retries of refused agents."""
         self._metrics.limited(limit)
         wait = self._turned_away.next(f"{limit} {owner}", asyncio.get_running_loop().time())
         exchange.fail("relay_busy", detail=detail, closes=True, retry_after=wait)
@@ -244,7 +247,7 @@ class Acceptor:
         self._context.quotas.close_link(self._sessions.pop(session))
 
     async def _authenticated(self, exchange: ConnectRequest, head: RequestHead) -> Token | None:
-        """The token of an agent that may connect; None when it was refused and answered."""
+        """Return the token of an agent that may connect. None when the agent was refused; then the error is sent."""
         address, audit = address_key(exchange.peer.host), self._context.audit
         monotonic = asyncio.get_running_loop().time
         if address and self._wrong.is_empty(address, monotonic()):
@@ -261,7 +264,7 @@ class Acceptor:
             return token
         self._wrong.wait(address, monotonic())
         self._metrics.agent("refused")
-        if token is not None and token.expires_at is not None:  # only the holder of the token can see this
+        if token is not None and token.expires_at is not None:  # reveals nothing: the client has sent the whole token
             audit.record("token.refused", reason="expired", owner=token.owner, peer=exchange.peer.host)
             ended = datetime.fromtimestamp(token.expires_at, UTC)
             exchange.fail("token_expired", detail=f"on {ended:%Y-%m-%d at %H:%M} UTC", closes=True)
@@ -272,7 +275,7 @@ class Acceptor:
         return None
 
     async def _token(self, head: RequestHead) -> Token | None:
-        """The token that the agent sent, also an expired one; None when it is unknown or was revoked."""
+        """Return the token of the `Authorization` header, also when expired. None when it is unknown or was revoked."""
         values = head.get_all(b"authorization")
         scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
         if scheme.lower() != b"bearer":

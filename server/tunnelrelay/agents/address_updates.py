@@ -1,6 +1,6 @@
-"""Tells an agent which edges its tunnels serve, with changes gathered for a moment.
+"""Tells an agent which edges its tunnels serve. Changes within half a second go out in one message.
 
-Gathering bounds the memory: a user may change edges without end while an agent does not read its link.
+Batching bounds the memory: a user may change edges without end while an agent does not read its link.
 """
 
 import asyncio
@@ -9,14 +9,15 @@ from collections.abc import Callable
 from tunnelrelay.registry.tunnel import Tunnel
 
 GATHER_SECONDS = 0.5
-"""How long changes are gathered before the agent gets them in one message. No visitor waits for it."""
+"""How long changes of a tunnel's addresses are collected before the agent gets them in one message. Visitors do not
+wait for this message."""
 
 
 class AddressUpdates:
-    """The updates of one agent's link that have not been sent yet.
+    """Delays the messages that tell one agent a tunnel's addresses, so that many changes make one message.
 
     Args:
-        send: Sends the agent what a tunnel serves now.
+        send: Sends the agent the addresses that a tunnel serves now.
     """
 
     def __init__(self, send: Callable[[Tunnel], None]) -> None:
@@ -24,13 +25,13 @@ class AddressUpdates:
         self._timers: dict[Tunnel, asyncio.TimerHandle] = {}
 
     def schedule(self, tunnel: Tunnel) -> None:
-        """Send a tunnel's new addresses soon."""
+        """Send the agent this tunnel's addresses after `GATHER_SECONDS`, unless a message is scheduled already."""
         if tunnel not in self._timers:
             loop = asyncio.get_running_loop()
             self._timers[tunnel] = loop.call_later(GATHER_SECONDS, self._send_now, tunnel)
 
     def forget(self, tunnel: Tunnel) -> None:
-        """Drop updates of a tunnel that is gone."""
+        """Cancel the scheduled message of a tunnel that has ended."""
         timer = self._timers.pop(tunnel, None)
         if timer is not None:
             timer.cancel()

@@ -14,41 +14,43 @@ from tunnelrelay.model import Token
 from tunnelrelay.store.base import TokenStore
 
 PREFIX = "tt_"
-"""Tells people and secret scanners what they have found; our own logs' redactor looks for it too."""
+"""The first characters of every authtoken. People and secret scanners recognise a token by them, and so does the
+redactor of the relay's own logs."""
 
 API_KEY_PREFIX, CODE_PREFIX = "ta_", "tc_"
-"""Of what programs show to the API, and of what signs a user in to the dashboard once."""
+"""The first characters of API keys, and of one-time codes that sign a user in to the dashboard."""
 
 SECRET_BYTES = 32
-"""256 bits. Nothing can be guessed, so the digest needs no salt and no slow hash."""
+"""Random bytes of a token: 256 bits cannot be guessed, so its digest needs no salt and no slow hash."""
 
 DIGITS = 43
-"""43 base-62 digits hold 32 bytes."""
+"""Characters of a token after its prefix: 43 base-62 digits hold 32 bytes."""
 
 LENGTH = len(PREFIX) + DIGITS
-"""Of a whole token, as of a whole key or code: their prefixes are as long."""
+"""Characters of a whole token, API key or one-time code; all three prefixes have the same length."""
 
 DEFAULT_OWNER = "default"
-"""The owner of tokens that are made without naming one."""
+"""The owner of a token that is created without naming an owner."""
 
 MAX_OWNER_LENGTH = 64
-"""Owners stand in tables, logs and metrics' neighbours; a name needs no more."""
+"""Characters of an owner's name. It is shown in tables and written to every log line of the owner's agents."""
 
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _OWNER_CHARS = frozenset(string.ascii_letters + string.digits + "._@+-")
 
 
 def mint(owner: str, at: float, **fields: Any) -> tuple[str, Token]:
-    """A new token: the text to show once, and the record to keep.
+    """Make a new token without storing it. Returns its text, which is shown once, and the record to store.
 
     Args:
+        at: Unix time of its creation.
         fields: More fields of `Token`.
     """
     return new_secret(PREFIX), Token(id=new_id("credential", at), owner=owner, created_at=at, **fields)
 
 
 def new_secret(prefix: str) -> str:
-    """A random secret with a prefix that names its kind."""
+    """Return a new random secret that begins with this prefix, such as an authtoken or an API key."""
     number = int.from_bytes(secrets.token_bytes(SECRET_BYTES))
     digits = []
     for _ in range(DIGITS):
@@ -58,16 +60,17 @@ def new_secret(prefix: str) -> str:
 
 
 def digest(text: str) -> bytes:
-    """The digest of a token, which the store keeps in its place.
+    """Return the SHA-256 digest of a token. The store keeps the digest, never the token.
 
-    The timing of a look-up by digest tells an attacker only about SHA-256 of what they sent, which they cannot steer
-    towards the digest of an unknown token.
+    The timing of a query by digest reveals only how far the digest of the attacker's text matches a stored one, and an
+    attacker cannot choose a text by its digest.
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def is_well_formed(text: str, prefix: str = PREFIX) -> bool:
-    """Whether a text has the form of a token. Others are refused without a look-up in the store."""
+    """Whether a text has a token's form: this prefix and 43 base-62 digits. Other texts are never looked up in the
+    store."""
     return (
         len(text) == len(prefix) + DIGITS
         and text.startswith(prefix)
@@ -77,7 +80,7 @@ def is_well_formed(text: str, prefix: str = PREFIX) -> bool:
 
 
 def owner_problem(owner: str) -> str:
-    """Why this cannot be an owner, or ""."""
+    """Return why a text cannot be an owner's name, or "" when it can."""
     if not owner or len(owner) > MAX_OWNER_LENGTH:
         return f"an owner has 1 to {MAX_OWNER_LENGTH} characters"
     if not _OWNER_CHARS.issuperset(owner) or owner[0] == "-":
@@ -86,21 +89,21 @@ def owner_problem(owner: str) -> str:
 
 
 def has_expired(token: Token, now: float) -> bool:
-    """Whether the token has expired."""
+    """Whether the token has expired at this Unix time. A token without `expires_at` never does."""
     return token.expires_at is not None and token.expires_at <= now
 
 
 async def find(store: TokenStore, text: str) -> Token | None:
-    """The token with this text, if it was not revoked; also an expired one.
+    """Return the record of the token with this text, also when it has expired; None when it is unknown or was revoked.
 
     Raises:
-        StoreError: It cannot be read.
+        StoreError: The store cannot be read.
     """
     return await store.token_by_digest(digest(text)) if is_well_formed(text) else None
 
 
 async def create(store: TokenStore, owner: str, **fields: Any) -> tuple[str, Token]:
-    """Make and store a token. Returns its text, which is stored nowhere, and its record.
+    """Make a token and store its record with its digest. Returns its text, which is stored nowhere, and the record.
 
     Args:
         fields: More fields of `Token`.
@@ -111,6 +114,6 @@ async def create(store: TokenStore, owner: str, **fields: Any) -> tuple[str, Tok
 
 
 async def has_good_token(store: TokenStore) -> bool:
-    """True when at least one agent could connect."""
+    """Whether the store has a token that is neither revoked nor expired, so that an agent could connect."""
     now = time.time()
     return any(token.revoked_at is None and not has_expired(token, now) for token in await store.tokens())

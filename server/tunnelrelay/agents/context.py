@@ -1,4 +1,4 @@
-"""The parts of the relay that every agent session uses, as one record."""
+"""`AgentContext`: one record of the relay's parts that every agent session uses."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ from tunnelrelay.registry.registry import Registry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentContext:
-    """The parts of the relay that every agent session uses.
+    """The relay's parts that every agent session uses, such as the registry, the quotas and the audit log.
 
     Attributes:
         edges: The edges that tunnels with labels join.
-        policy_key: Key of the digests that name a configuration.
-        mark_key: Key of the digests that name a tunnel in a visitor's cookie.
-        clock: Unix time.
-        spawn: Runs what waits for the store, until the relay stops.
+        policy_key: HMAC key of the digests that identify a login configuration and its rules.
+        mark_key: HMAC key of the digests that identify a tunnel in a visitor's sticky cookie.
+        clock: Returns Unix time.
+        spawn: Starts a coroutine as a task, which is cancelled when the relay stops.
         prefetch: Called with every OpenID connection bound; reads its provider's metadata before the first login.
-        resolve: Knows the named providers.
-        refuses_issuer: Knows which providers this relay calls.
+        resolve: Finds a named identity provider for a policy that refers to one.
+        refuses_issuer: Returns why the relay may not call an issuer's URL.
     """
 
     address: PublicAddress

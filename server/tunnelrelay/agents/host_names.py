@@ -1,4 +1,4 @@
-"""Chooses the host that an agent gets for the name it asks for."""
+"""Chooses the host name of an agent's bind, and writes the refusals of names that it cannot have."""
 
 import re
 import secrets
@@ -12,13 +12,14 @@ from tunnelrelay.registry.registry import MAX_OWNERS_RULES, Taken
 from tunnelrelay.store.base import NameRow
 
 RANDOM_LENGTH = 14
-"""Characters of 5 bits each, nearly 70 in all: a generated name cannot be guessed."""
+"""Characters of a generated name, of 5 bits each: nearly 70 bits, which cannot be guessed."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _RANDOM_LABEL = rf"(?=[a-z]*[2-7][a-z]*[2-7])[{_ALPHABET}]{{{RANDOM_LENGTH}}}"
-"""Two digits at least, so that a word of this length that was chosen is not taken for one."""
+"""Pattern of a generated name. It holds two digits at least, which tell it from a word of 14 letters that an owner
+chose."""
 _RANDOM = re.compile(_RANDOM_LABEL)
 RANDOM_HOST = rf"{_RANDOM_LABEL}\."
-"""The beginning of a host with a generated name, for databases too."""
+"""Pattern of the first label and dot of a host with a generated name. Databases use it in queries too."""
 
 
 OTHER_NAME = "choose another name with --subdomain"
@@ -27,14 +28,14 @@ OTHER_PORT = "ask for another port with --remote-addr, or leave it to the relay"
 
 @dataclass(frozen=True, slots=True)
 class NameRefused:
-    """The agent cannot have the name. `message` and `hint` are for people."""
+    """Why an agent cannot have the name it asked for: a message and a hint for people."""
 
     message: str
     hint: str = ""
 
 
 def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
-    """The host for a bind: the requested one, or a random one if none was requested."""
+    """Return the host for a bind: the one it asks for, or a generated one when it asks for none."""
     if bind.subdomain is not None and bind.host is not None:
         return NameRefused("a subdomain and a whole host were asked for at once", "give one of the two")
     if bind.subdomain is not None:
@@ -54,7 +55,7 @@ def choose_host(bind: Bind, address: PublicAddress) -> str | NameRefused:
 
 
 def random_label() -> str:
-    """A random name that `is_random` recognises."""
+    """Return a new random name for an endpoint, which `is_random` recognises as generated."""
     while True:
         label = "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
         if is_random(label):
@@ -62,21 +63,22 @@ def random_label() -> str:
 
 
 def is_random(label: str) -> bool:
-    """Whether this is a generated name. It stays reserved for longer after use, and is then deleted."""
+    """Whether a name has the form of a generated one. The cool-down of a generated name is longer than that of others;
+    after it the store forgets the name."""
     return _RANDOM.fullmatch(label) is not None
 
 
 def other_name(host: str) -> str:
-    """The hint for an agent that cannot have this name."""
+    """Return the hint for an agent that cannot have this host: choose another subdomain, or another port."""
     return OTHER_NAME if tcp_port(host) is None else OTHER_PORT
 
 
 def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
-    """Message and hint for an owner who asked for a name that is another's.
+    """Return message and hint for an agent that asked for a name which the store has for another owner.
 
     Args:
-        row: The name as the store has it.
-        kept_until: Unix time.
+        row: The name's row in the store.
+        kept_until: Unix time until which the name is reserved for its former owner.
     """
     other = other_name(row.host)
     if row.released_at is None:
@@ -89,7 +91,7 @@ def why_taken(row: NameRow, kept_until: float) -> tuple[str, str]:
 
 
 def why_refused(taken: Taken) -> tuple[str, str, str]:
-    """Code, message and hint for an agent that cannot have a name which is held at this relay."""
+    """Return code, message and hint for an agent whose claim of a name this relay's registry has refused."""
     host, other = taken.host, other_name(taken.host)
     match taken.why:
         case "owner":

@@ -1,7 +1,8 @@
-"""Claims names in the store, refreshes the claims, and ends a former owner's sessions.
+"""Claims host names in the store, refreshes the claims, and ends the sessions of a former owner's visitors.
 
-Only a name that is new to this relay waits for the store. Names that are served already go on while the store is away;
-once it is back, their owners are compared with it. Next: `registry/registry.py`, which knows who serves what.
+A bind waits for the store only when its name is new to this relay. While the store cannot be reached, names that are
+served already stay served; once the store is back, their owners are compared with it. Next: `registry/registry.py`,
+which knows which tunnels serve which name.
 """
 
 import asyncio
@@ -22,17 +23,21 @@ from tunnelrelay.store.resources import DomainRow
 log = EventLog("tunnelrelay.agents")
 
 TOUCH_SECONDS = 60.0
-"""How often the store is told what is still served here; far less than `LOST_SECONDS`."""
+"""Seconds between two refreshes of the names served here, in the store. Far less than `LOST_SECONDS`, after which the
+cool-down of a name without a refresh begins."""
 RETRY_SECONDS = 5.0
 CLAIM_PAUSES = (0.2, 0.8, 2.0)
-"""Between tries to claim a name: a store that is busy for a moment is waited for, one that is away is not."""
+"""Seconds between tries to claim a name, three seconds in all: enough for a store that is busy for a moment. When the
+last try fails too, the claim fails."""
 FORGET_EVERY = 3600.0
-"""Generated names are forgotten once their cool-down is over: no relay makes one again, and whatever was made
-for their visitors has ended. Else a stranger who binds and unbinds without end would fill the store for ever."""
+"""Seconds between two deletions of generated names from the store. They are deleted once their cool-down is over: no
+relay generates one again, and all sessions of its visitors have ended. Otherwise a user who binds and unbinds without
+end would fill the store."""
 MAX_WAITING = 10_000
-"""Names given up that the store has not been told of. Of those beyond, it notices that they are not held."""
+"""Released names that still have to be written to the store. Releases beyond this are not written: the cool-down of
+their names begins `LOST_SECONDS` after the last refresh."""
 MAX_AT_ONCE = 1000
-"""Names told in one statement."""
+"""Names refreshed by one statement to the store."""
 
 BOUNDS = (
     DeclaredBound(
@@ -50,12 +55,12 @@ Named = TypeVar("Named", NameRow, NameRow | None)
 
 
 class NameClaims:
-    """Claims names for this relay. The owner runs `run` as a task.
+    """Claims host names in the store for this relay's agents, and writes releases. The owner runs `run` as a task.
 
     Args:
-        cool_seconds: How long a name that was given up is kept from other owners.
-        end_sessions: Ends the sessions that match, on every relay, and returns their number.
-        clock: Unix time.
+        cool_seconds: How long a released name is kept from other owners.
+        end_sessions: Ends the sessions that match the criteria, on every relay, and returns their number.
+        clock: Returns Unix time.
     """
 
     def __init__(
@@ -82,12 +87,12 @@ class NameClaims:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(self, host: str, owner: str) -> NameRow:
-        """Claim a name. Returns who has it then.
+        """Claim a name for an owner in the store. Returns its row, which names another owner when the claim failed.
 
         When the name has changed hands, the sessions of the former owner's visitors have ended before this returns.
 
         Raises:
-            StoreError: The store is away, not only for a moment.
+            StoreError: The store failed at every try of `CLAIM_PAUSES`.
         """
         for pause in CLAIM_PAUSES:
             try:
@@ -98,11 +103,11 @@ class NameClaims:
         return await self._claim(host, owner)
 
     async def reserve(self, row: DomainRow) -> NameRow | None:
-        """Claim a name and keep its reservation, both or neither. Returns the name's row; None when it is reserved
+        """Claim a name and store its reservation, in one transaction. Returns the name's row; None when it is reserved
         already.
 
         Raises:
-            StoreError: The store is away.
+            StoreError: The store cannot be reached.
         """
 
         def claimed() -> Awaitable[NameRow | None]:
@@ -112,10 +117,10 @@ class NameClaims:
         return await self._claimed(row.host, row.owner, claimed)
 
     async def give_up_domain(self, row: DomainRow) -> None:
-        """Delete a reservation. Its name's cool-down begins unless the owner's agent serves it now.
+        """Delete the reservation of a name. The name's cool-down begins, unless the owner's agent serves the name now.
 
         Raises:
-            StoreError: The store is away.
+            StoreError: The store cannot be reached.
         """
         async with self._turn(row.host):
             await self._store.give_up_domain(row.id, self._clock())
@@ -124,33 +129,34 @@ class NameClaims:
             await self._claim(row.host, row.owner)
 
     async def cooling_ports(self, owner: str) -> set[str]:
-        """The tcp ports that an owner gave up and that are kept from others, as hosts.
+        """Return the hosts of the tcp ports that an owner released and that are still kept from other owners.
 
         Raises:
-            StoreError: The store is away.
+            StoreError: The store cannot be reached.
         """
         if not self._cool_seconds:
             return set()
         return set(await self._store.cooling_ports(owner, self._clock() - self._cool_seconds))
 
     def kept_until(self, row: NameRow) -> float:
-        """Unix time until which other owners cannot have the name, if its owner does not come back."""
+        """Return the Unix time until which other owners cannot have a name whose owner does not bind it again."""
         return (row.at + LOST_SECONDS if row.released_at is None else row.released_at) + self._cool(row.host)
 
     def lost(self, host: str) -> None:
-        """Note that a name's last link is gone. Its owner may come back within `LOST_SECONDS` and the cool-down."""
+        """Note that the last link serving a name was lost. The name stays its owner's for `LOST_SECONDS` and the
+        cool-down."""
         self._lost[host] = None
         self._changed.set()
 
     def given_up(self, host: str, owner: str) -> None:
-        """Note that an agent gave up a name: its cool-down begins."""
+        """Note that an agent released a name: its cool-down begins, and `run` writes the release to the store."""
         self._given_up.pop(host, None)
         if len(self._given_up) < MAX_WAITING:
             self._given_up[host] = owner, self._clock()
             self._changed.set()
 
     async def run(self) -> None:
-        """Write changes to the store, and refresh the names that are served every so often, until cancelled."""
+        """Write releases to the store, and refresh the served names every `TOUCH_SECONDS`, until cancelled."""
         loop = asyncio.get_running_loop()
         due = loop.time() + TOUCH_SECONDS
         while True:
@@ -167,7 +173,7 @@ class NameClaims:
                 due = loop.time() + TOUCH_SECONDS
 
     async def flush(self) -> bool:
-        """Write changes to the store. False when it is away; then they are written later."""
+        """Write released names and lost links to the store. False when the store failed; the next call tries again."""
         try:
             while self._given_up:
                 host = next(iter(self._given_up))
@@ -184,7 +190,11 @@ class NameClaims:
         return True
 
     async def refresh(self) -> bool:
-        """Refresh the served names in the store, and check whose they are. False when the store is away."""
+        """Refresh the served names in the store, and stop serving those that belong to other owners there.
+
+        Returns:
+            False when the store failed; then the next round tries again.
+        """
         now = self._clock()
         # An edge's name is reserved in the store; serving it needs no refresh.
         hosts = [endpoint.host for endpoint in self._registry if endpoint.tunnels and not endpoint.edge]
@@ -210,7 +220,11 @@ class NameClaims:
             log.debug("expired random host names deleted", count=count)
 
     async def _check(self, host: str, row: NameRow | None) -> None:
-        """Find served names that other relays gave to other owners while the store was away, and stop serving them."""
+        """Stop serving a name when another relay has given it to another owner while this one did not reach the store.
+
+        Args:
+            row: The name's row in the store; None when it has none.
+        """
         endpoint = self._registry.find(host)
         if endpoint is None or not endpoint.tunnels or endpoint.edge:
             return
@@ -231,7 +245,7 @@ class NameClaims:
         return await self._claimed(host, owner, claimed)
 
     async def _claimed(self, host: str, owner: str, claimed: Callable[[], Awaitable[Named]]) -> Named:
-        """Claim a name in the store, and end the sessions of a former owner's visitors."""
+        """Call `claimed`, which claims a name in the store, and end the sessions of a former owner's visitors."""
         async with self._turn(host):
             await self._write_given_up(host)
             before = await self._store.name(host)
@@ -243,7 +257,7 @@ class NameClaims:
             return row
 
     async def _end_former(self, row: NameRow) -> None:
-        """End the sessions of a former owner's visitors. When that fails, the next claim tries again."""
+        """End the sessions at a name whose owner has changed. After a failure the name's next claim tries again."""
         ended = await self._end_sessions(SessionCriteria(host=row.host))
         former = self._former.pop(row.host)
         self._audit.record(
@@ -261,18 +275,18 @@ class NameClaims:
             return
         owner, at = given_up
         endpoint = self._registry.find(host)
-        if endpoint is None or endpoint.owner != owner:  # else another link of the same owner serves it
+        if endpoint is None or endpoint.owner != owner:  # otherwise another link of the same owner serves the name
             await self._store.release_name(host, owner, at)
         if self._given_up.get(host) == given_up:
             del self._given_up[host]
 
     def _turn(self, host: str) -> asyncio.Lock:
-        """The lock of one name, so that its release and next claim reach the store in this order."""
+        """Return the lock of one name: its release and its next claim must reach the store in this order."""
         return self._turns.setdefault(host, asyncio.Lock())
 
     def _cool(self, host: str) -> float:
-        """The cool-down of a generated name, in seconds: as long as a session can live, as visitors take such a name
-        for unique."""
+        """Return the cool-down of a host in seconds. For a generated name it is longer by the longest life of a
+        session, as visitors expect that no other owner ever gets such a name."""
         return self._cool_seconds + (MAX_SESSION if _is_random(host) else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Audit events for the changes of an endpoint's policy between two claims of its name, as digests."""
+"""Audit events about how an endpoint's policy changed between two claims of its name; digests stand for the rules."""
 
 import hmac
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from tunnelrelay.policy.rules import Policy
 
 NONE = "none"
-"""Stands for a login that is not asked for."""
+"""Stands in an audit event for the digest of an endpoint that requires no login."""
 
 
 def changes(former: Policy, policy: Policy, key: bytes) -> Iterator[tuple[str, dict[str, str]]]:
-    """The kinds of event for the change from one policy to the next, each with the old and the new digest.
+    """Yield an audit event, its kind with the old and the new digest, for the login and the rules where they changed.
 
     Args:
-        key: Key of the digests. Rules name people, so an unkeyed digest could be matched by trying names.
+        key: HMAC key of the digests. Rules name people, so an unkeyed digest could be matched by trying names.
     """
     for kind, of in (("connection.changed", _provider), ("rules.changed", _rules)):
         old, new = of(former, key), of(policy, key)

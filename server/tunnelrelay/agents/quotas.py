@@ -1,4 +1,4 @@
-"""Limits of one owner: links, names, claims in the store, and messages. All tokens of an owner count together."""
+"""Quotas per owner: links, names, claims in the store, and messages. All tokens of an owner count together."""
 
 from collections.abc import Callable
 
@@ -7,24 +7,25 @@ from tunnelrelay.policy.limits import KEY_BYTES, Buckets, fair_share, give_back
 
 MAX_LINKS = 4096
 MAX_OWNERS_LINKS = 256
-"""Links of one owner: agents on as many machines. All of them are more than a tenant's fair part of `MAX_LINKS`."""
+"""Links that one owner may have open at once, which allows agents on 256 machines."""
 MAX_OWNERS_NAMES = 1024
-"""Names an owner holds at once at this relay, those of edges and those whose link was lost a moment ago too; as many
-tunnels may join edges. What waits for the store at that moment is not counted yet, and may go beyond by
-`BURST_NEW_NAMES` once. Each takes 1.5 kB beside its settings."""
+"""Names an owner may hold at once at this relay, with those of edges and those whose link was lost a moment ago; as
+many tunnels may join edges. Binds that still wait for the store are not counted, so that an owner can exceed the limit
+by `BURST_NEW_NAMES` once. One name takes 1.5 kB beside its settings."""
 BURST_NEW_NAMES, NEW_NAMES_PER_SECOND = 512, 2.0
-"""Binds of an owner that must ask the store, on all links together: a full link twice over, and then one in half a
-second. An agent that comes back to a name this relay still remembers needs none; a tcp port of the relay's choice takes
-two."""
+"""Budget of an owner's binds that must claim a name in the store, on all links together: twice the tunnels of a full
+link at once, and two per second after that. An agent that reconnects to a name this relay still remembers needs no
+claim; a tcp port of the relay's choice takes two from the budget."""
 BURST_SETTINGS, SETTINGS_PER_SECOND = 8 * 1024, 32.0
-"""KiB of settings that the relay reads of an owner's binds at once, and in a second after; binds below 1 KiB are not
-counted. A KiB costs up to 0.6 ms (a list of IPv6 networks), so that without this an owner who binds the same names
-over and over, on 256 links, takes the whole loop. All of an owner's settings (`MAX_OWNERS_RULES`) may come twice at
-once, as after a restart of the relay; then they take 2 % of it."""
+"""KiB of settings in an owner's binds that the relay reads at once, and per second after that; binds below 1 KiB are
+not counted. A KiB costs up to 0.6 ms (a list of IPv6 networks): without this limit, an owner who binds the same names
+again and again on 256 links takes the whole event loop. The burst lets all of an owner's settings (`MAX_OWNERS_RULES`)
+arrive twice, as after a restart of the relay; the rate takes at most 2 % of the loop."""
 
 BURST_APP_REPORTS, APP_REPORTS_PER_SECOND = 1_024, 32.0
-"""Reports about local services, on all links of an owner: four of each of 256 agents at once, and 32 in a second
-after. Each costs some 50 us, so that an owner whose agents send nothing else takes 0.2 % of the loop."""
+"""Budget of an owner's reports about local services, on all links together: four from each of 256 agents at once, and
+32 per second after that. One costs some 50 us, so that an owner whose agents send nothing else takes 0.2 % of the
+event loop."""
 
 BOUNDS = (
     DeclaredBound(
@@ -83,11 +84,11 @@ BOUNDS = (
 
 
 class OwnerQuotas:
-    """Counts what each owner holds of this relay.
+    """Counts each owner's open links, and the budgets of its claims, settings and reports.
 
     Args:
-        monotonic: Seconds.
-        max_links: Links of all owners; fewer than `MAX_LINKS` where few files may be open.
+        monotonic: Returns monotonic seconds.
+        max_links: Links of all owners together; less than `MAX_LINKS` where the process may open only few files.
     """
 
     def __init__(self, monotonic: Callable[[], float], *, max_links: int = MAX_LINKS) -> None:
@@ -99,10 +100,10 @@ class OwnerQuotas:
         self._app_reports = Buckets(BURST_APP_REPORTS, APP_REPORTS_PER_SECOND)
 
     def open_link(self, owner: str, open_links: int) -> bool:
-        """Count one more link. False when the owner has too many; then it is not counted.
+        """Count one more link of the owner. False when the owner has too many; then it is not counted.
 
         Args:
-            open_links: Links of all owners that are open.
+            open_links: Links of all owners that are open now.
         """
         held = self._links.get(owner, 0)
         if held >= MAX_OWNERS_LINKS or not fair_share(held, open_links, self._max_links):
@@ -111,18 +112,18 @@ class OwnerQuotas:
         return True
 
     def close_link(self, owner: str) -> None:
-        """Count one link less."""
+        """Count one link of the owner less."""
         give_back(self._links, owner)
 
     def take_claim(self, owner: str) -> int:
-        """Take one claim in the store from the owner's budget. Returns 0, or the seconds to wait when none is left."""
+        """Take one claim of a name from the owner's budget. Returns 0, or the seconds to wait when none is left."""
         return self._claims.wait(owner, self._monotonic())
 
     def take_settings(self, owner: str, size: int) -> int:
-        """Take `size` bytes of settings from the owner's budget. Returns 0, or seconds to wait when it is short."""
+        """Take `size` bytes of settings from the owner's budget. Returns 0, or the seconds until so many are left."""
         kib = size // 1024
         return self._settings.wait(owner, self._monotonic(), kib) if kib else 0
 
     def take_app_report(self, owner: str) -> bool:
-        """Take one message about a local service from the owner's budget. False when none is left."""
+        """Take one report about a local service from the owner's budget. False when none is left."""
         return not self._app_reports.wait(owner, self._monotonic())

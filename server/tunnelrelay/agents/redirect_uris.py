@@ -1,4 +1,4 @@
-"""The redirect URI of an endpoint's login, which the agent shows for registration at the provider."""
+"""The OAuth redirect URI of an endpoint's login. The agent shows it, so that it can be registered at the provider."""
 
 from tunnelctl.wire.messages import Bind
 from tunnelctl.wire.problem import Problem
@@ -7,12 +7,15 @@ from tunnelrelay.policy.rules import Connection
 
 
 def redirect_uri(connection: Connection | None, host: str, address: PublicAddress) -> str | None:
-    """The redirect URI exactly as a login sends it; None without a login."""
+    """Return the redirect URI exactly as a login at this host sends it; None when the endpoint has no login."""
     return None if connection is None else address.redirect_uri(connection.callback, connection.id, host)
 
 
 def callback_problem(bind: Bind) -> Problem | None:
-    """Why an agent cannot have the callback it asks for, None when it can."""
+    """Return why the bind cannot have the callback it asks for; None when it can.
+
+    A callback at the endpoint's own host needs a chosen name: the URI of a random one could not be registered.
+    """
     oidc = bind.policy.oidc
     is_random = bind.subdomain is None and bind.host is None
     if oidc is not None and oidc.callback == "host" and is_random:

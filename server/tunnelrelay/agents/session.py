@@ -1,4 +1,4 @@
-"""The relay's side of one agent's link: hello, binds, and the removal of its tunnels when the link closes."""
+"""The relay's side of one agent's link: answers the agent's messages, and removes its tunnels when the link closes."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -58,21 +58,21 @@ log = EventLog("tunnelrelay.agents")
 
 HELLO_SECONDS = 10.0
 MAX_TUNNEL_BYTES = 64_000
-"""The texts of a tunnel (metadata, labels, name, address) take at most 60 kB: each character is one of four bytes."""
+"""Bytes that the texts of one tunnel (metadata, labels, name, address) take at most, at four bytes a character."""
 MAX_STREAMS = 1024
-"""Requests open on one link. Each has a window of 64 KiB that the agent may fill before the visitor reads: 64 MiB."""
+"""Requests open at once on one link. An agent may fill the 64 KiB window of each before visitors read: 64 MiB."""
 BURST_BINDS, BINDS_PER_SECOND = 2 * MAX_TUNNELS, 2.0
-"""Every tunnel of a full link twice over at once, and one in half a second from then on: each may cost the store a
-transaction. An agent offers half of it at most."""
+"""Budget of one link's binds and joins: all tunnels of a full link twice at once, then two per second. One may cost the
+store a transaction. The product's own agent sends at most half as many."""
 BURST_STATES, STATES_PER_SECOND = 2 * MAX_TUNNELS, 8.0
-"""Reports about local services from one link: two for each tunnel of a full link, then eight per second. Each costs
-a log line and an event for the dashboard. More are ignored: the relay's own probes or the next visitor correct a wrong
-state."""
+"""Budget of one link's reports about local services: two for each tunnel of a full link at once, then eight per second.
+One costs a log line and an event for the dashboard. Reports beyond it are ignored: the relay's own probes or the next
+visitor's request correct a wrong state."""
 STOPPED = "stopped from the relay's dashboard or API"
 MAX_REFUSAL, MAX_HINT = 6_000, 1_000
-"""Characters of a refusal. Both together are at most 42 kB as JSON when every character has to be escaped; the problems
-by setting beside them are at most 14 kB (`tunnelctl.wire.problem`). So a refusal always fits into one message of the
-link (64 KiB), whatever the agent's settings say."""
+"""Characters of a refusal's message and of its hint. Both together are at most 42 kB as JSON when every character is
+escaped; the list of problems beside them is at most 14 kB (`tunnelctl.wire.problem`). So a refusal always fits into one
+message of the link (64 KiB), whatever the agent's settings are."""
 
 
 BOUNDS = (
@@ -119,12 +119,12 @@ class AgentSession:
     """Handles one agent's link: binds tunnels, and removes them when the link closes.
 
     Attributes:
-        id: In the relay's API.
-        owner: The agent's owner.
-        token: The agent's token; its id is "" on a relay that asks for none.
+        id: The session's id in the relay's API.
+        owner: The owner of the agent's token.
+        token: The agent's token; its id is "" on a relay that requires none.
         started_at: Unix time.
-        version, platform: The agent's, for people; "" before it said hello.
-        tunnels: The tunnels it serves, by the numbers that the agent chose.
+        version, platform: What the agent's hello says about itself, shown to people; "" before the hello.
+        tunnels: The agent's tunnels, by the numbers that the agent chose.
     """
 
     def __init__(self, context: AgentContext, *, token: Token, on_closed: Callable[["AgentSession"], None]) -> None:
@@ -147,33 +147,33 @@ class AgentSession:
 
     @property
     def peer(self) -> str:
-        """Where the agent connects from."""
+        """The network address that the agent connects from."""
         return self.link.peer
 
     def begin(self, link: Link) -> None:
-        """Start after the handshake."""
+        """Start the session on a link whose handshake is done; the agent must say hello within `HELLO_SECONDS`."""
         self.link = link
         self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
     def revoke(self) -> None:
-        """End the link, as its token was revoked or has expired."""
+        """End the link, as its token was revoked."""
         self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
 
     def stop(self, *, is_restart: bool) -> None:
-        """Ends the link.
+        """End the link on a user's request.
 
         Args:
-            is_restart: The agent may come back at once; else it is told to stop.
+            is_restart: Whether the agent should reconnect at once; otherwise it is told to stop.
         """
         self.link.close(Code.NO_ERROR if is_restart else Code.STOPPED, STOPPED)
 
-    # LinkUser
+    # Callbacks of the link (`LinkUser`)
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """Never called: the wire session refuses streams that agents open."""
 
     def on_message(self, message: Message) -> None:
-        """Handle a control message of the agent."""
+        """Handle a control message of the agent. A message that it may not send now ends the link."""
         match message:
             case Hello():
                 self._hello(message)
@@ -192,16 +192,16 @@ class AgentSession:
                 assert_never(message)
 
     def on_pong(self, rtt: float) -> None:
-        """The relay does not use round-trip times."""
+        """Do nothing: the relay does not use round-trip times."""
 
     def on_go_away(self, code: Code, reason: str) -> None:
-        """The agent is draining: give its tunnels no new requests; open streams go on."""
+        """Send the agent's tunnels no new requests, as the agent is draining; open streams go on."""
         log.info("agent draining", owner=self.owner, peer=self.link.peer, reason=reason)
         for tunnel in self.tunnels.values():
             self._context.registry.drain(tunnel.id)
 
     def on_closed(self, code: Code, reason: str) -> None:
-        """The link is closed: remove its tunnels; their names are kept for a while."""
+        """Remove the tunnels of the closed link. Their names are kept for the owner for a while."""
         if self._timer is not None:
             self._timer.cancel()
         log.info("link closed", owner=self.owner, peer=self.link.peer, code=code.name.lower(), reason=reason)
@@ -210,7 +210,7 @@ class AgentSession:
             self._release(number, on_purpose=code in (Code.UNAUTHORIZED, Code.STOPPED))
         self._on_closed(self)
 
-    # The inside
+    # Hello and binds
 
     def _hello(self, hello: Hello) -> None:
         if self._timer is not None:
@@ -233,7 +233,7 @@ class AgentSession:
         )
 
     def _has_turn(self, offer: Bind | Join) -> bool:
-        """Whether this link may make one more offer, and under this number."""
+        """Whether the agent may bind or join one more tunnel, under the number it chose. If not, it is told so."""
         taken = self.tunnels.keys() | self._asking.keys()
         if not self._binds.take(asyncio.get_running_loop().time()):
             self._note_limit("agent_binds")
@@ -259,9 +259,9 @@ class AgentSession:
             self._bind_at(bind, (host,))
 
     def _bind_port(self, bind: Bind, wish: str) -> None:
-        """Bind a tcp port, the one that is asked for or one that is free.
+        """Bind the tcp port that the agent asks for, or any free one.
 
-        A search counts as a claim in the store, whether it finds a port or not: it may look at a whole range.
+        A search for a free port counts as a claim in the store even when it finds none, as it may read a whole range.
         """
         if wish == TCP and (wait := self._context.quotas.take_claim(self.owner)):
             message = f"this owner has asked for too many ports lately; one more in {wait} s"
@@ -276,9 +276,9 @@ class AgentSession:
             self._bind_at(bind, hosts)
 
     def _bind_at(self, bind: Bind, hosts: Sequence[str]) -> None:
-        """Bind the first of these names that is to be had.
+        """Bind the first of these hosts that the agent can have.
 
-        One known here needs no store, so that agents can come back while it is away.
+        A host that this relay knows needs no query, so that agents can reconnect while the store cannot be reached.
         """
         context = self._context
         policy = self._policy_or_refuse(bind)
@@ -315,7 +315,7 @@ class AgentSession:
             return None
 
     def _policy(self, bind: Bind) -> Policy:
-        """Compile the endpoint's policy with the named providers as they are now. Raises `PolicyInvalid`."""
+        """Compile the bind's settings to a policy, with the named providers as they are now. Raises `PolicyInvalid`."""
         context = self._context
         return compile_policy(
             bind.policy,
@@ -328,7 +328,7 @@ class AgentSession:
         )
 
     def _may_ask(self, bind: Bind) -> bool:
-        """Whether the owner's quotas of names and of claims in the store have room for one more."""
+        """Whether the owner may claim one more name in the store. If not, the bind is refused."""
         context = self._context
         if context.registry.held_by(self.owner) >= MAX_OWNERS_NAMES:
             self._note_limit("owner_names")
@@ -349,7 +349,12 @@ class AgentSession:
         self._context.audit.record("rate.limited", reason=limit, owner=self.owner, peer=self.link.peer)
 
     async def _ask(self, bind: Bind, hosts: Sequence[str], policy: Policy | None) -> None:
-        """Claim names that this relay does not serve yet in the store, in order, until it gives one to the owner."""
+        """Claim these hosts in the store, in order, until the owner gets one; then bind it, or refuse the bind.
+
+        Args:
+            hosts: Hosts that this relay does not know yet; one name, or several tcp ports.
+            policy: The bind's compiled settings.
+        """
         if tcp_port(hosts[0]) is None:
             await self._ask_for(bind, hosts, policy)
             return
@@ -368,7 +373,7 @@ class AgentSession:
         host, row, is_open = await self._first_of(bind, affordable) if affordable else (hosts[0], None, False)
         if self._asking.get(bind.tunnel) is not bind:
             if row is not None and row.owner == self.owner and is_open:
-                names.given_up(host, self.owner)  # unbound meanwhile, or the link is gone
+                names.given_up(host, self.owner)  # the agent has unbound it meanwhile, or its link has closed
             return
         del self._asking[bind.tunnel]
         if not affordable:
@@ -382,7 +387,7 @@ class AgentSession:
         elif not is_open:
             self._refuse_busy(bind, host)
         else:
-            if names_provider(bind.policy):  # which may no longer allow this owner to use the provider
+            if names_provider(bind.policy):  # the provider may have changed while the store was asked
                 policy = self._policy_or_refuse(bind)
             if policy is None:
                 names.given_up(host, self.owner)
@@ -390,11 +395,11 @@ class AgentSession:
                 self._claim(bind, host, policy, row.generation)
 
     async def _first_of(self, bind: Bind, hosts: Sequence[str]) -> tuple[str, NameRow | None, bool]:
-        """Ask the store for one name after the other, until one is to be had.
+        """Claim one host after the other in the store, until the owner gets one that the relay can serve.
 
         Returns:
-            The last name that was asked for, who has it (None while the store is away), and whether the relay listens
-            there: it does not where another program has the port.
+            The last host that was claimed, its row in the store (None when the store failed), and whether the relay
+            listens there: it cannot where another program has the port.
         """
         host, row, is_open = hosts[0], None, False
         for host in hosts:
@@ -409,17 +414,20 @@ class AgentSession:
         return host, row, is_open
 
     async def _affordable(self, hosts: Sequence[str]) -> Sequence[str]:
-        """Those of these names that the owner may take: giving up ports without end must not keep all from others."""
+        """Return the hosts that the owner may claim: all, or after `ALWAYS` released ports only those ports themselves.
+
+        Released ports are kept from others, so an owner who binds and unbinds without end could block the whole range.
+        """
         if tcp_port(hosts[0]) is None:
             return hosts
         try:
             cooling = await self._context.names.cooling_ports(self.owner)
         except StoreError:
-            return hosts  # the claim finds out as well, and says so
+            return hosts  # the claim that follows meets the failing store too, and reports it
         return hosts if len(cooling) < ALWAYS else [host for host in hosts if host in cooling]
 
     async def _row_of(self, host: str) -> NameRow | None:
-        """Claim a name in the store. Returns who has it then, None while the store is away."""
+        """Claim a host in the store. Returns its row, which may be another owner's; None when the store failed."""
         try:
             return await self._context.names.claim(host, self.owner)
         except StoreError as error:
@@ -427,7 +435,7 @@ class AgentSession:
             return None
 
     def _opens(self, host: str) -> bool:
-        """Whether the relay listens where this name is served. It always does for web apps."""
+        """Whether the relay listens at this host; opens the port of a tcp host. Always true for web apps."""
         return tcp_port(host) is None or self._context.tcp.open(host)
 
     def _refuse_busy(self, bind: Bind, host: str) -> None:
@@ -454,7 +462,7 @@ class AgentSession:
         self._tell(tunnel)
 
     def _tunnel(self, offer: Bind | Join) -> Tunnel:
-        """The registry's tunnel for the agent's offer."""
+        """Make the tunnel of a bind or join, for the registry."""
         return make_tunnel(
             offer,
             now=self._context.clock(),
@@ -471,7 +479,7 @@ class AgentSession:
     # Edges
 
     def _join(self, join: Join) -> None:
-        """Serve the owner's edges that these labels match, now and later."""
+        """Add a tunnel that serves the owner's edges whose backends match its labels, now and later."""
         if not self._has_turn(join):
             return
         context = self._context
@@ -492,12 +500,12 @@ class AgentSession:
             self._tell(tunnel)
 
     def _tell(self, tunnel: Tunnel) -> None:
-        """Tell the agent which addresses a tunnel serves."""
+        """Send the agent the addresses that a tunnel serves."""
         if self.link.is_open:
             self.link.send(bound_of(tunnel, self._context.address, self._context.registry))
 
     def _note_app(self, state: AppState) -> None:
-        """Record whether a tunnel's local service takes connections, as the agent reports."""
+        """Mark a tunnel healthy or unhealthy, as the agent reports whether its local service accepts connections."""
         tunnel = self.tunnels.get(state.tunnel)
         if tunnel is None or not self._states.take(asyncio.get_running_loop().time()):
             return
@@ -508,7 +516,7 @@ class AgentSession:
         else:
             self._context.registry.mark_healthy(tunnel)
 
-    # Ends
+    # Releases and refusals
 
     def _release(self, number: int, *, on_purpose: bool) -> None:
         tunnel = self.tunnels.pop(number, None)
@@ -533,14 +541,14 @@ class AgentSession:
         context.audit.record("tunnel.unbound", reason=reason, host=host, owner=self.owner, peer=self.link.peer)
 
     def _supersede(self, number: int, by: str, at: str) -> None:
-        """Tell the agent that another agent of the same owner took the name. The registry has dropped this claim
-        already."""
+        """Tell the agent that another agent of its owner took the name of this tunnel. The registry has removed the
+        tunnel already."""
         self.tunnels.pop(number, None)
         if self.link.is_open:
             self.link.send(Superseded(tunnel=number, by=by, at=at))
 
     def _lose(self, offer: Bind | Join, message: str, hint: str) -> None:
-        """Stop serving a name that now belongs to an edge, or to another owner; tell the agent."""
+        """Remove a tunnel whose name now belongs to an edge or to another owner, and tell the agent why."""
         self.tunnels.pop(offer.tunnel, None)
         if self.link.is_open:
             self._refuse(offer, "name_taken", message, hint or OTHER_NAME)
@@ -579,7 +587,7 @@ class AgentSession:
 
 
 def shortened(text: str, max_chars: int) -> str:
-    """The text, cut with an ellipsis when it is longer than `max_chars`."""
+    """Return the text, cut and ended with an ellipsis when it is longer than `max_chars`."""
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
 

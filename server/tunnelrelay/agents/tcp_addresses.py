@@ -1,4 +1,4 @@
-"""Chooses the TCP ports that an agent may be given, out of the relay's range. Who opens them: `ingress/tcp.py`."""
+"""Chooses TCP ports out of the relay's range for agents' binds. `ingress/tcp.py` opens the ports."""
 
 import asyncio
 import hashlib
@@ -18,10 +18,11 @@ from tunnelrelay.policy.limits import fair_share
 from tunnelrelay.registry.registry import Registry
 
 ALWAYS = 16
-"""Ports that an owner may have while there are any; more only as long as half of those that are free stay free."""
+"""Ports that every owner may have as long as any are free. Beyond these an owner may hold at most half as many as are
+free."""
 MAX_LOOKED_AT = 4 * ALWAYS
-"""Ports of a range that are tried for one bind: each may cost the store a transaction. More than one owner gives up
-and so keeps from others."""
+"""Ports that are tried for one bind, as one may cost the store a transaction. It is more than the ports that one owner
+can keep from others by releasing them (`ALWAYS`)."""
 
 BOUNDS = (
     DeclaredBound(
@@ -37,11 +38,11 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcpAddresses:
-    """The relay's TCP ports, as agents ask for them.
+    """Chooses which of the relay's TCP ports an agent's bind may claim.
 
     Attributes:
-        ranges: The operator's; empty when there are none.
-        open: Listens at the port of a host; False when another program has it.
+        ranges: The ports of `--tcp-ports`; empty when the operator gives none.
+        open: Listens at the port of a host; False when another program has the port.
     """
 
     address: PublicAddress
@@ -51,15 +52,15 @@ class TcpAddresses:
     _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def turn(self, owner: str) -> asyncio.Lock:
-        """The lock under which an owner's binds claim ports in the store, one after the other: binds at the same time
-        must neither choose the same port nor all find room for one more."""
+        """Return the lock under which an owner's binds claim ports in the store, one after the other. Concurrent binds
+        could choose the same port, or exceed the owner's limit."""
         return self._turns.setdefault(owner, asyncio.Lock())
 
     def choose(self, wish: str, token: Token) -> Sequence[str] | OfferRefused:
-        """The hosts to try for a bind, in order: the one that is asked for, or some that are free.
+        """Return the hosts to try for a bind, in order: the one that it asks for, or several free ones.
 
         Args:
-            wish: `tcp://` for any port, `tcp://:PORT` or `tcp://DOMAIN:PORT` for one.
+            wish: `tcp://` for any port; `tcp://:PORT` or `tcp://DOMAIN:PORT` for a certain one.
         """
         if not self.ranges:
             hint = "the relay's operator starts it with --tcp-ports, for example --tcp-ports 20000-20100"
@@ -79,7 +80,7 @@ class TcpAddresses:
         return mine or over if over is not None else [*mine, *(each for each in free if each not in mine)]
 
     def _asked(self, wish: str) -> int | OfferRefused | None:
-        """The port that is asked for; None for any."""
+        """Return the port that a bind asks for; None when it leaves the port to the relay."""
         host, colon, text = wish.removeprefix(TCP).rpartition(":")
         if not host and not colon and not text:
             return None
@@ -96,17 +97,20 @@ class TcpAddresses:
         return tcp_hosts(self.address, self.ranges)
 
     def _over_share(self, owner: str, host: str = "") -> OfferRefused | None:
-        """Why the owner can have no further port, None when they can. One that they hold already is none."""
+        """Return the refusal for an owner who has too many ports to get another; None when the owner can have `host`.
+
+        An owner can always have a port that it holds already.
+        """
         mine, most = self.registry.ports_of(owner), len(self._hosts())
         if host and self.registry.owner_of(host) == owner:
             return None
-        # Ports from before a restart count, although they may be none of the relay's now: a search finds what is free.
+        # The count may include ports of former ranges, hence `most - 1`: the search decides whether a port is free.
         if fair_share(mine, min(self.registry.port_count, most - 1), most, always=ALWAYS):
             return None
         return OfferRefused("too_many", f"this owner holds {mine} tcp ports", "stop a tunnel that is needed no more")
 
     def _free(self, token: Token) -> Sequence[str] | OfferRefused:
-        """Ports that are free, or were this owner's a moment ago."""
+        """Return hosts whose ports are free, or were this owner's a moment ago, and that the token's ACL allows."""
         free = (host for host in preferred(token.owner, self._hosts()) if self._is_free(host, token.owner))
         if (first := next(free, None)) is None:
             return OfferRefused("too_many", "all tcp ports of this relay are taken", "try again later")
@@ -121,14 +125,16 @@ class TcpAddresses:
 
 @lru_cache(maxsize=1)
 def tcp_hosts(address: PublicAddress, ranges: tuple[PortRange, ...]) -> tuple[str, ...]:
-    """The hosts of a relay's ports, each once."""
+    """Return the host `tcp://DOMAIN:PORT` of every port in these ranges, each once."""
     ports = dict.fromkeys(port for each in ranges for port in each.ports)
     return tuple(map(address.tcp_host, ports))
 
 
 def preferred(owner: str, hosts: Sequence[str]) -> Iterator[str]:
-    """The ports in the order in which an owner tries them. It is the same at every call, so that an owner mostly gets
-    the port that they had before, and begins elsewhere for every owner, so that no owner can give up the first ports of
-    all."""
+    """Return all hosts in the order in which this owner's binds try them, beginning at a hash of the owner's name.
+
+    The order is the same at every call, so that an owner mostly gets the port it had before. It differs between owners,
+    so that one owner cannot block the ports that all others try first.
+    """
     start = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8]) % max(1, len(hosts))
     return chain(islice(hosts, start, None), islice(hosts, start))

@@ -1,13 +1,13 @@
-"""Checks a token's ACL: rules such as `bind:pr-*` on what it may bind. Pure.
+"""Checks a token's ACL: rules such as `bind:pr-*` on what the token may bind. Pure.
 
     *                        everything
     bind:demo.tun.example    a host; `*` stands for any part of one label, as in bind:*.tun.example
-    bind:pr-*                the same for the name under the relay's domain
+    bind:pr-*                a name under the relay's domain, with the same `*`
     bind:*:20022             a tcp port: host and port, either of which may be `*`, as in bind:tun.example:*
-    bind:edge=edghts_2abc    a label, `*` standing for any part of its value; an edge that is joined by its name counts
-                             as its label `edge`
+    bind:edge=edghts_2abc    a label; `*` stands for any part of its value. A tunnel that joins an edge by the edge's
+                             name has the label `edge` with the edge's id
 
-Without rules a token may bind everything its owner may. A rule in any other form allows nothing.
+Without rules a token may bind everything that its owner may. A rule in any other form allows nothing.
 """
 
 import re
@@ -18,19 +18,19 @@ from tunnelrelay.address import TCP
 EVERYTHING = "*"
 PREFIX = "bind:"
 MAX_RULE = 600
-"""Characters: a label's name and value of 256 each fit."""
+"""Characters of one rule: the longest label, with a name and a value of 256 each, fits."""
 _HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
 _PORT = re.compile(r"[0-9*]{1,5}")
 _ANY_PORT = re.compile("[0-9]+")
 
 
 def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[str, str]] = ()) -> bool:
-    """Whether a token with these rules may serve a host or carry these labels.
+    """Whether a token with these rules may bind a host, or a tunnel with these labels.
 
     Args:
-        host: The whole name, canonical, or `tcp://DOMAIN:PORT`; "" for a tunnel that joins edges.
-        label: The host without the relay's domain. A tcp port has none.
-        labels: Labels of a joining tunnel. Each must be allowed, as each could match an edge alone.
+        host: The whole canonical host, or `tcp://DOMAIN:PORT`; "" for a tunnel that joins edges.
+        label: The host without the relay's domain; not used for a tcp port.
+        labels: The labels of a tunnel that joins edges. All must be allowed, as any of them could match an edge.
     """
     rules = tuple(acl)
     if not rules or EVERYTHING in rules:
@@ -46,10 +46,10 @@ def may_bind(acl: Iterable[str], host: str, label: str, labels: Iterable[tuple[s
 
 
 def port_rule(acl: Iterable[str], domain: str) -> re.Pattern[str]:
-    """What the number of a tcp port of this domain is like that a token with these rules may serve.
+    """Return a pattern of the tcp port numbers that a token with these rules may bind at this domain.
 
-    One pattern for all rules, as it is held against every port of a range. Ports have five digits, which no pattern
-    takes long for.
+    It is one pattern for all rules, as it is matched with every port of a range. A port has at most five digits, so
+    that no pattern takes long.
     """
     rules = tuple(acl)
     if not rules or EVERYTHING in rules:
@@ -61,7 +61,7 @@ def port_rule(acl: Iterable[str], domain: str) -> re.Pattern[str]:
 
 
 def acl_problem(rule: str) -> str:
-    """Why this cannot be a rule, "" when it can."""
+    """Return why a text cannot be a rule of an ACL, or "" when it can."""
     if rule == EVERYTHING:
         return ""
     target = rule.removeprefix(PREFIX)
@@ -81,7 +81,10 @@ def acl_problem(rule: str) -> str:
 
 
 def _admits(target: str, host: str, label: str) -> bool:
-    """Whether a pattern of a host, or of a name under the domain, matches. `*` never reaches over a dot."""
+    """Whether a rule's pattern matches: one with a dot the host, one without the name under the relay's domain.
+
+    `*` matches within one DNS label, never across a dot.
+    """
     if "=" in target:
         return False
     patterns, labels = target.lower().split("."), host.split(".") if "." in target else [label]
@@ -89,15 +92,15 @@ def _admits(target: str, host: str, label: str) -> bool:
 
 
 def _carries(target: str, name: str, value: str) -> bool:
-    """Whether a rule on labels allows this one."""
+    """Whether a rule's `NAME=PATTERN` allows a label of this name and value."""
     allowed, is_label, pattern = target.partition("=")
     return bool(is_label) and allowed == name and _matches(pattern, value)
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """Whether the whole text matches the pattern, in which `*` matches anything.
+    """Whether the whole text matches the pattern, in which `*` matches any characters.
 
-    Not a regular expression: owners choose both pattern and text, and one with many stars takes exponential time.
+    A regular expression would not do: owners choose pattern and text, and many stars could take exponential time.
     """
     first, *rest = pattern.split("*")
     if not rest:
@@ -106,7 +109,7 @@ def _matches(pattern: str, text: str) -> bool:
     at, end = len(first), len(text) - len(last)
     if at > end or not text.startswith(first) or not text.endswith(last):
         return False
-    for part in middle:  # the first place of each leaves the most for the rest
+    for part in middle:  # the leftmost match of each part leaves the most text for the parts after it
         found = text.find(part, at, end)
         if found < 0:
             return False

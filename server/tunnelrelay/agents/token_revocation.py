@@ -1,5 +1,5 @@
-"""Polls the store for authtokens that commands or other relays revoked or changed, and for expired ones, and ends their
-links."""
+"""Polls the store for authtokens that were revoked or changed by a command or another relay, and ends their links; ends
+the links of expired tokens too."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,33 +11,39 @@ from tunnelrelay.store.base import RevisionStore, StoreError, TokenStore
 log = EventLog("tunnelrelay.agents")
 
 LOOK_EVERY = 2.0
-"""Seconds between two looks: links of a revoked token end within 5 s, whether or not the relay is told."""
+"""Seconds between two polls of the store: links of a revoked token end within 5 s even when the command that revoked it
+could not reach this relay."""
 OVERLAP_SECONDS = 60.0
-"""Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
+"""Seconds before the last poll from which a poll reads revocations again, so that none is missed that was written late
+or by a machine whose clock is behind."""
 
 
 class AgentLinks(Protocol):
-    """The agents' links of this relay."""
+    """The operations on all open links of this relay's agents that `TokenRevocation` needs."""
 
     async def revoke(self, token_id: str) -> int:
-        """Ends every link that came with a token."""
+        """End every link that was opened with a token. Returns how many there were."""
 
     async def reread(self) -> None:
-        """Reads the tokens of open links again and applies what changed. Raises StoreError."""
+        """Read the tokens of open links again, and end links whose tokens were revoked or changed.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
 
     def expire(self) -> None:
         """End every link whose token has expired."""
 
 
 class TokenFeed(TokenStore, RevisionStore, Protocol):
-    """The part of the store that holds tokens and counts their changes."""
+    """The parts of the store that hold tokens and the revision number of their table."""
 
 
 class TokenRevocation:
-    """Polls the store for changed tokens. The owner runs `run` as a task.
+    """Polls the store for revoked and changed tokens and ends their links. The owner runs `run` as a task.
 
     Args:
-        clock: Unix time.
+        clock: Returns Unix time.
     """
 
     def __init__(self, store: TokenFeed, links: AgentLinks, clock: Callable[[], float]) -> None:
@@ -51,13 +57,13 @@ class TokenRevocation:
         self._is_failing = False
 
     async def run(self) -> None:
-        """Poll every other second until cancelled."""
+        """Poll the store every `LOOK_EVERY` seconds until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             await self.look()
 
     async def look(self) -> None:
-        """End the links of tokens that expired, or were revoked since the last call."""
+        """Poll once: end the links of tokens that expired, or were revoked or changed since the last poll."""
         now = self._clock()
         self._links.expire()
         try:
@@ -75,7 +81,10 @@ class TokenRevocation:
         self._looked_at = now
 
     async def _note_changes(self) -> None:
-        """Read changed tokens on two rounds, as a handshake under way in the first may have read the old token."""
+        """When tokens have changed, apply the changes to open links at this poll and at the next.
+
+        The second time covers a handshake that had read the old token while the first one ran.
+        """
         revision = (await self._store.revisions())["tokens"]
         if revision != self._revision:
             self._revision, self._rereads = revision, 2

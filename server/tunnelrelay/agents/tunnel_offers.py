@@ -1,4 +1,4 @@
-"""Checks an agent's offer of a tunnel, and makes the registry's tunnel from it."""
+"""Checks an agent's offer of a tunnel (a bind or a join), and makes the registry's `Tunnel` from it."""
 
 import hmac
 from collections.abc import Callable, Sequence
@@ -17,12 +17,13 @@ from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import MAX_WEIGHT, Pairs, Tunnel, TunnelLink
 
 MAX_UPSTREAM = 256
-"""Characters kept of an upstream's address, which is only for people."""
+"""Characters kept of the address of an agent's local service, which is only shown to people."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRefused:
-    """Why an offer is refused: a code of `Refused`, message and hint for people, and the problems by setting."""
+    """Why a bind or join is refused: a code for the agent, a message and a hint for people, and a problem for each
+    wrong setting."""
 
     code: str
     message: str
@@ -31,28 +32,31 @@ class OfferRefused:
 
 
 def policy_invalid(problems: Sequence[Problem], hint: str = "") -> OfferRefused:
-    """The refusal of an offer because of its settings."""
+    """Return the refusal of a bind or join whose settings have these problems."""
     reported, more = first_ones(problems), len(problems) - MAX_PROBLEMS
     message = joined(reported) + (f"; and {more} more" if more > 0 else "")
     return OfferRefused("policy_invalid", message, hint, reported)
 
 
 def weight_problem(offer: Bind | Join) -> Problem | None:
-    """Why a tunnel cannot have this weight, None when it can."""
+    """Return why a tunnel cannot have the weight that its offer asks for; None when it can."""
     if 1 <= offer.weight <= MAX_WEIGHT:
         return None
     return Problem("weight", f"{offer.weight} is not between 1 and {MAX_WEIGHT}")
 
 
 def not_allowed(token: Token, host: str, address: PublicAddress) -> OfferRefused | None:
-    """Why a token may not bind this host, None when it may."""
+    """Return the refusal for a token whose ACL does not allow this host; None when it does."""
     if may_bind(token.acl, host, host.removesuffix(f".{address.domain}")):
         return None
     return OfferRefused("not_allowed", f"this authtoken may not serve {host}", _allowed(token))
 
 
 def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | OfferRefused:
-    """The labels of a joining tunnel; for a named edge, the edge's own label."""
+    """Return the labels of a tunnel that joins edges, or why it is refused.
+
+    A join that names one edge gets that edge's own label, `edge` with the edge's id.
+    """
     labels = join.labels
     is_label = not any(label_problem(*label) for label in labels)
     if bool(labels) == bool(join.edge) or len(labels) > MAX_LABELS or not is_label:
@@ -84,13 +88,14 @@ def make_tunnel(
     end: Callable[[str, str], None],
     lose: Callable[[str, str], None],
 ) -> Tunnel:
-    """The registry's tunnel for an agent's offer.
+    """Make the registry's `Tunnel` from an agent's bind or join.
 
     Args:
         now: Unix time.
-        agent: Instance id.
+        agent: Id of the agent's instance, which stays when it reconnects.
         session: Id of the agent session.
-        end, lose: As `Tunnel` has them.
+        mark_key: HMAC key of the tunnel's value in sticky cookies.
+        end, lose: Callbacks of the registry; see `Tunnel`.
     """
     return Tunnel(
         id=new_id("tunnel", now),
@@ -114,7 +119,7 @@ def make_tunnel(
 
 
 def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Bound:
-    """The message that tells an agent which addresses its tunnel serves."""
+    """Return the message that tells an agent which addresses its tunnel serves."""
     host = tunnel.hosts[0] if tunnel.hosts else ""
     return Bound(
         tunnel=tunnel.number,
@@ -128,10 +133,10 @@ def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Boun
 
 
 def mark_of(key: bytes, agent: str, number: int) -> bytes:
-    """The value that names a tunnel in visitors' cookies: a keyed digest, the same when the agent reconnects."""
+    """Return the value that identifies a tunnel in visitors' sticky cookies: an HMAC, unchanged by reconnects."""
     return hmac.digest(key, f"{agent}\n{number}".encode(), "sha256")[:12].hex().encode()
 
 
 def _allowed(token: Token) -> str:
-    """The hint for a bind that the token does not allow."""
+    """Return the hint for a bind or join that the token's ACL does not allow."""
     return f"it may: {', '.join(token.acl)[:300]}; use another authtoken, or ask the person who made this one"
