@@ -1,1 +1,1 @@
-"""The relay as a process: it makes the parts, ties them together, runs and stops them. Start with `relay.py`."""
+"""The relay as a process: creates its parts, connects them, runs and stops them. Start reading at `relay.py`."""

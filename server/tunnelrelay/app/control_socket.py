@@ -1,8 +1,8 @@
-"""The Unix socket over which commands tell running relays what they changed. In the data directory, mode 0600.
+"""The Unix socket over which `tunnelrelay` commands tell running relays what they have changed in the store.
 
-One connection, one line of JSON each way: `{"revoked": "tok_…"}`, then `{"links": 2}`. Commands write the store first,
-and relays poll it every other second: the socket only makes a change apply sooner. Relays that share
-a data directory have a socket each.
+It is in the data directory, with mode 0600. Each connection carries one line of JSON each way: `{"revoked": "tok_…"}`,
+then `{"links": 2}`. Relays also poll the store every other second: the socket only makes a change apply sooner. Relays
+that share a data directory have a socket each.
 """
 
 import asyncio
@@ -21,31 +21,32 @@ log = EventLog(__name__)
 
 FILE_NAME = "control.sock"
 OTHER_FILES = "control-*.sock"
-"""Of relays that found the first name taken."""
+"""Names of the sockets of further relays in the same data directory, where `FILE_NAME` was taken."""
 FILE_MODE = 0o600
-"""A process that can write here can end links: the relay's own user, and root."""
+"""Mode of the socket's file. A process that can write to the socket can end agents' links, so only the relay's user and
+root may."""
 MAX_LINE = 4096
-"""Requests are some 30 bytes."""
+"""Bytes of a line on the socket; a real one has about 30."""
 TIMEOUT_SECONDS = 5.0
-"""For one whole request, on both sides."""
+"""Seconds for one whole request, at the command and at the relay."""
 UNTOLD_HINT = "a relay that runs hears of it by itself within 5 seconds; one that hangs must be restarted"
 MAX_CONNECTIONS = 8
 MAX_PATH = 100
-"""A socket's path has at most 104 (macOS) to 108 bytes (Linux)."""
+"""Bytes of the path of a socket. Systems allow at most 104 (macOS) to 108 (Linux)."""
 
 OnRevoked = Callable[[str], Awaitable[int | None]]
-"""Ends the links of a token; says how many there were, if it knows."""
+"""Callback that ends the links of the token with this id. Returns how many there were; None when it does not know."""
 OnSessionsEnded = Callable[[], Awaitable[int]]
-"""Looks into the store for sessions that were ended there; says how many were news."""
+"""Callback that reads from the store which sessions were ended. Returns how many of them were still open here."""
 OnRestored = Callable[[], Awaitable[None]]
-"""Goes by what keys and store say now, whatever they said before."""
+"""Callback that reads the keys and the store again, after a backup has replaced them."""
 
 
 class ControlError(Exception):
-    """A running relay did not carry out the order, or the socket cannot be made.
+    """Raised when a running relay did not carry out an order, or when the control socket cannot be created.
 
     Attributes:
-        hint: What to do about it.
+        hint: What the operator can do about the error.
     """
 
     def __init__(self, message: str, hint: str) -> None:
@@ -54,13 +55,13 @@ class ControlError(Exception):
 
 
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A command's message: what it changed in the store.
+    """A command's message to a relay: what the command has changed in the store.
 
     Attributes:
-        revoked: Id of a token: links that came with it must end.
-        sessions_ended: Visitors' sessions were ended.
-        restored: Store and key files were replaced by a backup.
-        asks: Nothing was changed; the command only asks for the dashboard's address.
+        revoked: Id of a revoked token, whose links must end; "" for none.
+        sessions_ended: Whether visitors' sessions were ended.
+        restored: Whether a backup has replaced the store and the key files.
+        asks: Whether the command only asks for the dashboard's URL and has changed nothing.
     """
 
     revoked: str = ""
@@ -70,13 +71,13 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The relay's reply to an `Order`.
+    """A relay's reply to an `Order`.
 
     Attributes:
-        links: How many it closed.
-        sessions: How many ended sessions it learned of by this order.
-        dashboard: Its address, for commands that ask.
-        owner: The owner of what an administrator of this relay sets up.
+        links: How many links the relay closed.
+        sessions: How many ended sessions the relay learned of by this order.
+        dashboard: The dashboard's URL, when the command asks for it.
+        owner: The owner of everything that an administrator of this relay creates.
     """
 
     links: int = 0
@@ -86,10 +87,10 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class ControlSocket:
-    """The relay's side. One short task for each connection, at most `MAX_CONNECTIONS`.
+    """The relay's end of the control socket. It serves each connection in a task, at most `MAX_CONNECTIONS` at once.
 
     Args:
-        about: The answer to commands that ask.
+        about: The reply to commands that ask for the dashboard's URL.
     """
 
     def __init__(
@@ -111,10 +112,10 @@ class ControlSocket:
         self._open = 0
 
     async def start(self) -> None:
-        """Listens, under a name of its own when another relay uses this data directory.
+        """Listen on the socket, under another file name when another relay uses this data directory.
 
         Raises:
-            ControlError: The socket cannot be made.
+            ControlError: The socket cannot be created.
         """
         for dead in (path for path in self._data_dir.glob(OTHER_FILES) if not _is_answered(path)):
             dead.unlink(missing_ok=True)
@@ -131,7 +132,7 @@ class ControlSocket:
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
 
     async def stop(self) -> None:
-        """Stop listening and remove the socket, unless another relay has replaced it by its own."""
+        """Stop listening and delete the socket's file, unless another relay has replaced it by its own."""
         if self._server is None:
             return
         self._server.close()
@@ -149,8 +150,8 @@ class ControlSocket:
                     writer.write(msgspec.json.encode(await self._done(order)) + b"\n")
                     await writer.drain()
         except (TimeoutError, OSError, EOFError, asyncio.LimitOverrunError, msgspec.MsgspecError):
-            return  # the command sees the connection close without an answer
-        except Exception:  # the boundary of one request: after any error the next request is served
+            return  # the command sees the connection close without a reply
+        except Exception:  # the boundary of one request: an error here must not stop the server
             log.exception("control request failed")
         finally:
             self._open -= 1
@@ -205,7 +206,7 @@ def _send_to(path: Path, order: Order, timeout: float) -> Done | None:
 
 
 def _is_answered(path: Path) -> bool:
-    """Whether a process listens at the socket."""
+    """Whether a process listens at this Unix socket."""
     try:
         with _connected(path, TIMEOUT_SECONDS) as connection:
             return connection is not None
@@ -215,7 +216,7 @@ def _is_answered(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _connected(path: Path, timeout: float) -> Iterator[socket.socket | None]:
-    """A connection, or None when no process listens. Raises OSError for anything else."""
+    """Context manager: a connection to a Unix socket, or None when no process listens there. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _short(path) as short:
         connection.settimeout(timeout)
         try:
@@ -227,7 +228,10 @@ def _connected(path: Path, timeout: float) -> Iterator[socket.socket | None]:
 
 
 def _bind(path: Path) -> socket.socket:
-    """A listening socket at `path`, in place of a dead one's file. The umask makes its mode right from the start."""
+    """Return a Unix socket that listens at `path`, after deleting a former socket's file there.
+
+    A umask sets the file's mode at its creation, so that it is never open to other users.
+    """
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o777 & ~FILE_MODE)
@@ -245,7 +249,10 @@ def _bind(path: Path) -> socket.socket:
 
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """A spelling of `path` that fits into a socket address: through the open directory where `/proc` allows it."""
+    """Context manager: a text for `path` that fits into a socket's address.
+
+    A path that is too long becomes `/proc/self/fd/N/NAME`, relative to its directory, which is opened for that.
+    """
     if len(os.fsencode(path)) <= MAX_PATH:
         yield str(path)
         return

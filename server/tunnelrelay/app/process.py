@@ -1,4 +1,4 @@
-"""The relay as a process: starts it, waits for a signal, stops it."""
+"""Runs a relay as a process: starts it, waits for a signal to stop, and stops it."""
 
 import asyncio
 import contextlib
@@ -33,9 +33,9 @@ def run_relay(config: RelayConfig) -> int:
     """Run a relay until it is asked to stop. Returns the exit code.
 
     Raises:
-        Failure: It cannot start. With a JSON log the error is logged instead of raised, for the programs that read the
-            log.
-        BrokenPipeError: Nothing reads its log any more.
+        Failure: The relay cannot start. With a JSON log the error is logged instead of raised, for the programs that
+            read the log.
+        BrokenPipeError: The process that read the log has closed its end of the pipe.
     """
     has_times = config.log_format == "json" or not logs_to_journal()
     logs = Logs(config.log_format if has_times else "journal", config.log_level)
@@ -57,7 +57,7 @@ def run_relay(config: RelayConfig) -> int:
 def _runner(main: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
-    except ImportError:  # not on Windows
+    except ImportError:  # there is no uvloop for Windows
         asyncio.run(main)
     else:
         uvloop.run(main)
@@ -72,7 +72,7 @@ async def _serve(config: RelayConfig, logs: Logs) -> None:
     def lose_reader() -> None:
         nonlocal has_reader
         has_reader = False
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop is closed already
             loop.call_soon_threadsafe(stopped.set)
 
     when_reader_leaves(sys.stderr.fileno(), lose_reader)
@@ -89,7 +89,7 @@ async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.E
         await relay.start()
         facts = await start_facts(relay)
         if has_screen:
-            # Not by the log, whose redactor would remove the administrator's link.
+            # Written past the log, whose redactor would remove the administrator's link.
             logs.writer.write(start_screen(facts, has_colour=has_colour()).encode())
     relay.metrics.watch("dropped_log_records", lambda: logs.writer.dropped)
     if not has_screen:
@@ -106,10 +106,10 @@ async def _run(relay: Relay, config: RelayConfig, logs: Logs, stopped: asyncio.E
 
 
 async def start_facts(relay: Relay) -> StartFacts:
-    """What a relay that has just started tells its operator."""
+    """Return the facts that a relay shows or logs when it has started."""
     config, oidc, address = relay.config, relay.parts.services.sign_ins.oidc, relay.address
     uri = ""
-    if oidc is not None:  # multi-tenant relays have one for each connection
+    if oidc is not None:
         uri = address.redirect_uri(oidc.connection.callback, oidc.connection.id, address.dashboard_host)
     return StartFacts(
         config=config,
@@ -125,7 +125,7 @@ async def start_facts(relay: Relay) -> StartFacts:
 
 
 async def _admin_link(relay: Relay, config: RelayConfig) -> str:
-    """The link that makes the first administrator; "" when there is one, or when the store cannot tell."""
+    """Return the link that creates the first administrator; "" when there is one already, or the store fails."""
     try:
         code = await relay.parts.services.sign_ins.first_run(owner_of_admins(needs_tokens=config.needs_tokens))
     except ManageError as error:
@@ -135,7 +135,7 @@ async def _admin_link(relay: Relay, config: RelayConfig) -> str:
 
 
 def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
-    """Log what the start screen shows. The administrator's link is not logged."""
+    """Log the facts that the start screen shows. The administrator's link is written past the log."""
     address = facts.address
     for what, hint in facts.warnings:
         log.warning("start warning", warning=what, **({"hint": hint} if hint else {}))

@@ -1,4 +1,4 @@
-"""One relay from start to stop: it listens, runs background work, and stops in order. Its parts: `wiring.py`."""
+"""One relay from start to stop: listens, runs background tasks, and stops in order. `wiring.py` creates its parts."""
 
 import asyncio
 import socket
@@ -30,28 +30,29 @@ from tunnelrelay.store.opening import open_store
 log = EventLog("tunnelrelay")
 
 RECHECK_SECONDS = 5.0
-"""How long a stopping relay waits for providers: a refresh that is cut off costs its visitor the session."""
+"""Seconds that a stopping relay waits for token refreshes at identity providers: a visitor whose refresh is cut off
+loses the session."""
 CERTIFICATE_SECONDS = 5.0
-"""How often certificate files are looked at."""
+"""Seconds between two checks whether the certificate's files have changed."""
 RESTART_SECONDS = 1.0
-"""Before background work that failed begins anew: short beside the 5 s in which a revocation holds."""
+"""Seconds before a background task that failed starts again: far less than the 5 s in which revocations must apply."""
 
 
 class Relay:
-    """One relay. Its background work runs as tasks between `start` and `stop`.
+    """One relay. Its background tasks run between `start` and `stop`.
 
     Args:
-        access: Where exchanges are logged; nowhere by default.
-        clock: Unix time.
-        monotonic: Seconds, for limits and for the age of things.
-        transport: Makes the calls to providers; None for the network, with a guard before it.
+        access: The access log, which gets a line per exchange; none by default.
+        clock: Returns Unix time.
+        monotonic: Returns monotonic seconds, for limits and ages.
+        transport: Transport of requests to identity providers; None for the network, behind the SSRF guard.
 
     Attributes:
-        address: The public face; known once started, as the port may be the system's choice.
-        config: Its settings.
-        http, https, admin: Addresses it truly listens on, None for those that are off.
-        misgivings: Problems that browsers will have with its certificate, each with what to do.
-        parts: Its parts, once started.
+        address: The public address; set by `start`, as the system may choose the port.
+        config: The relay's settings.
+        http, https, admin: The addresses that the relay listens on; None for those that are off.
+        misgivings: Problems that browsers will have with the certificate, each with what to do.
+        parts: The relay's parts; set by `start`.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class Relay:
 
     @property
     def ingress(self) -> Ingress:
-        """The public side."""
+        """The part that serves visitors' and agents' connections."""
         return self.parts.ingress
 
     @property
     def registry(self) -> Registry:
-        """The registry of names and tunnels."""
+        """The registry of the names and tunnels that are served."""
         return self.parts.registry
 
     async def __aenter__(self) -> Self:
@@ -100,10 +101,10 @@ class Relay:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen and serve.
+        """Open the store, create the parts, and listen.
 
         Raises:
-            StartError: A file, address or store it needs is not available; what was started is stopped again.
+            StartError: A file, address or store is not available. Parts that have started are stopped again.
         """
         try:
             await self._start()
@@ -162,7 +163,11 @@ class Relay:
         await self._start_admin()
 
     def _bind(self, flag: str, address: ListenAddress | None) -> socket.socket | None:
-        """A bound socket. `stop` closes it, also when the relay does not get as far as listening."""
+        """Return a socket bound to the address; None for no address. `stop` closes it even if `start` fails later.
+
+        Raises:
+            StartError: The address cannot be bound; the message names the flag.
+        """
         if address is None:
             return None
         try:
@@ -222,12 +227,12 @@ class Relay:
     # Stopping
 
     async def _drain(self) -> None:
-        """Tell agents to reconnect elsewhere, then wait for running exchanges, at most `drain_seconds`."""
+        """Tell agents to connect elsewhere, wait up to `drain_seconds` for running exchanges, close all connections."""
         acceptor, ingress = self.parts.acceptor, self.parts.ingress
         acceptor.go_away("the relay stops")
         ingress.drain()
         deadline = time.monotonic() + self.config.drain_seconds
-        # Polled, as an event would cost every exchange for the sake of one stop.
+        # Polled: an event would make every exchange slower, for one stop.
         while ingress.is_busy and time.monotonic() < deadline:  # noqa: ASYNC110 (see above)
             await asyncio.sleep(0.05)
         acceptor.close()
@@ -253,7 +258,7 @@ class Relay:
 
 
 async def _for_ever(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a task that the relay needs all the time, and start it again when it fails.
+    """Run a background task, and start it again `RESTART_SECONDS` after it fails or ends.
 
     A relay whose polling of revocations had stopped, for example, would keep revoked sessions.
     """

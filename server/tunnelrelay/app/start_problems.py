@@ -1,4 +1,4 @@
-"""Turns errors at the start into messages for the operator, with a hint what to do."""
+"""Turns errors at a relay's start into messages for the operator, each with a hint what to do."""
 
 import contextlib
 import errno
@@ -10,16 +10,16 @@ from pathlib import Path
 from tunnelrelay.config.values import ListenAddress
 
 PRIVILEGED = 1024
-"""Ports below are for root, unless the system says otherwise."""
+"""The lowest port that a user other than root may listen on, unless the system is set otherwise."""
 _LISTENING = "0A"
-"""The state of a listening socket in /proc/net/tcp."""
+"""How /proc/net/tcp writes the state of a listening socket."""
 
 
 class StartError(Exception):
-    """The relay cannot start; the text is for the operator.
+    """Raised when the relay cannot start; the message is for the operator.
 
     Attributes:
-        hint: What to do about it.
+        hint: What the operator can do about the error.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -28,7 +28,12 @@ class StartError(Exception):
 
 
 def of_address(flag: str, address: ListenAddress, error: OSError) -> StartError:
-    """Why nothing can listen at an address."""
+    """Return the error to show when the relay cannot listen at an address.
+
+    Args:
+        flag: The flag that gave the address, as in `--http`.
+        error: Why binding the address failed.
+    """
     where = f"{flag} {address}"
     if isinstance(error, socket.gaierror):
         return StartError(
@@ -57,7 +62,7 @@ def of_address(flag: str, address: ListenAddress, error: OSError) -> StartError:
 
 
 def of_data_dir(path: Path, error: OSError) -> StartError:
-    """Why the data directory cannot be used."""
+    """Return the error to show when the data directory cannot be used."""
     match error.errno:
         case errno.EACCES | errno.EPERM | errno.EROFS:
             hint = "give the relay's user the directory (`chown`), or another one with --data-dir"
@@ -69,18 +74,18 @@ def of_data_dir(path: Path, error: OSError) -> StartError:
 
 
 def in_words(error: OSError) -> str:
-    """The system's error message, without its number and without the address or file."""
+    """Return the system's message for an error, without error number, address and file name."""
     words = os.strerror(error.errno) if error.errno and not isinstance(error, socket.gaierror) else error.strerror
     return (words or str(error) or type(error).__name__).lower()
 
 
 def who_listens(port: int, proc: Path = Path("/proc")) -> str:
-    """`nginx, process 812`, as far as this user may see; "" when that cannot be told."""
+    """Return the program that listens at a TCP port, as in `nginx, process 812`; "" when this user may not see it."""
     inodes = {f"socket:[{inode}]" for inode in _listening(port, proc)}
     if not inodes:
         return ""
     for process in proc.glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # gone by now, or another user's
+        with contextlib.suppress(OSError):  # the process has ended, or belongs to another user
             if any(os.readlink(handle) in inodes for handle in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()}, process {process.name}"
     return ""
@@ -96,5 +101,5 @@ def _listening(port: int, proc: Path) -> Iterator[str]:
 
 
 def _other(address: ListenAddress) -> ListenAddress:
-    """The same address with another port, for the hint."""
+    """Return an address that differs only in the port, for the hint to choose another one."""
     return address._replace(port=address.port + 10 if PRIVILEGED <= address.port < 65525 else 8443)

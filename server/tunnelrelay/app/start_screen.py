@@ -1,6 +1,6 @@
-"""The text that a relay shows on a terminal: its address, who may connect, and what to type next. Pure.
+"""The text that a relay shows on a terminal at its start: its address, who may connect, and what to type next. Pure.
 
-In a pipe, under systemd and in JSON the log has the same facts as records.
+Without a terminal, or with `--log-format=json`, the relay logs the same facts instead.
 """
 
 import shlex
@@ -14,19 +14,19 @@ from tunnelrelay.config.values import ListenAddress
 
 LABEL_WIDTH = 15
 DEFAULT_LOCAL = "http://127.0.0.1:8080"
-"""Where `tunnel http` looks for a relay when it is told nothing."""
+"""The relay that `tunnel http` connects to when neither flag, environment nor file names one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartFacts:
-    """The facts that the screen shows.
+    """The facts about a started relay that the start screen shows.
 
     Attributes:
-        http, https, admin: Where it truly listens, None for what is off.
-        can_connect: Whether there is a token by which an agent could.
-        admin_link: Makes the first administrator; "" when there is one.
-        redirect_uri: Of the dashboard's own login, to register at its provider; "" without one.
-        warnings: Each with what to do about it, or "".
+        http, https, admin: The addresses that the relay listens on; None for those that are off.
+        can_connect: Whether any agent could connect: a token exists that is neither revoked nor expired.
+        admin_link: The link that creates the first administrator; "" when there is one.
+        redirect_uri: The redirect URI of the dashboard's OpenID login, to register at its provider; "" without one.
+        warnings: Pairs of a warning and a hint, which may be "".
     """
 
     config: RelayConfig
@@ -41,7 +41,7 @@ class StartFacts:
 
 
 def start_screen(facts: StartFacts, *, has_colour: bool = False) -> str:
-    """The screen, with line ends. Each command or link to copy is on a line of its own."""
+    """Return the text of the start screen. Each command or link that people copy is on a line of its own."""
     bold, yellow, end = ("\x1b[1m", "\x1b[33m", "\x1b[0m") if has_colour else ("", "", "")
     lines = [f"{bold}tunnelrelay {tunnelctl.__version__}{end}, ready (Ctrl+C to stop)", ""]
     lines += [f"{label:<{LABEL_WIDTH}}{plain(text)}".rstrip() for label, text in _rows(facts)]
@@ -53,7 +53,7 @@ def start_screen(facts: StartFacts, *, has_colour: bool = False) -> str:
 
 
 def relay_url(facts: StartFacts) -> str:
-    """The value of the agents' --relay."""
+    """Return the URL that agents give to `--relay`."""
     if facts.config.is_local and facts.https is None and facts.http is not None:
         return f"http://{facts.http}"
     return facts.address.url(facts.address.domain)
@@ -82,7 +82,7 @@ def _who(facts: StartFacts) -> str:
 
 
 def _next(facts: StartFacts) -> list[tuple[str, str]]:
-    """The next steps, each with the command to type or the link to open."""
+    """Return the operator's next steps, each with the command to type or the link to open."""
     steps = []
     if facts.admin_link:
         steps.append(("Make the first administrator: this link does, once and within an hour", facts.admin_link))
@@ -99,10 +99,10 @@ def _next(facts: StartFacts) -> list[tuple[str, str]]:
 
 
 def listening(name: tuple[str, int] | None) -> ListenAddress | None:
-    """A socket's name as an address."""
+    """Convert a socket's host and port to a `ListenAddress`; None stays None."""
     return None if name is None else ListenAddress(*name)
 
 
 def can_show(config: RelayConfig, *, is_terminal: bool) -> bool:
-    """Whether the screen is shown instead of the log's first records."""
+    """Whether the start screen is shown in place of the log records about the start."""
     return is_terminal and config.log_format == "text"

@@ -1,4 +1,4 @@
-"""Tells systemd that the relay is ready, and whether logs go to its journal. See sd_notify(3) and systemd.exec(5)."""
+"""Notifies systemd of the relay's state (sd_notify(3)), and detects that stderr is its journal (systemd.exec(5))."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 
 
 def notify(state: str) -> None:
-    """Tell the service manager this process's state, as `READY=1`, where one waits for it (`Type=notify`)."""
+    """Send a state such as `READY=1` to systemd. Does nothing unless it runs this service with `Type=notify`."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -18,7 +18,7 @@ def notify(state: str) -> None:
 
 
 def logs_to_journal() -> bool:
-    """Whether stderr is systemd's journal, which writes the time of each line itself."""
+    """Whether stderr goes to systemd's journal, which adds the time to each line."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):

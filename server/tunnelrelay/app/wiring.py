@@ -1,8 +1,8 @@
-"""Makes every part of a relay and ties them together. Next: `relay.py`, which starts, runs and stops them.
+"""Creates every part of a relay and connects them. Next: `relay.py`, which starts, runs and stops the parts.
 
-`RelayInputs` is what a relay is made from, `Parts` what it consists of. `Parts` makes them in order of need: keys and
-audit log, registry, login, agents, services, and last the ingress with the relay's own pages behind it. Nothing runs
-before `relay.py` starts it.
+`RelayInputs` holds what the parts are created from, `Parts` the parts themselves. `Parts` creates them in the order in
+which they need each other: keys and audit log, registry, login, agents, services, and last the ingress with the
+relay's own pages behind it. None of them runs before `relay.py` starts it.
 """
 
 import socket
@@ -91,13 +91,13 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayInputs:
-    """What a relay is made from.
+    """The settings, store, clocks and other values from which `Parts` creates a relay's parts.
 
     Attributes:
-        spawn: Runs a coroutine that no caller waits for, until the relay stops.
-        clock: Unix time.
-        monotonic: Seconds, for limits and for the age of things.
-        transport: Makes the calls to providers; None for the network, behind the SSRF guard.
+        spawn: Starts a coroutine as a task that no caller waits for; it is cancelled when the relay stops.
+        clock: Returns Unix time.
+        monotonic: Returns monotonic seconds, for limits and ages.
+        transport: Transport of requests to identity providers; None for the network, behind the SSRF guard.
     """
 
     config: RelayConfig
@@ -112,30 +112,32 @@ class RelayInputs:
 
     @property
     def guard_rules(self) -> GuardRules:
-        """Which addresses of providers may be called."""
+        """The rules of the SSRF guard: which network addresses of identity providers the relay may call."""
         return GuardRules.of_relay(self.address, self.config.issuer_network, self.config.issuer_port)
 
     @property
     def port_rule(self) -> PortRule:
-        """At which ports providers may be called."""
+        """The rule of which ports of identity providers the relay may call."""
         return self.guard_rules.port_rule if self.transport is None else PortRule()
 
     def refuses_issuer(self, issuer: str) -> str:
-        """Why the relay does not call this issuer, for the person who set it; "" when it does."""
+        """Return why the relay may not call this issuer's URL, for the person who set it; "" when it may."""
         return self.guard_rules.issuer_fault(issuer) if self.transport is None else ""
 
     def provider_transport(self) -> httpx.AsyncBaseTransport:
-        """A transport for calls to providers. Each has its own connections, so that checks of settings use up none of
-        those that logins need."""
+        """Return a new transport for requests to identity providers.
+
+        Each transport has its own connections, so that checks of settings cannot use up those that logins need.
+        """
         return self.transport or GuardedTransport(self.guard_rules, tls=provider_tls(self.config.issuer_ca))
 
 
 class Parts:
-    """Every part of one relay.
+    """All parts of one relay, created and connected by the constructor.
 
     Raises:
-        SecretFileError: The keys cannot be read or made.
-        DashboardLoginError: The operator's own OpenID provider cannot be used.
+        SecretFileError: The key files cannot be read or created.
+        DashboardLoginError: The settings of the dashboard's own OpenID login cannot be used.
     """
 
     def __init__(self, inputs: RelayInputs) -> None:
@@ -183,7 +185,7 @@ class Parts:
         """Read the names in use and the edges from the store.
 
         Raises:
-            StoreError: They cannot be read.
+            StoreError: The store cannot be read.
         """
         inputs = self._inputs
         for name in await inputs.store.names(inputs.clock() - LOST_SECONDS):
@@ -191,7 +193,7 @@ class Parts:
         await self.edge_sync.load()
 
     def background(self) -> tuple[Work, ...]:
-        """The work that goes on for as long as the relay runs; each is restarted when it fails."""
+        """Return the parts' background tasks, which run until the relay stops and are restarted when they fail."""
         return (
             self.revoked.run,
             self.probes.run,
@@ -300,7 +302,7 @@ class Parts:
         policies = (endpoint.policy for endpoint in self.registry)
         return any(policy is not None and connection in policy.providers() for policy in policies)
 
-    # What people set up
+    # Services of the API and the dashboard
 
     def _make_services(self) -> None:
         inputs, ring = self._inputs, self.keys.ring
@@ -340,7 +342,7 @@ class Parts:
             tcp_ports=inputs.config.tcp_ports,
         )
 
-    # The public side
+    # Ingress and the relay's own pages
 
     def _ingress(self) -> Ingress:
         inputs, config, address = self._inputs, self._inputs.config, self._inputs.address
@@ -441,16 +443,16 @@ class Parts:
 
         return build_api(self.services, self._inputs.address)
 
-    # Commands and metrics
+    # Control socket and metrics
 
     def _about(self) -> Done:
-        """The facts about the relay that commands on this machine may ask for."""
+        """Return the reply to commands on this machine that ask for the dashboard's URL."""
         address = self._inputs.address
         owner = owner_of_admins(needs_tokens=self._inputs.config.needs_tokens)
         return Done(dashboard=address.url(address.dashboard_host), owner=owner)
 
     async def _reread(self) -> None:
-        """Forget what was read of keys and store, which a backup has replaced, and read it again."""
+        """Read keys, sessions, tokens and edges again, after a backup has replaced the key files and the store."""
         await self.keys.step(self.audit)
         await self.sessions.reread()
         await self.acceptor.reread()
@@ -482,14 +484,14 @@ def make_services(
     admin_oidc: AdminOidc | None,
     tcp_ports: Sequence[PortRange] = (),
 ) -> tuple[Services, EdgeSync]:
-    """Make the services behind the API and the dashboard, and the `EdgeSync` that applies their changes.
-
-    Args:
-        check: Checks a provider for the person who sets it up.
-        admin_oidc: Signs people in to the dashboard at the operator's own provider; None without one.
-        tcp_ports: That can be reserved.
+    """Create the services behind the API and the dashboard, and the `EdgeSync` that applies their changes to edges.
 
     No edge is served before `EdgeSync.load`.
+
+    Args:
+        check: Tests an identity provider's settings.
+        admin_oidc: Signs people in to the dashboard with the operator's own OpenID provider; None without one.
+        tcp_ports: Ranges of the ports that owners can reserve.
     """
     policies = EdgePolicies(base, directory.resolve)
     sync = EdgeSync(base, table=edges, registry=registry, directory=directory, policies=policies)
