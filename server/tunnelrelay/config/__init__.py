@@ -1,1 +1,1 @@
-"""The relay's settings: where they come from, how each is read, and the rules between them. Start with `config.py`."""
+"""The relay's settings: where values come from, how each is read, and rules between them. Start with `config.py`."""

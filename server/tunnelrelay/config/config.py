@@ -1,7 +1,6 @@
 """The relay's configuration: every setting with its default, unit and meaning, and the rules between them.
 
-`load_config` is the way in. How one value is read is in `values.py`, where values come from in
-`sources.py`.
+Start with `load_config`. `values.py` reads one value, `sources.py` finds the values in flags, variables and the file.
 """
 
 # ruff: noqa: RUF009 (`setting` returns a dataclass field, which is what the rule asks for)
@@ -23,22 +22,22 @@ from tunnelrelay.config.sources import ConfigError, Raw, SettingProblem, flag_na
 from tunnelrelay.config.values import IPNetwork, ListenAddress, PortRange, PublicOrigin, Setting, is_localhost, setting
 
 KEYS_FILE_NAME = "keys.json"
-"""The key ring in the data directory."""
+"""Name of the file with the key ring in the data directory."""
 
 
 def default_data_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Under systemd the unit's state directory, else the user's data directory on this platform."""
+    """Return the default data directory: the unit's state directory under systemd, otherwise the platform's."""
     state = env.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(state) if state else Path(platformdirs.user_data_dir("tunnelrelay"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelayConfig(DashboardSettings):
-    """How a relay runs. Numbers are seconds.
+    """All settings of a relay, each with its reader, help and default. Numbers are seconds.
 
     Attributes:
-        given: Names of the settings that were set; the rest are defaults. A busy default admin port is only a warning.
-        warnings: Allowed settings that the operator should be warned about at the start.
+        given: Names of the settings that were set; all others have their default.
+        warnings: Warnings for the operator about settings that are allowed but risky, shown at the start.
     """
 
     http: ListenAddress | None = setting(
@@ -221,26 +220,26 @@ class RelayConfig(DashboardSettings):
 
     @property
     def is_local(self) -> bool:
-        """True when only this machine can reach the relay and resolve its names; then agents need no token."""
+        """Whether only this machine can reach the relay and resolve its names; then agents need no token."""
         listeners = [address for address in (self.http, self.https) if address is not None]
         return is_localhost(self.domain) and all(address.is_loopback for address in listeners)
 
     @property
     def cool_seconds(self) -> float:
-        """How long a name is kept from other owners after it was given up."""
+        """Seconds for which a released name is kept from other owners."""
         if self.name_cooldown_seconds is not None:
             return self.name_cooldown_seconds
-        # Browsers keep data of a name's former owner, who must not be followed by a stranger soon.
+        # Browsers keep cookies and other data of a name's former owner, which a new owner must not get soon after.
         return 30 * 86_400.0 if self.multi_tenant else 0.0
 
     @property
     def needs_tokens(self) -> bool:
-        """True when an agent must show a token. Without tokens all agents are one owner, so strangers need them."""
+        """Whether agents must send a token. Without tokens all agents have one owner, so `multi_tenant` needs them."""
         return self.multi_tenant or not self.is_local
 
     @property
     def doors(self) -> Doors:
-        """What the listeners do."""
+        """What the http and https listeners do by these settings, with the refusal and warnings that apply."""
         return plan_doors(
             Facts(
                 http=self.http,
@@ -253,22 +252,26 @@ class RelayConfig(DashboardSettings):
         )
 
     def tcp_listen_host(self, port: int) -> str:
-        """Where to listen at one of `tcp_ports`: as it says, or where visitors connect."""
+        """Return the host to listen on for one of `tcp_ports`: the range's own host, or that of the public listener."""
         host = next((each.host for each in self.tcp_ports if port in each.ports), None)
         public = self.https or self.http
         return host if host is not None else public.host if public is not None else "127.0.0.1"
 
     @property
     def scheme(self) -> str:
-        """Scheme of every public address: `http` or `https`."""
+        """The scheme of the relay's public URLs: `http` or `https`."""
         return self.doors.plan.scheme
 
     def public_port(self, listening: int) -> int:
-        """Port of every public address, given the public listener's actual port (the setting may be 0)."""
+        """Return the port of the relay's public URLs: that of `public_url`, or the one that the relay listens on."""
         return listening if self.public_url is None else self.public_url.port
 
     def public_address(self, *, http: int | None, https: int | None) -> PublicAddress:
-        """The public face of a relay whose listeners have these ports; None for one that is off."""
+        """Return the public address of a relay.
+
+        Args:
+            http, https: Ports that the relay listens on; None for a listener that is off.
+        """
         listening = https if https is not None else http
         assert listening is not None  # the table of doors refuses a relay without a listener
         return PublicAddress(
@@ -288,10 +291,10 @@ SETTINGS: dict[str, Setting] = {
 
 
 def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> RelayConfig:
-    """The configuration from all sources.
+    """Return the configuration from flags, environment and file, checked as a whole.
 
     Raises:
-        ConfigError: With every mistake and its origin.
+        ConfigError: The configuration is wrong; the error has every mistake with its origin.
     """
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
     values = {name: _value(name, item, problems) for name, item in raw.items()}
@@ -308,12 +311,15 @@ def load_config(*, flags: Mapping[str, object], env: Mapping[str, str], file: Pa
 
 
 def load_data_dir(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
-    """Load only the data directory. Token commands need nothing else, and must work beside a relay set up by flags."""
+    """Return only the data directory from flags, environment and file.
+
+    Commands that work on the store must not need the other settings: the relay may have got those by flags.
+    """
     return _path("data_dir", flags, env, file) or default_data_dir(env)
 
 
 def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None) -> Path:
-    """Load only the path of the key ring, for the commands that change it."""
+    """Return only the path of the key ring from flags, environment and file, for the commands that change keys."""
     default = load_data_dir(flags=flags, env=env, file=file) / KEYS_FILE_NAME
     return _path("keys_file", flags, env, file) or default
 
@@ -321,19 +327,19 @@ def load_keys_file(*, flags: Mapping[str, object], env: Mapping[str, str], file:
 def load_database(
     *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None = None
 ) -> DatabaseUrl | None:
-    """Load only the database setting; None for the file in the data directory."""
+    """Return only the database from flags, environment and file; None for the SQLite file in the data directory."""
     found = _alone("database", flags, env, file)
     return found if isinstance(found, DatabaseUrl) else None
 
 
 def _path(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Path | None:
-    """The value of one setting that is a path, None when it was not set."""
+    """Return the value of one setting that is a path; None when it was not set. Raises ConfigError."""
     found = _alone(name, flags, env, file)
     return Path(found) if found is not None else None
 
 
 def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None) -> Any:
-    """The value of one setting, None when it was not set."""
+    """Return the value of one setting; None when it was not set. Raises ConfigError."""
     raw, problems = gather(SETTINGS, flags=flags, env=env, file=file)
     found = _value(name, raw[name], problems) if name in raw else None
     if problems:
@@ -342,7 +348,7 @@ def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file:
 
 
 def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
-    """The value of one setting; None after a mistake, which is added to `problems`."""
+    """Read the value of one setting from its texts; None after a mistake, which is added to `problems`."""
     known = SETTINGS[name]
     texts = [part.strip() for text in raw.texts for part in (text.split(",") if known.is_list else [text])]
     if not known.is_list and len(texts) != 1:
@@ -368,7 +374,7 @@ def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
 
 
 def _problems_between(config: RelayConfig, origins: Mapping[str, str]) -> list[SettingProblem]:
-    """Mistakes in combinations of settings."""
+    """Return the mistakes in combinations of settings."""
     where = {name: origins.get(name, f"{flag_name(name)} (default)") for name in SETTINGS}
     return [
         *_tls_problems(config, where),

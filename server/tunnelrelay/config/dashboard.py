@@ -1,6 +1,6 @@
 """Settings of the dashboard: the OpenID provider for sign-ins, and the claims that give users their role.
 
-Part of `config.RelayConfig`, which describes how settings work.
+They are a part of `config.RelayConfig`, which inherits them.
 """
 
 # ruff: noqa: RUF009 (`setting` returns a dataclass field, which is what the rule asks for)
@@ -16,25 +16,25 @@ from tunnelrelay.config.sources import SettingProblem, flag_name
 from tunnelrelay.config.values import setting
 
 MAX_TEXT = 1024
-"""Characters of a secret, a client id, a claim's name or value."""
+"""Characters that a client secret, a client id, or a claim's name or value may have."""
 
 
 def issuer(text: str) -> str:
-    """Read an issuer: the URL that identifies the provider."""
+    """Read an OpenID provider's issuer, the URL that identifies it. Raises ValueError for other texts."""
     if problem := values.issuer(text):
         raise ValueError(problem)
     return text
 
 
 def plain(text: str) -> str:
-    """Reads a text that may not be empty."""
+    """Read a text of 1 to `MAX_TEXT` printable characters. Raises ValueError for other texts."""
     if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
         raise ValueError(f"must be 1 to {MAX_TEXT} printable characters")
     return text
 
 
 def secret(text: str) -> Secret:
-    """Read `env:NAME`, `file:PATH`, or the secret itself. Errors do not repeat it."""
+    """Read a client secret from `env:NAME`, `file:PATH`, or the text itself. Errors do not repeat the secret."""
     text = read_source(text, os.environ)
     if not text.strip() or not text.isprintable() or len(text) > MAX_TEXT:
         raise ValueError(f"a client secret has 1 to {MAX_TEXT} printable characters")
@@ -43,7 +43,7 @@ def secret(text: str) -> Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSettings:
-    """Who may sign in to the dashboard by OpenID."""
+    """The settings of sign-ins to the dashboard with an OpenID provider."""
 
     dashboard_oidc: str | None = setting(
         issuer, "Issuer of the OpenID provider by which people sign in to the dashboard.", shape="URL"
@@ -86,11 +86,11 @@ class DashboardSettings:
 def dashboard_problems(
     settings: DashboardSettings, where: Mapping[str, str], *, is_local: bool
 ) -> list[SettingProblem]:
-    """The problems between settings of the dashboard.
+    """Return the mistakes in combinations of the dashboard's settings.
 
     Args:
         where: The origin of each setting, for messages.
-        is_local: The relay's names work on this machine only.
+        is_local: Whether the relay's names work only on this machine, so that the provider may use plain http.
     """
     needs = ("dashboard_oidc_client_id", "dashboard_oidc_client_secret")
     if settings.dashboard_oidc is None:

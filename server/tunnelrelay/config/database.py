@@ -1,4 +1,4 @@
-"""Reads the setting `database`: the URL of a PostgreSQL database, with or without a password."""
+"""Reads the setting `database`: the URL of a PostgreSQL database, which may hold a password."""
 
 import ipaddress
 import os
@@ -12,13 +12,13 @@ _SECRETS = frozenset({"password", "sslpassword"})
 
 
 class DatabaseUrl:
-    """The URL of a PostgreSQL database, as PostgreSQL's tools write it. Printing leaves out password and options.
+    """The URL of a PostgreSQL database, in the form of libpq. As a text it has no password and no options.
 
     Attributes:
-        has_password: Whether a password stands in it.
-        has_sslmode: Whether it, or the environment, sets `sslmode`; if not, a database on another machine must show a
-            certificate that this machine trusts.
-        is_local: A Unix socket, or an address of this machine.
+        has_password: Whether the URL holds a password.
+        has_sslmode: Whether the URL or the environment sets `sslmode`; if not, a database on another machine must have
+            a certificate that this machine trusts.
+        is_local: Whether the database is at a Unix socket or a loopback address.
     """
 
     __slots__ = ("_shown", "_url", "has_password", "has_sslmode", "is_local")
@@ -37,29 +37,35 @@ class DatabaseUrl:
         self._shown = f"postgresql://{user}{','.join(quote(host, safe=':') for host in hosts)}{parts.path}"
 
     def reveal(self) -> str:
-        """The whole URL, for the one place that connects."""
+        """Return the whole URL with its secrets, for the code that connects to the database."""
         return self._url
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the same text."""
+        """Whether both have the same URL as a text."""
         return isinstance(other, DatabaseUrl) and self._url == other._url
 
     def __hash__(self) -> int:
-        """The hash of the text."""
+        """Return the hash of the URL's text."""
         return hash(self._url)
 
     def __str__(self) -> str:
-        """For people: without password and options."""
+        """Return the URL for people, without password and options."""
         return self._shown
 
     def __repr__(self) -> str:
-        """Without password and options."""
+        """Return the URL for debugging, without password and options."""
         return f"DatabaseUrl({self._shown!r})"
 
 
 def database_url(text: str) -> DatabaseUrl | None:
-    """Reads `postgresql://user@host/name`, `file:PATH` or `env:NAME` of such a text, or `sqlite` for the relay's own
-    file. Errors do not repeat the URL."""
+    """Read `postgresql://user@host/name`, or `file:PATH` or `env:NAME` that hold such a URL.
+
+    Returns:
+        The URL; None for `sqlite`, the file in the data directory.
+
+    Raises:
+        ValueError: The text is no such URL. The message does not repeat the text, which may hold a password.
+    """
     if text == "sqlite":
         return None
     text = read_source(text, os.environ)
@@ -74,15 +80,15 @@ def database_url(text: str) -> DatabaseUrl | None:
 
 
 def has_password(text: str) -> bool:
-    """Whether the text holds a password, and does not only name a source of one."""
+    """Whether a value of the setting `database` is itself a URL with a password, not the name of a file or variable."""
     try:
         return text.startswith(SCHEMES) and DatabaseUrl(text).has_password
     except ValueError:
-        return True  # cannot be told
+        return True  # a text that cannot be parsed may hold one
 
 
 def _host(place: str) -> str:
-    """`db.example:5432` without the port."""
+    """Return the host of a `HOST:PORT` in a database's URL, as in `db.example:5432`."""
     if place.startswith("["):
         return place[1:].partition("]")[0]
     return unquote(place).partition(":")[0]

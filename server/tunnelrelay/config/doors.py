@@ -1,8 +1,8 @@
-"""The table of what each listener does, by the settings `http`, `https` and `public_url`.
+"""The table of what each listener does (serve, redirect, off), by the settings `http`, `https` and `public_url`.
 
 `plan_doors` finds a relay's row in `TABLE` and adds the notes that apply to its addresses, domain and proxies.
-`config.py` reports the problems and warnings, `app/wiring.py` gives the rest to the ingress. The table in
-docs/reference/configuration.md is the same, and a test walks all combinations with real listeners.
+`config.py` reports the refusal and warnings, `app/wiring.py` gives the plan to the ingress.
+docs/reference/configuration.md has the same table, and a test tries all combinations with real listeners.
 """
 
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from tunnelrelay.config.values import ListenAddress, PublicOrigin, is_localhost
 
 
 class Does(Enum):
-    """What a listener does with requests."""
+    """What a listener does with requests: serve them, or redirect to https."""
 
     SERVE = "serves"
     REDIRECT = "redirects to https"
-    """GET and HEAD get 308; every other request, and every agent, is refused before its credentials are looked at.
+    """Answer GET and HEAD with 308; refuse all other requests, and agents, before their credentials are read.
 
-    A trusted proxy that says `X-Forwarded-Proto: https` is served: it has ended TLS. So are agents and API clients that
-    ask for a loopback address by its number or as `localhost`.
+    Requests of a trusted proxy with `X-Forwarded-Proto: https` are served, as the proxy has terminated TLS. So are
+    agents and API clients whose Host is a loopback address or `localhost`.
     """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The facts that choose a row of the table.
+    """The settings that choose a row of `TABLE` and the notes that apply.
 
     Attributes:
-        is_http_given: The operator set `http`.
-        has_proxy: There are trusted proxies.
+        is_http_given: Whether the operator set `http`; otherwise it has its default.
+        has_proxy: Whether `trusted_proxy` names any network.
     """
 
     http: ListenAddress | None
@@ -42,20 +42,20 @@ class Facts:
 
     @property
     def row(self) -> "Row":
-        """The key of the table's row."""
+        """The key of these settings' row in `TABLE`."""
         return self.http is not None, self.https is not None, self.public_url.scheme if self.public_url else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something odd or impossible about a relay.
+    """A warning about a relay's listeners, or a refusal to start.
 
     Attributes:
-        setting: Which setting to blame.
-        when: The condition, for the docs; "" for always.
-        applies: The condition.
-        text, hint: For the operator; `{domain}` and `{http}` are filled in.
-        is_refusal: The relay does not start.
+        setting: The setting that the message names.
+        when: The condition as the docs state it; "" for always.
+        applies: Whether the condition holds for these settings.
+        text, hint: Message and hint for the operator; `{domain}` and `{http}` are filled in.
+        is_refusal: Whether the relay refuses to start; otherwise it warns.
     """
 
     setting: str
@@ -72,12 +72,12 @@ Row = tuple[bool, bool, str]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A row of the table.
+    """A row of `TABLE`: what the listeners do for one combination of settings.
 
     Attributes:
-        scheme: Of every public address.
-        plain, secure: What the listeners do; None for one that is off.
-        notes: Checked in order; a refusal ends the check.
+        scheme: Scheme of the relay's public URLs.
+        plain, secure: What the http and the https listener do; None for one that is off.
+        notes: Warnings and refusals that may apply, checked in order; a refusal ends the check.
     """
 
     scheme: str
@@ -91,7 +91,7 @@ def _is_public(facts: Facts) -> bool:
 
 
 def _is_open(facts: Facts) -> bool:
-    """Whether it serves a public domain over plain http on an address that is not loopback."""
+    """Whether the relay would serve a public domain over plain http on an address that is not an explicit loopback."""
     is_tried_here = facts.is_http_given and facts.http is not None and facts.http.is_loopback
     return _is_public(facts) and not (is_tried_here and facts.public_url is None)
 
@@ -157,17 +157,17 @@ TABLE: dict[Row, Plan] = {
     (True, True, "http"): Plan("http", Does.REDIRECT, Does.SERVE, (_LOOP,)),
     (True, True, "https"): Plan("https", Does.REDIRECT, Does.SERVE),
 }
-"""Every combination. Wherever the relay has TLS of its own, plain http only leads there."""
+"""The plan for every combination of `http`, `https` and `public_url`. With `https` on, plain http only redirects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a relay with these settings does.
+    """What the listeners of a relay do, and what its operator must know about them.
 
     Attributes:
-        plan: Its row of the table.
-        refusal: Why it does not start; None when it does.
-        warnings: Notes that apply and do not refuse.
+        plan: The relay's row of `TABLE`.
+        refusal: Why the relay does not start; None when it does.
+        warnings: Texts of the warnings that apply.
     """
 
     plan: Plan
@@ -176,7 +176,7 @@ class Doors:
 
 
 def plan_doors(facts: Facts) -> Doors:
-    """Return what the listeners do, and the refusal and warnings that apply."""
+    """Return what a relay's listeners do with these settings, with the refusal and the warnings that apply."""
     plan = TABLE[facts.row]
     warnings = []
     for note in plan.notes:

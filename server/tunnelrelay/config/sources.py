@@ -1,6 +1,7 @@
-"""Finds the values of settings: flags over `TUNNELRELAY_*` variables over the TOML file. Does not check them.
+"""Finds the values of settings in flags, `TUNNELRELAY_*` variables and the TOML file; flags win, then variables.
 
-Unknown names are errors, never skipped: a misspelt key that restricts access must not open the relay.
+Values are not checked here. Unknown names are errors, never skipped: a misspelt key that restricts access must not open
+the relay.
 """
 
 import re
@@ -14,10 +15,10 @@ from tunnelrelay.config.values import Setting
 
 PREFIX = "TUNNELRELAY_"
 MAX_FILE_SIZE = 1 << 20
-"""A configuration is a few lines; anything larger is the wrong file."""
+"""Bytes of a configuration file. A real one has a few lines; a larger file is the wrong one."""
 
 _SERVICE_LINK = re.compile(r"TUNNELRELAY_(SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
-"""Kubernetes sets these in every pod beside a Service named `tunnelrelay`; they are not typed by a person."""
+"""Variables that Kubernetes sets in every pod when there is a Service named `tunnelrelay`. They are no settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class SettingProblem:
     """One mistake in the settings.
 
     Attributes:
-        origin: The flag, variable, or file and key it was made at.
+        origin: The flag, the variable, or the file and key that the mistake is in.
     """
 
     origin: str
@@ -37,7 +38,7 @@ class SettingProblem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. Holds every mistake that was found, in the order of the sources."""
+    """Raised when the configuration cannot be used. It holds every mistake found, in the order of the sources."""
 
     def __init__(self, problems: list[SettingProblem]) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
@@ -46,11 +47,12 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A value as it was given.
+    """The unread value of a setting, as a source gives it.
 
     Attributes:
         texts: One text, or several for a setting given several times or as an array.
-        base: The directory relative paths start from; None for the working directory.
+        origin: The flag, the variable, or the file and key that the value comes from.
+        base: The directory that relative paths start from; None for the working directory.
     """
 
     texts: tuple[str, ...]
@@ -61,12 +63,12 @@ class Raw:
 def gather(
     settings: Mapping[str, Setting], *, flags: Mapping[str, object], env: Mapping[str, str], file: Path | None
 ) -> tuple[dict[str, Raw], list[SettingProblem]]:
-    """The value of each setting that was given, by precedence, and the mistakes in the sources.
+    """Return the value of each setting that was given, from the source that wins, and the mistakes in the sources.
 
     Args:
         settings: All settings, by name.
-        flags: Setting name to what click parsed; None and () mean not given.
-        env: The process's environment; other programs' variables are skipped.
+        flags: What click parsed, by the setting's name; None and () mean not given.
+        env: The process's environment; variables without the prefix `TUNNELRELAY_` are skipped.
         file: The TOML file, or None.
     """
     problems: list[SettingProblem] = []
@@ -79,12 +81,12 @@ def gather(
 
 
 def flag_name(name: str) -> str:
-    """`tls_cert` as `--tls-cert`."""
+    """Return the flag of a setting: `--tls-cert` for `tls_cert`."""
     return "--" + name.replace("_", "-")
 
 
 def variable_name(name: str) -> str:
-    """`tls_cert` as `TUNNELRELAY_TLS_CERT`."""
+    """Return the environment variable of a setting: `TUNNELRELAY_TLS_CERT` for `tls_cert`."""
     return PREFIX + name.upper()
 
 
@@ -142,7 +144,7 @@ def _read_toml(file: Path, problems: list[SettingProblem]) -> dict[str, object]:
         problems.append(SettingProblem(str(file), f"the file cannot be read: {why}", hint))
     except UnicodeDecodeError:
         problems.append(SettingProblem(str(file), "the file is not UTF-8 text", "is it the relay's configuration?"))
-    except ValueError as problem:  # names line and column
+    except ValueError as problem:  # its message names line and column
         hint = 'a line is `name = "value"`, as in `domain = "tun.example"`'
         problems.append(SettingProblem(str(file), f"the file is not TOML: {problem}", hint))
     return {}

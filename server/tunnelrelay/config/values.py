@@ -1,6 +1,7 @@
-"""Readers of single settings: from text (or a TOML value) to the value the relay uses. Pure, apart from reading files.
+"""Readers of single settings: functions that convert a setting's text to the value that the relay uses.
 
-Every reader raises ValueError with a message for people. Next: `sources.py`, then `config.py`.
+Every reader raises ValueError with a message for people. All are pure, except those that look at files. Next:
+`sources.py`, then `config.py`.
 """
 
 import ipaddress
@@ -18,15 +19,15 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_OWNER_LENGTH = 64
 MAX_DOMAIN_LENGTH = 190
-"""A host name has at most 253 characters; a label of 63 and its dot must fit in front of the domain."""
+"""Characters of the relay's domain. A host name has at most 253, and a label of 63 with its dot must fit before it."""
 
 
 class ListenAddress(NamedTuple):
-    """Where to listen.
+    """A host and port to listen on.
 
     Attributes:
         host: IP address or host name; "" means every interface.
-        port: 0 lets the system choose.
+        port: TCP port; 0 lets the system choose.
     """
 
     host: str
@@ -34,7 +35,7 @@ class ListenAddress(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """True when only this machine can connect."""
+        """Whether the address is loopback, so that only this machine can connect."""
         if self.host == "localhost":
             return True
         try:
@@ -47,11 +48,11 @@ class ListenAddress(NamedTuple):
 
 
 class PortRange(NamedTuple):
-    """TCP ports that agents may be given.
+    """A range of TCP ports that agents may bind.
 
     Attributes:
-        host: Where to listen, as in `ListenAddress`; None for where the relay's visitors connect.
-        first, last: Both belong to the range.
+        host: Host to listen on, as in `ListenAddress`; None for the host that the relay's visitors connect to.
+        first, last: The first and the last port of the range, both included.
     """
 
     host: str | None
@@ -60,7 +61,7 @@ class PortRange(NamedTuple):
 
     @property
     def ports(self) -> range:
-        """Every port of it."""
+        """Every port of the range."""
         return range(self.first, self.last + 1)
 
     def __str__(self) -> str:
@@ -68,10 +69,10 @@ class PortRange(NamedTuple):
 
 
 class PublicOrigin(NamedTuple):
-    """The public origin, where a proxy in front of the relay makes it differ from the listener.
+    """Scheme, domain and port of the relay's public URLs, when a proxy in front makes them differ from the listener's.
 
     Attributes:
-        port: As written, or the scheme's own.
+        port: The port in the setting `public_url`, or the scheme's default.
     """
 
     scheme: str
@@ -81,19 +82,18 @@ class PublicOrigin(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A setting's description; the documentation, `--help` and readers are made from it.
+    """The description of one setting, from which the docs and `--help` are made.
 
     Attributes:
-        read: From text or TOML value to the value used.
-        doc: One sentence for people.
-        unit: "" for what has none.
+        read: Converts a text to the setting's value; raises ValueError.
+        doc: What the setting does, in a sentence for people.
+        unit: The unit of a number; "" for settings without one.
         shape: The form of a value, for `--help` and the docs.
-        is_list: May be given several times, comma separated, or as a TOML array.
-        is_number: Whole numbers: in a TOML array they may stand without quotes.
-        is_path: Relative to the configuration file when it stands in one.
+        is_list: Whether the setting may be given several times, comma separated, or as a TOML array.
+        is_number: Whether values are whole numbers, which need no quotes in a TOML array.
+        is_path: Whether the value is a path; in the configuration file it is relative to the file.
         has_secret: Whether a text holds a secret; then a flag may not give it, as all users of the machine can read
-            command
-            lines.
+            command lines.
     """
 
     read: Callable[[str], Any]
@@ -107,7 +107,10 @@ class Setting:
 
 
 def setting(read: Callable[[str], Any], doc: str, *, shape: str, default: Any = None, **more: Any) -> Any:
-    """A dataclass field that knows its documentation; `Any` because `dataclasses.field` is typed by its default."""
+    """Return a dataclass field with a `Setting` in its metadata.
+
+    The type is `Any`, as `dataclasses.field` is typed by its default.
+    """
     factory = more.pop("factory", None)
     metadata = {"setting": Setting(read=read, doc=doc, shape=shape, **more)}
     if factory is not None:
@@ -116,7 +119,7 @@ def setting(read: Callable[[str], Any], doc: str, *, shape: str, default: Any = 
 
 
 def listen_address(text: str) -> ListenAddress:
-    """Reads `host:port`, `[v6]:port`, `:port` (every interface) or `port` (this machine only)."""
+    """Read `host:port`, `[v6]:port`, `:port` (every interface) or `port` (loopback only)."""
     host, _, port_text = text.rpartition(":") if ":" in text else ("127.0.0.1", "", text)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -128,12 +131,12 @@ def listen_address(text: str) -> ListenAddress:
 
 
 def listen_address_or_off(text: str) -> ListenAddress | None:
-    """As `listen_address`, and `off` for None."""
+    """Read an address as `listen_address` does, or `off`, which gives None."""
     return None if text == "off" else listen_address(text)
 
 
 def domain_name(text: str) -> str:
-    """Reads a host name in LDH form (letters, digits, hyphens), lower-cased, without a trailing dot."""
+    """Read a domain name of letters, digits and hyphens. Returns it in lower case, without a trailing dot."""
     name = text.lower().removesuffix(".")
     if name.startswith("*."):
         raise ValueError(f"`{text}`: give the domain without `*.`, endpoints live under it anyway")
@@ -148,7 +151,7 @@ def domain_name(text: str) -> str:
 
 
 def public_url(text: str) -> PublicOrigin:
-    """Reads `https://*.tun.example[:port]`; the `*.` may be left out."""
+    """Read the relay's public URL, `https://*.tun.example[:port]`; the `*.` may be left out."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise ValueError(f"`{text}` is no public URL; it looks like `https://*.tun.example`")
@@ -159,7 +162,7 @@ def public_url(text: str) -> PublicOrigin:
 
 
 def callback_url(text: str) -> str:
-    """Read the whole redirect URI. Plain http is allowed for the literal `localhost` only, as at providers."""
+    """Read a whole redirect URI. Plain http is allowed only for `localhost`, as OpenID providers do."""
     parts = urlsplit(text)
     is_plain = text.isascii() and text.isprintable() and " " not in text  # `urlsplit` drops line ends; we send `text`
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in text or not parts.path or not is_plain:
@@ -172,7 +175,7 @@ def callback_url(text: str) -> str:
 
 
 def network(text: str) -> IPNetwork:
-    """Read `10.0.0.0/8` or a single address. Host bits are an error, as they hint at a mistake."""
+    """Read a network such as `10.0.0.0/8`, or a single address. Host bits are an error, as they hint at a mistake."""
     try:
         return ipaddress.ip_network(text)
     except ValueError as problem:
@@ -180,31 +183,31 @@ def network(text: str) -> IPNetwork:
 
 
 def seconds(low: float, high: float, *, has_off: bool = False) -> Callable[[str], float]:
-    """A reader of seconds between `low` and `high`; with `has_off`, of 0 too."""
+    """Return a reader of seconds between `low` and `high`; with `has_off` it also allows 0."""
     return _amount(low, high, "seconds", has_off=has_off)
 
 
 def days(low: float, high: float) -> Callable[[str], float]:
-    """A reader of days between `low` and `high`."""
+    """Return a reader of days between `low` and `high`."""
     return _amount(low, high, "days")
 
 
 def true_or_false(text: str) -> bool:
-    """Reads `true` or `false`, as TOML writes them."""
+    """Read `true` or `false`, as TOML writes them."""
     if text.lower() not in ("true", "false"):
         raise ValueError(f"`{text}` is neither true nor false")
     return text.lower() == "true"
 
 
 def owner(text: str) -> str:
-    """Reads the name of an owner, as `token create --owner` has it."""
+    """Read the name of an owner, as `token create --owner` takes it."""
     if not text or len(text) > MAX_OWNER_LENGTH or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"`{text[:80]}` is no owner's name")
     return text
 
 
 def count(low: int, high: int) -> Callable[[str], int]:
-    """A reader of a whole number between `low` and `high`."""
+    """Return a reader of whole numbers between `low` and `high`."""
 
     def read(text: str) -> int:
         if not text.isascii() or not text.isdecimal() or not low <= int(text[:20]) <= high:
@@ -215,7 +218,7 @@ def count(low: int, high: int) -> Callable[[str], int]:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A reader of one word out of a few."""
+    """Return a reader of one of these words."""
 
     def read(text: str) -> str:
         if text.lower() not in choices:
@@ -226,7 +229,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def readable_file(text: str) -> Path:
-    """A path at which a file lies that this process may read."""
+    """Read the path of an existing file that this process may read."""
     path = _expanded(text)
     if not os.path.isfile(path):  # unlike `Path.is_file`, False for a name that is too long
         raise ValueError(f"there is no file `{path}`")
@@ -236,7 +239,7 @@ def readable_file(text: str) -> Path:
 
 
 def authorities_file(text: str) -> Path:
-    """A readable file that holds certificates in PEM form."""
+    """Read the path of a readable file that holds certificates in PEM form."""
     path = readable_file(text)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
@@ -246,14 +249,14 @@ def authorities_file(text: str) -> Path:
 
 
 def port(text: str) -> int:
-    """A TCP port."""
+    """Read a TCP port, from 1 to 65535."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:
         raise ValueError(f"`{text}` is no port: it is a number from 1 to 65535")
     return int(text)
 
 
 def port_range(text: str) -> PortRange:
-    """Reads `20000-20100` or one port, either behind `HOST:` (`:` alone for every interface) where to listen."""
+    """Read a range such as `20000-20100`, or one port, with `HOST:` before it or not; `:` means every interface."""
     where, _, ports = text.rpartition(":") if ":" in text else (None, "", text)
     if where is not None:
         where = listen_address(f"{where}:0").host
@@ -265,7 +268,7 @@ def port_range(text: str) -> PortRange:
 
 
 def directory(text: str) -> Path:
-    """An absolute path; the directory may not exist yet."""
+    """Read the path of a directory, which may not exist yet. Returns an absolute path."""
     path = _expanded(text).absolute()
     if os.path.exists(path) and not os.path.isdir(path):
         raise ValueError(f"`{path}` is not a directory")
@@ -273,7 +276,7 @@ def directory(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """An absolute path of a file, which may not exist yet."""
+    """Read the path of a file, which may not exist yet. Returns an absolute path."""
     path = _expanded(text).absolute()
     if os.path.isdir(path):
         raise ValueError(f"`{path}` is a directory")
@@ -281,7 +284,7 @@ def new_file(text: str) -> Path:
 
 
 def _expanded(text: str) -> Path:
-    """The path, with the home directory for a `~` at its beginning."""
+    """Return a text as a path, with the home directory in place of a `~` at its beginning."""
     try:
         return Path(text).expanduser()
     except RuntimeError as problem:
@@ -289,7 +292,7 @@ def _expanded(text: str) -> Path:
 
 
 def is_localhost(host: str) -> bool:
-    """True for `localhost` and every name under it (RFC 6761, 6.3: they never leave the machine)."""
+    """Whether a host is `localhost` or a name under it, which never leave the machine (RFC 6761 section 6.3)."""
     return host == "localhost" or host.endswith(".localhost")
 
 
