@@ -1,7 +1,7 @@
-"""Passes requests for the relay's own pages to an ASGI app, served by uvicorn over a socket pair.
+"""Passes requests for the relay's own pages to an ASGI app, which uvicorn serves over a socket pair.
 
-The app is behind the same ingress, port and parser as all endpoints; it has no listening socket that a local user could
-reach around the gate. What the app may trust about a request is the `PageRequest` in `scope["tunnel"]`.
+The app is behind the same ingress, port and parser as all endpoints; it has no listening socket by which a local user
+could bypass the gate. The app may trust the facts about a request in `scope["tunnel"]`, a `PageRequest`.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tunnelrelay.model import PageRequest
 from tunnelrelay.policy.classify import classify, starts_login
 
 MAX_OWN_BODY = 64 * 1024
-"""Bytes of request body the relay's own pages take; a login form needs a few hundred."""
+"""Bytes of a request body that the relay's own pages accept; a login form has a few hundred."""
 
 BOUNDS = (
     DeclaredBound(
@@ -40,15 +40,15 @@ BOUNDS = (
 
 
 CLOSE_SECONDS = (1.0, 5.0)
-"""Seconds that the app gets to finish after its visitors are gone, and after it is cancelled, as to return a database
-connection."""
+"""Seconds that the app's requests get to finish when the relay stops, and then again after they are cancelled, for
+clean-up such as returning a database connection."""
 
 
 class AsgiBridge:
-    """Opens exchanges with the app.
+    """Opens exchanges with the ASGI app of the relay's own pages.
 
     Args:
-        is_secure: The public address is https.
+        is_secure: Whether the relay's public URLs are https.
     """
 
     def __init__(self, app: Any, *, is_secure: bool = False) -> None:
@@ -71,7 +71,7 @@ class AsgiBridge:
         self._is_draining = False
 
     async def begin(self, exchange: Answering, own: Own) -> "AsgiExchange":
-        """Send the request to the app."""
+        """Connect to the app over a new socket pair, and send it the head of the request."""
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         scope = PageRequest(
@@ -90,13 +90,13 @@ class AsgiBridge:
         return carried
 
     def drain(self) -> None:
-        """End event streams now, as the relay stops: they never end by themselves, and browsers open them again."""
+        """End open event streams, as the relay stops: an event stream never ends by itself."""
         self._is_draining = True
         for exchange in list(self._event_streams):
             exchange.finish()
 
     async def close(self) -> None:
-        """Return once the app has finished, or was cancelled: it uses parts that the relay closes next."""
+        """Wait until the app's requests have finished; cancel late ones. They use parts that are closed after this."""
         for seconds in CLOSE_SECONDS:
             if tasks := self._state.tasks.copy():
                 _, late = await asyncio.wait(tasks, timeout=seconds)
@@ -104,7 +104,7 @@ class AsgiBridge:
                     task.cancel()
 
     def stream_began(self, exchange: "AsgiExchange") -> None:
-        """Note an event stream, which ends with its visitor or with the relay."""
+        """Note that an exchange has become an event stream, which `drain` must end."""
         self._event_streams.add(exchange)
         if self._is_draining:
             asyncio.get_running_loop().call_soon(exchange.finish)
@@ -114,7 +114,7 @@ class AsgiBridge:
         return exchange in self._event_streams
 
     def stream_ended(self, exchange: "AsgiExchange") -> None:
-        """Forget an event stream that has ended."""
+        """Note that an event stream has ended."""
         self._event_streams.discard(exchange)
 
     def _server(self, scope: PageRequest) -> HttpToolsProtocol:
@@ -129,7 +129,7 @@ class AsgiBridge:
 
 
 class AsgiExchange(asyncio.Protocol):
-    """One exchange with the app; the counterpart of `forward.Forward`."""
+    """Carries one exchange to the app of the relay's own pages, as `forward.Forward` carries one to a tunnel."""
 
     def __init__(self, exchange: Answering, bridge: AsgiBridge) -> None:
         self._exchange = exchange
@@ -148,7 +148,7 @@ class AsgiExchange(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def start(self) -> None:
-        """Write the request's head."""
+        """Send the app the head of the request."""
         head = self._exchange.head
         fields = [field for field in head.fields if field[0].lower() not in HOP_BY_HOP]
         coding = b"Transfer-Encoding: chunked\r\n" if head.is_chunked else b""
@@ -159,7 +159,7 @@ class AsgiExchange(asyncio.Protocol):
     # From the exchange
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the request's body."""
+        """Send the app a piece of the request's body. A body over `MAX_OWN_BODY` is refused with 413."""
         self._received += len(data)
         if self._received > MAX_OWN_BODY:
             self.cancel()
@@ -168,28 +168,28 @@ class AsgiExchange(asyncio.Protocol):
         self._transport.writelines(encode_chunk(data) if self._exchange.head.is_chunked else [data])
 
     def end(self, trailers: list[Field]) -> None:
-        """The request is complete."""
+        """End the request's body at the app."""
         if self._exchange.head.is_chunked:
             self._transport.write(encode_trailers(b""))
 
     def cancel(self) -> None:
-        """The visitor is gone."""
+        """Abort the connection to the app, as the exchange has ended."""
         self._reader = ResponseReader()
         self._bridge.stream_ended(self)
         self._transport.abort()
 
     def finish(self) -> None:
-        """End the response here with a clean end."""
+        """End an open event stream so that the visitor sees a complete response."""
         if self._bridge.is_streaming(self):
             self._reader = ResponseReader()
             self._done()
 
     def backlog(self) -> int:
-        """0, as pages read their small bodies at once."""
+        """Return 0: the app reads its small bodies at once."""
         return 0
 
     def drained(self) -> None:
-        """Let the app send more, as the visitor has taken what was written."""
+        """Read more of the app's response, as the visitor has read what was written."""
         if self._is_held:
             self._is_held = False
             self._transport.resume_reading()
@@ -197,7 +197,7 @@ class AsgiExchange(asyncio.Protocol):
     # From the app
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the app's response."""
+        """Parse bytes of the app's response."""
         try:
             self._reader.feed(data)
         except HttpError:
@@ -208,7 +208,7 @@ class AsgiExchange(asyncio.Protocol):
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The app has closed."""
+        """End the exchange with an error when the app closes the connection before its response is complete."""
         if not self._reader.is_idle and not self._reader.eof():
             self._break()
 

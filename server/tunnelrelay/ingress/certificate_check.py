@@ -1,6 +1,7 @@
-"""Checks a certificate and its key, with clearer messages for the operator than OpenSSL's.
+"""Checks the TLS certificate and its key, with clearer messages for the operator than OpenSSL's.
 
-`check_files` refuses files that cannot be served at all; `misgivings` lists what visitors' browsers will refuse.
+`check_files` refuses files that cannot be used at all; `misgivings` lists reasons for which browsers will refuse the
+certificate.
 """
 
 import datetime
@@ -12,16 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 MAX_FILE = 1 << 20
-"""Bytes of a PEM file that are read: a chain with its key has a few thousand."""
+"""Bytes of a PEM file that are read; a chain with its key has a few thousand."""
 SOON = datetime.timedelta(days=7)
-"""A certificate that ends sooner is told about: what renews it usually does so weeks before."""
+"""A warning is shown when a certificate expires within this time. Tools usually renew certificates weeks before."""
 
 
 class CertificateError(Exception):
-    """Certificate and key cannot be served.
+    """Raised when certificate and key cannot be used.
 
     Attributes:
-        hint: What to do about it.
+        hint: What the operator can do about the error.
     """
 
     def __init__(self, message: str, hint: str) -> None:
@@ -30,10 +31,10 @@ class CertificateError(Exception):
 
 
 def check_files(cert: Path, key: Path) -> list[x509.Certificate]:
-    """The chain, the server's own certificate first, after checking that the key belongs to it.
+    """Read and check the certificate's and the key's file. Returns the chain, the server's own certificate first.
 
     Raises:
-        CertificateError: They cannot be read, are something else, or do not belong together.
+        CertificateError: A file cannot be read or has another content, or the key is not that of the certificate.
     """
     cert_data, key_data = _read("--tls-cert", cert), _read("--tls-key", key)
     if b"PRIVATE KEY-----" not in key_data and b"PRIVATE KEY-----" in cert_data:
@@ -56,10 +57,10 @@ def check_files(cert: Path, key: Path) -> list[x509.Certificate]:
 
 
 def misgivings(chain: Sequence[x509.Certificate], domain: str, now: datetime.datetime) -> list[tuple[str, str]]:
-    """Why browsers will refuse the certificate, each reason with what to do.
+    """Return reasons for which browsers refuse the certificate, or soon will, each with a hint.
 
     Args:
-        domain: Tunnels' hosts are one label below it; "" when that is not known.
+        domain: The relay's domain, whose subdomains are the tunnels' hosts; "" when it is not known.
     """
     own = chain[0]
     found = []
@@ -122,7 +123,7 @@ def _spelled(key: PublicKeyTypes) -> bytes:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    """The hosts in its subjectAltName. Browsers have ignored the common name since 2017."""
+    """Return the hosts in a certificate's subjectAltName. Browsers have ignored the common name since 2017."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, ValueError):
@@ -131,5 +132,5 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 def _covers(names: Sequence[str], name: str) -> bool:
-    """RFC 6125 section 6.4.3: a wildcard stands for one label."""
+    """Whether a certificate for these names covers a host. A wildcard stands for one label (RFC 6125 section 6.4.3)."""
     return name in names or (not name.startswith("*.") and f"*.{name.partition('.')[2]}" in names)

@@ -1,17 +1,18 @@
-"""The first answers after a name has changed hands: a browser throws away what the former owner planted there.
+"""Sends `Clear-Site-Data` after a name has changed owners, so that browsers delete data of the former owner's app.
 
-A service worker, a cached page or a storage entry outlives the owner who put it there and would serve the next one's
-visitors. So a browser that cannot show that it was told already hears `Clear-Site-Data` with the first page it gets,
-and a cookie is set by which the next answer knows. Its value is a secret of the relay's: the former owner could else
-have set it while the name was still theirs.
+A service worker, a cached page or a storage entry outlives the owner who put it there and would serve the next owner's
+visitors. So each browser gets `Clear-Site-Data` with the first page after the change, and a cookie that shows that it
+did. The cookie's value is an HMAC: otherwise the former owner could have set the cookie in advance.
 
-What a planted worker answers by itself never comes here. The browser's own look for a newer worker does, a moment after
-each visit, and no worker can answer it.
+A service worker of the former owner can answer requests without the relay. But the browser itself checks for a newer
+worker after each visit, and the worker cannot answer that request.
 
-Only pages and workers' scripts: browsers heed the field there (Chromium does not for an image, and would still keep the
-cookie); and what another site embeds comes without our cookie, which would let that site clear an app's storage.
+Only pages and workers' scripts get the field. Browsers ignore it elsewhere (Chromium ignores it for an image, but would
+keep the cookie), and requests that another site's page embeds come without the cookie, so that such a page could clear
+an app's storage.
 
-Not `"cookies"`: browsers clear those of the whole domain, which are the neighbours' too. Those seen are ended by name.
+The value `"cookies"` is not sent, as browsers then delete the cookies of the whole domain, also those of other tunnels.
+Instead, the cookies that the browser sent are deleted by name.
 """
 
 import hmac
@@ -24,22 +25,22 @@ from tunnelrelay.policy.classify import wants_html
 
 COOKIE, COOKIE_PLAIN = b"__Host-tunnel-gen", b"tunnel-gen"
 COOKIE_SECONDS = 400 * 86_400
-"""The longest that browsers keep a cookie (RFC 6265bis section 5.5)."""
+"""Lifetime of the cookie: the longest that browsers allow (RFC 6265bis section 5.5)."""
 MAX_ENDED = 20
-"""Cookies ended by one answer; the next one ends the next."""
+"""Cookies that one response deletes at most; the next response deletes further ones."""
 MAX_HOST = 300
-"""Longest host whose cookie is remembered."""
+"""Bytes of the longest host whose cookie value is cached."""
 _CLEAR = b'Clear-Site-Data: "cache", "storage"\r\n'
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _SCRIPT = re.compile(rb"(?:text|application)/(?:x-)?(?:java|ecma)script\b", re.IGNORECASE)
 
 
 class ClearSiteData:
-    """Makes the `Clear-Site-Data` and cookie lines of a browser's first answer after a change of owner.
+    """Writes the `Clear-Site-Data` and `Set-Cookie` lines of a browser's first response after a change of owner.
 
     Args:
-        key: Secret; the same on every relay of one store.
-        is_secure: The public address is https.
+        key: HMAC key of the cookie, equal on all relays of one store.
+        is_secure: Whether the relay's public URLs are https.
     """
 
     def __init__(self, key: bytes, *, is_secure: bool) -> None:
@@ -49,11 +50,11 @@ class ClearSiteData:
         self._values = Memo(self._sign, max_bytes=MAX_HOST)
 
     def lines(self, host: str, generation: int, request: RequestHead, response: ResponseHead | None = None) -> bytes:
-        """Header lines to put before an answer's own; b"" for a browser that got them before, or would ignore them.
+        """Return the header lines for a response; b"" for a browser that got them before, or would ignore them.
 
         Args:
-            generation: Of the name, above 1.
-            response: The app's; None for an answer of the relay's own.
+            generation: The name's generation: 1 plus the number of changes of owner. It is above 1 here.
+            response: The head of the app's response; None for a response of the relay's own.
         """
         if not _is_heeded(request):
             return b""
@@ -65,14 +66,16 @@ class ClearSiteData:
         return _CLEAR if response is not None and _has_no_such_worker(request, response) else b""
 
     def _sign(self, name: tuple[str, int]) -> bytes:
-        """The cookie's value for a host and its generation."""
+        """Return the value of the cookie for a host and the host's generation."""
         host, generation = name
         digest = hmac.digest(self._key, b"%d %b" % (generation, host.encode()), "sha256")
         return b"%d-%b" % (generation, digest[:16].hex().encode())
 
     def _ended(self, sent: list[bytes]) -> bytes:
-        """Lines that delete the cookies which the browser sent. They precede the app's own Set-Cookie lines, which
-        win."""
+        """Return `Set-Cookie` lines that delete the app's cookies which the browser sent.
+
+        They are put before the `Set-Cookie` lines of the app's response, which win.
+        """
         names = dict.fromkeys(pair.partition(b"=")[0].strip(b" \t") for value in sent for pair in value.split(b";"))
         app_cookies = [name for name in names if _TOKEN.fullmatch(name) and not cookies.is_ours(name)]
         return b"".join(
@@ -81,26 +84,28 @@ class ClearSiteData:
 
 
 def before(head: bytes, lines: bytes) -> bytes:
-    """A response head with `lines` inserted before its own field lines."""
+    """Return a response head with `lines` inserted after its status line."""
     line, rest = head.split(b"\r\n", 1)
     return b"%b\r\n%b%b" % (line, lines, rest)
 
 
 def _is_heeded(request: RequestHead) -> bool:
-    """Whether browsers heed `Clear-Site-Data` here: a page is opened, or a worker's script fetched. Not POST: another
-    site's forms come without our cookie."""
+    """Whether the request opens a page or fetches a worker's script, for which browsers obey `Clear-Site-Data`.
+
+    False for POST: another site's forms come without the cookie.
+    """
     if request.method != b"GET":
         return False
     kind = request.get(b"sec-fetch-dest")
-    if kind is None:  # an old browser, or none
+    if kind is None:  # the client is an old browser, or none
         return wants_html(request)
     return kind in (b"document", b"serviceworker")
 
 
 def _has_no_such_worker(request: RequestHead, response: ResponseHead) -> bool:
-    """Whether the browser looks for an update of a service worker that the app does not have: the former owner's.
+    """Whether the browser checks for an update of a service worker that the app does not have.
 
-    Then the cookie is not believed, as that worker may have set it.
+    That worker is the former owner's. The cookie then proves nothing, as the worker may have set it.
     """
     if request.get(b"service-worker") != b"script":
         return False

@@ -1,7 +1,7 @@
-"""One visitor's connection: reading and writing the socket, deadlines, and how it closes.
+"""One visitor's connection: reads and writes the socket, keeps deadlines, and closes in the right way.
 
-Bytes go to a `RequestReader`; for each request that it finds the connection makes an `Exchange` (module `exchange`).
-One exchange is under way at a time: bytes behind it stay unread, or kept in the reader.
+Bytes go to a `RequestReader`; for each request that the reader finds, the connection makes an `Exchange` (module
+`exchange`). One exchange is under way at a time: later bytes stay in the socket or in the reader.
 """
 
 import asyncio
@@ -20,21 +20,24 @@ from tunnelrelay.ingress.ingress import NO_DEADLINE, Ingress
 from tunnelrelay.model import Peer
 
 HEAD_SECONDS = 10.0
-"""From a head's first byte to its last (slow senders would otherwise hold connections for nothing)."""
+"""Seconds that a visitor has to send a whole request head after its first byte. Slow senders would otherwise occupy
+connections without a request."""
 HALF_CLOSED_SECONDS = 5.0
-"""Without a byte of the response, after a visitor has closed its sending half. Few clients do so and go on reading;
-many that go away look the same."""
+"""Seconds without a byte of the response after which a half-closed connection is closed. Few clients close their
+sending half and go on reading; a client that has left looks the same."""
 READER_SECONDS = 120.0
-"""Without the visitor taking a byte that is due."""
+"""Seconds for which a visitor may read nothing of a response before the connection is closed."""
 LINGER_SECONDS = 2.0
-"""For a visitor to read our last answer while we throw away what it still sends (RFC 9112 section 9.6)."""
+"""Seconds that a visitor has to read the last response while the relay discards what the visitor still sends (RFC 9112
+section 9.6)."""
 MAX_HEAD_READ = 8 * 1024
-"""Bytes of one read while a head is awaited: most heads fit, and little of what comes behind is read with them."""
+"""Bytes of one read while the relay waits for a request head: most heads fit, and little after the head is read."""
 WRITE_HIGH = 64 * 1024
-"""Bytes in the visitor's send buffer before credit stops going back: what a stopped reader costs beside its window."""
+"""Bytes in a visitor's send buffer above which the agent gets no more credit. A visitor who stops reading costs this
+memory besides the stream's window."""
 UNREAD_BYTES = WRITE_HIGH + INITIAL_WINDOW + 32 * 1024
-"""What a visitor who stops to read has in memory: the send buffer, the window of the stream, and one frame between
-them. Windows that have grown have a bound of their own."""
+"""Bytes that the relay buffers for a visitor who stops reading: the send buffer, the window of the stream, and one
+frame between them. Windows that have grown have a bound of their own."""
 
 BOUNDS = (
     DeclaredBound(
@@ -56,19 +59,19 @@ class VisitorConnection(asyncio.BufferedProtocol):
     Bytes are read into a buffer that all connections share, so that each read has a bound.
 
     Attributes:
-        connected_peer: The far end of the TCP connection.
-        connected_address: The key under which limits count it; "" for not at all.
-        peer: The visitor, behind trusted proxies, as the last request says.
-        address: The key under which limits count that visitor; "" for not at all.
-        is_secure_at_proxy: A trusted proxy says that the visitor came to it over TLS.
-        sni: Server name of the TLS handshake, None without one.
-        last_host: The endpoint that the last request asked, "" for none.
+        connected_peer: The far end of the TCP connection: the visitor, or a proxy.
+        connected_address: Key under which limits count `connected_peer`; "" when they do not.
+        peer: The visitor, behind trusted proxies, of the last request.
+        address: Key under which limits count `peer`; "" when they do not.
+        is_secure_at_proxy: Whether a trusted proxy reports that the visitor came over TLS.
+        sni: Server name of the TLS handshake; None without one.
+        last_host: Host of the endpoint of the last request; "" for none.
         exchange: The request under way, or answered with some of its body still to come; None between requests.
-        is_held_back: The tunnel or app takes no more of the request for now.
-        is_paused: The visitor does not read as fast as we write.
-        is_lingering: The last answer is written; what still comes is thrown away.
-        saw_eof: The visitor sends no more.
-        deadline: Loop time at which waiting ends; looked at by `Ingress.sweep`.
+        is_held_back: Whether the tunnel or app accepts no more of the request for now.
+        is_paused: Whether the visitor reads more slowly than the relay writes.
+        is_lingering: Whether the last response is written and further bytes are discarded.
+        saw_eof: Whether the visitor has closed its sending half.
+        deadline: Loop time at which waiting ends; `Ingress.sweep` checks it.
     """
 
     __slots__ = (
@@ -111,31 +114,31 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.is_lingering = False
         self.saw_eof = False
         self.deadline = NO_DEADLINE
-        self._is_unread = False  # until it is its turn
+        self._is_unread = False  # whether it waits for its turn to be read
         self._is_reading_held = False
-        self._waits = False  # for a turn, with a whole head
+        self._waits = False  # whether it waits for its turn, with a whole head
         self._forwarded = b""
         self._forwarded_for: tuple[bytes, str] | None = None
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way, or waits for its turn."""
+        """Whether a request on the connection is under way, or waits for its turn."""
         return self.exchange is not None or self._waits
 
     @property
     def can_be_closed(self) -> bool:
-        """Whether closing loses no answer: no request is under way or waits, and all answers are sent."""
+        """Whether closing loses no response: no request is under way or waits, and all responses are sent."""
         return not self.is_busy and not self.transport.get_write_buffer_size()
 
     @property
     def can_close_one_half(self) -> bool:
-        """Whether we can end what we send and still read. TLS connections have no such half."""
+        """Whether the relay can close its sending half and still read, which is not possible over TLS."""
         return not self.is_secure and self.transport.can_write_eof()
 
     # asyncio.BufferedProtocol
 
     def arrive(self, transport: asyncio.BaseTransport) -> bool:
-        """Note who has connected, and count the connection in. Over TLS the handshake and `connection_made` come next.
+        """Note the peer of a new connection, and count it. Over TLS the handshake and `connection_made` come next.
 
         Returns:
             Whether the connection may stay. If not, it is closed.
@@ -152,7 +155,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return may_stay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to read. Over TLS, `arrive` was called before the handshake (see `handshakes`)."""
+        """Start to read. Over TLS, `arrive` was called before the handshake (see `handshakes`)."""
         if not self.is_secure and not self.arrive(transport):
             return
         self.transport = cast(asyncio.Transport, transport)
@@ -163,7 +166,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self._await_request()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The buffer for the next bytes, as large as what may still be kept."""
+        """Return the buffer for the next read, no larger than the number of bytes that may still be kept."""
         exchange, reader = self.exchange, self.reader
         if self.is_lingering or (exchange is not None and (exchange.is_opaque or self._takes_body(exchange))):
             return self._ingress.buffer
@@ -171,11 +174,11 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return self._ingress.buffer[: max(1, min(MAX_HEAD_READ, room))]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the bytes that were read into the buffer."""
+        """Process the bytes that were read into the buffer."""
         self.data_received(bytes(self._ingress.buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the visitor: as part of a request, or of an upgraded connection."""
+        """Process bytes from the visitor: a part of a request, or of an upgraded connection's stream."""
         exchange = self.exchange
         if self.is_lingering:
             return
@@ -194,7 +197,11 @@ class VisitorConnection(asyncio.BufferedProtocol):
                 self._keep_pace()
 
     def eof_received(self) -> bool:
-        """The visitor sends no more; it may still read (RFC 9112 section 9.5). TLS connections have no such half."""
+        """Decide what happens after the visitor has closed its sending half; it may still read (RFC 9112 section 9.5).
+
+        Returns:
+            Whether the connection stays open. False over TLS, which has no half-closed state.
+        """
         self.saw_eof = True
         exchange = self.exchange
         if exchange is not None and exchange.is_opaque:
@@ -203,19 +210,18 @@ class VisitorConnection(asyncio.BufferedProtocol):
         if self.is_secure or not self._may_be_whole(exchange):
             return False
         if exchange is not None and exchange.carried is not None and exchange.carried.is_for_a_page:
-            # Browsers never close one half: the page was closed. Free its event stream, as a user may have only so
-            # many.
+            # Browsers never close only one half, so the page was closed. End its event stream: their number is limited.
             return False
         self._ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, -1)
         return True
 
     def pause_writing(self) -> None:
-        """The visitor reads more slowly than we write."""
+        """Note that the visitor reads more slowly than the relay writes, and limit how long it may read nothing."""
         self.is_paused = True
         self.deadline = self._ingress.now() + READER_SECONDS
 
     def resume_writing(self) -> None:
-        """The visitor has caught up: the other end may send as much again."""
+        """Note that the visitor has read what was buffered, and let the tunnel or app send more."""
         self.is_paused = False
         self.deadline = self._due()
         exchange = self.exchange
@@ -226,7 +232,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             exchange.carried.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The visitor is gone."""
+        """End the request under way and stop counting the connection, as it is closed."""
         self._ingress.leave(self)
         if self._waits or self._is_unread:
             self._ingress.turns.leave(self)
@@ -237,9 +243,10 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # Requests
 
     def _read_head(self) -> None:
-        """Begin the next request that was read, unless the visitor leaves the answers to earlier ones unread.
+        """Begin the next request that was read, unless the visitor does not read earlier responses.
 
-        One for each turn of the loop (see `next_request`): a pipeline of thousands keeps no others waiting.
+        Each turn of the event loop begins one request of a connection, so that a pipeline of thousands does not delay
+        other visitors.
         """
         reader = self.reader
         if self.exchange is not None or not reader.kept or self.is_lingering or self.is_paused or self._waits:
@@ -257,7 +264,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._waits = True
 
     def take_turn(self) -> None:
-        """Begin the request that waited for its turn."""
+        """Begin the request that has waited for its turn."""
         self._waits = False
         if not self.is_lingering and not self.transport.is_closing():
             self._begin()
@@ -270,18 +277,18 @@ class VisitorConnection(asyncio.BufferedProtocol):
         exchange.begin()
 
     def _refuse(self, error: HttpError) -> None:
-        """Answer bytes that are no request, and close."""
+        """Answer bytes that are no valid request with an error, and close."""
         self.exchange = exchange = Exchange(self, self._ingress)
         exchange.refuse_head(error)
 
     def _await_rest(self) -> None:
-        """Wait for the rest of a head, within a time limit."""
+        """Wait for the rest of a request head, at most `HEAD_SECONDS`."""
         if self.reader.kept:
             self._is_unread = not self._ingress.turns.read(self)  # a head may come byte by byte on each connection
             self.deadline = min(self.deadline, self._ingress.now() + HEAD_SECONDS)
 
     def next_request(self) -> None:
-        """Go on to the next request, behind what is left of the body of the one that was answered."""
+        """Go on to the next request, after skipping the rest of the body of the one that was answered."""
         exchange, reader = self.exchange, self.reader
         if reader.is_in_body:
             self._skip_body()
@@ -301,18 +308,18 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._ingress.call_soon(self._work_off)
 
     def _await_request(self) -> None:
-        """Read the next request when it is this visitor's turn, which is nearly always at once."""
+        """Wait for the next request, and read it at this visitor's turn, which is nearly always at once."""
         self.is_held_back = False
         self._is_unread = not self._ingress.turns.read(self)
         self._keep_pace()
 
     def read_turn(self) -> None:
-        """Read the next request, as it is this visitor's turn."""
+        """Read the next request, as this visitor's turn has come."""
         self._is_unread = False
         self._keep_pace()
 
     def _work_off(self) -> None:
-        """Go on, in a new turn of the loop, with what was read already: the next request, or more of a body."""
+        """Process bytes that were read before, in a new turn of the event loop: the next request, or more of a body."""
         if self.reader.kept and not self.is_lingering and not self.transport.is_closing():
             exchange = self.exchange
             if exchange is None:
@@ -322,7 +329,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self._keep_pace()
 
     def forwarded_block(self, host: bytes) -> bytes:
-        """The forwarding header lines, mostly the same for all requests of a connection."""
+        """Return the `X-Forwarded-*` lines for a request; they are cached, as a connection's requests share them."""
         key = (host, self.peer.host)
         if self._forwarded_for != key:
             self._forwarded_for = key
@@ -330,7 +337,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return self._forwarded
 
     def note_visitor(self, peer: Peer, *, is_secure: bool) -> None:
-        """Note the visitor that a trusted proxy names, and whether the visitor came to the proxy over TLS."""
+        """Note the visitor that a trusted proxy reports, and whether the visitor came to the proxy over TLS."""
         self.peer = peer
         self.is_secure_at_proxy = is_secure
         self.address = self._ingress.known.address_of(peer)
@@ -338,7 +345,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
     # Bodies
 
     def _takes_body(self, exchange: Exchange) -> bool:
-        """Whether bytes of a body are passed on or thrown away at once, and not kept."""
+        """Whether bytes of the request's body are passed on or discarded at once, and not kept."""
         return self.reader.is_in_body and (exchange.carried is not None or self.reader.is_skipping)
 
     def _read_body(self, exchange: Exchange) -> None:
@@ -348,13 +355,13 @@ class VisitorConnection(asyncio.BufferedProtocol):
             exchange.read_body()
 
     def go_on(self) -> None:
-        """After some of a body was taken: read more of it, or take what is there of it in the next turn of the loop."""
+        """Go on after a part of a body was processed: with bytes that were read, or by reading more."""
         if self.reader.is_in_body and self.reader.kept:
             self._ingress.call_soon(self._work_off)
         self._keep_pace()
 
     def _skip_body(self) -> None:
-        """Throw away the rest of a request that was answered before all of it came, then go on with the next."""
+        """Discard the rest of a request that was answered before its body was complete, then begin the next request."""
         self.reader.skip_body()
         self.deadline = self._ingress.now() + BODY_SECONDS  # one limit for the whole rest of the body
         self.resume_reading()
@@ -380,20 +387,20 @@ class VisitorConnection(asyncio.BufferedProtocol):
             return
         self.go_on()
 
-    # The pace
+    # Flow control
 
     def hold_reading(self) -> None:
-        """Stop reading, as the tunnel or app takes no more of the request for now."""
+        """Stop reading from the visitor, as the tunnel or app accepts no more of the request for now."""
         self.is_held_back = True
         self._keep_pace()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Read from the visitor again, as the tunnel or app accepts more of the request."""
         self.is_held_back = False
         self._keep_pace()
 
     def _keep_pace(self) -> None:
-        """Read or stop reading. Called whenever one of the reasons has changed."""
+        """Start or stop reading from the visitor, as its conditions say. Called whenever one of them has changed."""
         is_held = self.is_held_back or self._is_unread or self._has_enough()
         if is_held != self._is_reading_held:
             self._is_reading_held = is_held
@@ -410,10 +417,10 @@ class VisitorConnection(asyncio.BufferedProtocol):
             return False
         return kept >= MAX_AHEAD or self._takes_body(exchange)
 
-    # Waiting
+    # Deadlines
 
     def _due(self) -> float:
-        """The deadline of what comes next, now that the visitor has read everything."""
+        """Return the deadline of the connection's present state, now that the visitor has read all that was written."""
         exchange = self.exchange
         if self.is_lingering:
             seconds = LINGER_SECONDS
@@ -426,7 +433,7 @@ class VisitorConnection(asyncio.BufferedProtocol):
         return self._ingress.now() + seconds
 
     def time_out(self) -> None:
-        """The deadline has passed."""
+        """End what the connection waits for, as its deadline has passed."""
         self.deadline = NO_DEADLINE
         if self.is_paused or self.is_lingering or self.reader.is_skipping:
             self.transport.abort()
@@ -438,17 +445,19 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self.close()
 
     def _may_be_whole(self, exchange: Exchange | None) -> bool:
-        """Whether a visitor that has ended its half has sent a whole request that is not answered yet."""
+        """Whether a visitor that has closed its sending half has sent a whole request which is not answered yet."""
         if exchange is None:
             return self._waits
         # The whole body may be here already, waiting for its exchange to begin, or for its turn.
         return not self._takes_body(exchange) or bool(self.reader.kept)
 
     def _judge_half_closed(self, bytes_out: int) -> None:
-        """Close when nothing was written since the last check: a visitor that has left looks like one that only reads.
+        """Close a half-closed connection when nothing was written to it since the last check; otherwise check later.
 
-        A half-closed connection thus lives as long as something is written; a visitor that is gone answers with a
-        reset.
+        A visitor that has left looks like one that only reads, until it answers something written with a reset.
+
+        Args:
+            bytes_out: Bytes of the response that were written at the last check.
         """
         exchange = self.exchange
         if exchange is None or exchange.is_opaque or self.transport.is_closing():
@@ -458,14 +467,14 @@ class VisitorConnection(asyncio.BufferedProtocol):
         else:
             self._ingress.call_later(HALF_CLOSED_SECONDS, self._judge_half_closed, exchange.bytes_out)
 
-    # Answers
+    # Responses
 
     def write(self, data: bytes) -> None:
-        """Response bytes, framed already."""
+        """Write bytes of a response, which are framed already."""
         self.transport.write(data)
 
     def write_all(self, data: tuple[bytes | memoryview, ...]) -> None:
-        """Response bytes in pieces."""
+        """Write bytes of a response in several pieces, joined when they are small."""
         if len(data) == 1:
             self.transport.write(data[0])
         elif sum(map(len, data)) <= MAX_JOINED:
@@ -473,24 +482,31 @@ class VisitorConnection(asyncio.BufferedProtocol):
         else:
             self.transport.writelines(data)
 
-    # The end
+    # Closing
 
     def drain(self) -> None:
-        """Close now when idle, else after the response, as the relay stops."""
+        """Close an idle connection now, a busy one after its response, as the relay stops."""
         if self.exchange is not None:
             self.exchange.head.keep_alive = False
         elif not self._waits:
             self.close()
 
     def end_requests(self, *, is_head_read: bool) -> None:
-        """Close behind the last answer; lingering is for visitors that may still send."""
+        """Close after the last response; linger when the visitor may still send.
+
+        Args:
+            is_head_read: Whether the head of the last request was read as a whole.
+        """
         reader = self.reader
         is_clean = is_head_read and not reader.is_in_body and not reader.kept
         reader.take_rest()
         self.close() if is_clean else self.linger()
 
     def linger(self) -> None:
-        """Close so that our last answer arrives though the visitor still sends: a reset would overtake it."""
+        """Close the sending half, and discard what the visitor still sends for `LINGER_SECONDS`.
+
+        Closing at once would send a reset, which could make the visitor's system discard the last response.
+        """
         self.exchange = None
         self.is_lingering = True
         self.resume_reading()
@@ -502,17 +518,17 @@ class VisitorConnection(asyncio.BufferedProtocol):
             self.deadline = self._ingress.now() + (LINGER_SECONDS if is_written else READER_SECONDS)
 
     def close(self) -> None:
-        """Close once everything written has gone out."""
+        """Close the connection when all that was written has been sent."""
         self.exchange = None
         self.is_lingering = True
         self.deadline = self._ingress.now() + READER_SECONDS
         self.transport.close()
 
     def cut(self, *, is_reset: bool) -> None:
-        """Close now, with what was written and has not gone out thrown away.
+        """Close the connection at once, and discard what has not been sent yet.
 
         Args:
-            is_reset: So that the visitor sees it, where a close would look like the end of a body.
+            is_reset: Whether to send a reset, where a close would look like the regular end of a body.
         """
         self.exchange = None
         sock = self.transport.get_extra_info("socket") if is_reset else None
@@ -521,9 +537,9 @@ class VisitorConnection(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def release(self) -> asyncio.Transport:
-        """Give the transport away; nothing is read until its new owner says so."""
+        """Hand the transport over to an agent's link, with reading paused. The connection is no visitor's any more."""
         self._ingress.leave(self)
         self.exchange = None
         self.deadline = NO_DEADLINE
-        self.transport.pause_reading()  # else the loop would go on delivering to the old protocol
+        self.transport.pause_reading()  # otherwise the event loop would deliver further bytes to this protocol
         return self.transport

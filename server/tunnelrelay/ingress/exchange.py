@@ -1,11 +1,11 @@
-"""One request of a visitor and its answer: START HERE to walk a request.
+"""One request of a visitor and its response: START HERE to follow a request through the relay.
 
-    head (http1.head) -> route (route) -> gate (gate) -> forward (forward, over a tunnel) -> answer (responses)
+    head (http1.head) -> route (route) -> gate (gate) -> forward (forward, over a tunnel) -> response (responses)
 
 A connection makes an `Exchange` for each request, so that every request on a kept-alive connection is parsed, routed
-and judged anew. Moving bytes is synchronous; a task (one at most, cancelled with the connection) runs only where
-something waits: a session that must be looked up, a login that starts, a tunnel that is away for a moment, a page of
-the relay's own. Below HTTP, see `connection`.
+and authorised anew. Moving bytes is synchronous; a task (one at most, cancelled with the connection) runs only where
+something must wait: for a session in the store, the start of a login, a tunnel that has lost its link, a page of the
+relay's own. `connection` has the layer below HTTP.
 """
 
 import asyncio
@@ -42,24 +42,26 @@ from tunnelrelay.registry.tunnel import Tunnel
 log = EventLog("tunnelrelay.ingress")
 
 BODY_SECONDS = 60.0
-"""Without a byte of a request body that is due, or without `BODY_BYTES` of one whose length is known."""
+"""Seconds without a byte of a request's body after which the request is ended; for a body of known length, seconds
+without `BODY_BYTES`."""
 BODY_BYTES = 240 * 60
-"""A body that trickles, a byte in a minute, would else hold an exchange for as long as its sender likes. Bodies whose
-length is not known may be streams of something that happens slowly, and what comes after an answer has begun, or on an
-upgraded connection, may be as slow as it likes: those count towards their address's share of the endpoint."""
+"""Bytes of a body of known length that must come in `BODY_SECONDS`. Otherwise a sender of one byte a minute could hold
+an exchange without end. Bodies of unknown length may be slow streams, and so may bytes after the response has begun or
+on an upgraded connection: for them only the number of open requests per address is limited."""
 ANSWER_SECONDS = 600.0
-"""Without a response head. Long polls and slow model servers take minutes; a hung one must end some time."""
+"""Seconds without a response head after which a request fails. Long polls and slow model servers take minutes."""
 AGENT_FIELD = b"tunnel-agent"
-"""In an agent's own probe: the proof (`Tunnel.proof`) of the agent that is meant, where several serve one address."""
+"""Header field of an agent's probe of its own endpoint. It holds the agent's proof (`Tunnel.proof`), so that the probe
+reaches this agent where several serve the endpoint."""
 NO_BACKLOG = 1 << 62
-"""Before the first look at it: larger than any real backlog, so that the first one counts as progress."""
+"""Backlog before its first measurement: larger than any real one, so that the first measurement counts as progress."""
 MAX_TRIES = 3
-"""Times one request goes to another tunnel, or waits for one: tunnels that take requests and drop them must not keep it
-for ever."""
+"""How often one request is sent to another tunnel, or waits for one. Tunnels that accept requests and drop them must
+not keep a request without end."""
 MAX_FORGED = 5
-"""Names of forged fields told in one audit event."""
+"""Names of forged header fields that one audit event lists."""
 VISITOR_GONE = 499
-"""Logged (never sent) for a visitor who left before any answer; nginx's number, which log tools know."""
+"""Status that is logged, and never sent, for a visitor who left before the response. Log tools know it from nginx."""
 
 _NO_HEAD = RequestHead()
 _CORS_LINES = (
@@ -69,25 +71,25 @@ _CORS_LINES = (
 
 
 class Exchange:
-    """One request of a visitor and its answer.
+    """One request of a visitor and its response.
 
     Attributes:
-        number: Counts the requests of this process; the request's id is made of it when it is asked for.
+        number: Number of the request in this process, from which its id is made.
         peer: The visitor, behind trusted proxies.
         started: Loop time of the head's last byte.
         started_at: `started` as Unix time.
-        head: Empty when it was refused before it was read.
-        host: Canonical, "" before it is known.
-        endpoint: None for the relay's own pages.
-        session: The login or token that let it in, as the gate found.
-        exempt: The rule that exempted it from the login (`Exempt.rule`); "" for none.
-        policy: The rules that let it in.
-        tunnel: The last tunnel that it was given to.
-        tried: Tunnels that could not take it.
-        tries: How often it waited for a tunnel.
-        status: Sent so far, 0 while nothing was.
-        carried: The `Forward` or `AsgiExchange` that carries it, once it is on its way.
-        is_opaque: The protocols were switched: bytes pass as they are.
+        head: The request's head; empty when the request was refused before its head was read.
+        host: The request's canonical host; "" before it is known.
+        endpoint: The endpoint that the request is for; None for the relay's own pages.
+        session: The login or token that let the request in; None without one.
+        exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
+        policy: The policy that let the request in.
+        tunnel: The last tunnel that the request was sent to.
+        tried: Tunnels that could not serve the request.
+        tries: How often the request waited for a tunnel.
+        status: Status of the response; 0 before it has begun.
+        carried: The `Forward` or `AsgiExchange` that carries the request on; None before and after.
+        is_opaque: Whether protocols were switched, so that bytes pass unchanged.
     """
 
     __slots__ = (
@@ -150,18 +152,18 @@ class Exchange:
 
     @property
     def request_id(self) -> str:
-        """Names this request in logs and on error pages."""
+        """The id by which logs and error pages name this request."""
         return self._ingress.request_id(self.number)
 
-    # The request comes in
+    # The request arrives
 
     def begin(self) -> None:
-        """Take the head that the connection has read through the steps that the module shows."""
+        """Parse the head that the connection has read, and route the request; the module's docstring has the steps."""
         connection, ingress = self.connection, self._ingress
         try:
             self.head, block = connection.reader.take_head()
             if self.head.has_body:
-                # What came of the body is judged with the head, before the app sees any of the request.
+                # The part of the body that has arrived is checked before the app gets any of the request.
                 connection.reader.check_body()
         except HttpError as error:
             self.refuse_head(error)
@@ -184,7 +186,10 @@ class Exchange:
             self._handle(routed, block)
 
     def refuse_head(self, error: HttpError) -> None:
-        """Refuse a malformed or incomplete head, and close, as the start of the next request is unknown."""
+        """Answer a malformed or incomplete request head with an error.
+
+        The connection is closed, as the start of the next request is unknown.
+        """
         self._ingress.metrics.refused_head(error.code)
         if error.code == "bad_request":
             self.note_smuggling(error.detail)
@@ -197,7 +202,7 @@ class Exchange:
             self.fail(error.code, closes=True)
 
     def _refuse_oversized(self) -> None:
-        """Refuse a head that is too large, by the part of it that was read."""
+        """Answer a request whose head is too large, by the part of the head that was read."""
         ingress, sni = self._ingress, self.connection.sni
         host = ingress.address.canonical_host(self.head.host) or ""
         self.host = host if sni in (None, host) else ""
@@ -216,7 +221,7 @@ class Exchange:
                 self.host = routed.host
                 self._show_own(routed)
             case Accept():
-                # An agent: its websocket takes the connection from here on.
+                # The client is an agent: its websocket takes the connection over.
                 ahead = self.connection.reader.take_rest()
                 self._begin_task(self._ingress.accept(self, self.head, block, ahead))
             case Forwarded():
@@ -225,7 +230,7 @@ class Exchange:
                 assert_never(routed)
 
     def _show_own(self, own: Own) -> None:
-        """Show a page of the relay's own. On an endpoint's host, the endpoint's rules about networks apply."""
+        """Pass the request to the relay's own pages. On an endpoint's host, the endpoint's network rules apply."""
         endpoint = self._ingress.registry.find(own.host)
         policy = endpoint.policy if endpoint is not None else None
         if self.head.method not in COMMON_METHODS:
@@ -236,7 +241,7 @@ class Exchange:
             self._begin_task(self._visit_own(own))
 
     def _admit(self, endpoint: Endpoint) -> None:
-        """Judge the request; the usual case needs no task."""
+        """Let the request pass by the endpoint's policy, or refuse it. A task runs only when something must wait."""
         self.endpoint = endpoint
         policy = endpoint.policy
         if policy is None:
@@ -269,7 +274,7 @@ class Exchange:
         self._forward(endpoint, policy, passed.identity, passed.spent)
 
     def _is_too_often(self, endpoint: Endpoint, limit: RateLimit) -> bool:
-        """Count the request by the rate limit. True when its visitor has sent too many, and 429 is answered."""
+        """Count the request by the endpoint's rate limit. True when it is one too many; then 429 is sent."""
         ingress, session = self._ingress, self.session
         self._is_counted = True
         if session is not None and limit.is_by_visitor:
@@ -282,7 +287,7 @@ class Exchange:
             self.fail("too_many_requests", retry_after=wait)
         return wait > 0
 
-    # It is carried
+    # The request is carried on
 
     def _forward(self, endpoint: Endpoint, policy: Policy, identity: bytes, spent: frozenset[bytes] = NOTHING) -> None:
         tunnel = endpoint.only
@@ -311,7 +316,8 @@ class Exchange:
         self.connection.resume_reading()
 
     def _choose(self, endpoint: Endpoint) -> Tunnel | None:
-        """Choose one of several tunnels: the one an agent's probe asks for, the visitor's, or the idlest."""
+        """Choose one of the endpoint's tunnels: the one that an agent's probe names, the visitor's sticky one, or the
+        one with the fewest requests. None when no tunnel can take the request."""
         head = self.head
         if is_probe(head) and (proof := head.get(AGENT_FIELD)) and (tunnel := endpoint.named(proof)):
             return tunnel
@@ -319,7 +325,7 @@ class Exchange:
         return endpoint.pick(mark, self.tried)
 
     async def _hold(self) -> None:
-        """Wait for a tunnel that is away for a moment, then judge anew: it may come back with another policy."""
+        """Wait for a tunnel that has lost its link, then check the policy anew, which may be another one then."""
         ingress, endpoint = self._ingress, self.endpoint
         assert endpoint is not None
         self.tries += 1
@@ -345,14 +351,14 @@ class Exchange:
             self._carry(carried)
 
     def can_go_elsewhere(self) -> bool:
-        """Whether another tunnel, which has not been tried for this request, can take it now."""
+        """Whether a tunnel that was not tried for this request can take it now."""
         endpoint, tunnel = self.endpoint, self.tunnel
         if endpoint is None or tunnel is None or self.tries >= MAX_TRIES or len(endpoint.tunnels) < 2:
             return False
         return endpoint.can_take((*self.tried, tunnel))
 
     def forward_again(self) -> None:
-        """Try once more after a tunnel took nothing of the request, on another one where there are several."""
+        """Send the request again after a tunnel took nothing of it, to another tunnel where there are several."""
         self.carried = None
         endpoint, tunnel = self.endpoint, self.tunnel
         assert endpoint is not None
@@ -368,7 +374,7 @@ class Exchange:
             self._begin_task(self._hold())
 
     def release(self) -> asyncio.Transport:
-        """Give the connection to the agent's link; nothing is read until the link says so."""
+        """Hand the connection's transport over to an agent's link, with reading paused."""
         self._task = None
         return self.connection.release()
 
@@ -376,7 +382,7 @@ class Exchange:
         self._task = asyncio.get_running_loop().create_task(self._guard(work))
 
     async def _guard(self, work: Coroutine[object, object, None]) -> None:
-        """Catch every error of the exchange's task: this request gets a 500, others go on."""
+        """Run the exchange's task; after an unexpected error, log it and answer this request with 500."""
         try:
             await work
         except Exception:
@@ -386,10 +392,10 @@ class Exchange:
             if not connection.transport.is_closing() and self.carried is None and connection.exchange is self:
                 self.fail("internal_error", closes=True)
 
-    # Its body
+    # The request's body
 
     def read_body(self) -> None:
-        """Pass on what the connection has read of the body."""
+        """Pass on the part of the request's body that the connection has read."""
         carried, connection = self.carried, self.connection
         assert carried is not None
         reader = connection.reader
@@ -405,7 +411,7 @@ class Exchange:
         if pieces:
             self._send_on(carried, pieces)
         if self.carried is not carried:
-            return  # it has refused the body: the answer is written, and ends the connection
+            return  # the carrier has refused the body: the response is written, and ends the connection
         if not reader.is_in_body:
             if not carried.has_answered:
                 connection.deadline = self._ingress.now() + ANSWER_SECONDS
@@ -417,13 +423,13 @@ class Exchange:
         connection.go_on()
 
     def _send_on(self, carried: Carried, pieces: list[Piece]) -> None:
-        """Pass on a body's pieces as one: each piece would cost both ends of the link as much as all of them."""
+        """Pass on pieces of the request's body as one, which costs both ends of the link much less."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.bytes_in += len(data)
         carried.send(data, False)
 
     def _note_progress(self, size: int) -> None:
-        """Move the deadline when enough of the body has come since it was moved last."""
+        """Move the deadline when `size` bytes more of the request's body are enough since it was moved last."""
         now, moved, connection = self._ingress.now(), self._body_bytes + size, self.connection
         if moved >= BODY_BYTES or self.head.is_chunked or connection.deadline > now + BODY_SECONDS:
             self._body_bytes = 0
@@ -432,7 +438,7 @@ class Exchange:
             self._body_bytes = moved
 
     def _break_body(self, code: str) -> None:
-        """Refuse the rest of the body and close, as the start of the next request is unknown."""
+        """End the request with an error in its body, and close, as the start of the next request is unknown."""
         carried, self.carried = self.carried, None
         assert carried is not None
         carried.cancel()
@@ -444,7 +450,7 @@ class Exchange:
     # An upgraded connection
 
     def become_opaque(self) -> None:
-        """Pass bytes as they are from now on, as the protocols were switched."""
+        """Pass bytes unchanged from now on, as the response has switched protocols (status 101)."""
         connection = self.connection
         self.is_opaque = True
         connection.deadline = NO_DEADLINE
@@ -456,21 +462,24 @@ class Exchange:
             self.carried.end([])  # the visitor had ended its half before the switch
 
     def opaque_received(self, data: bytes) -> None:
-        """Pass on bytes of the visitor's."""
+        """Pass on bytes that the visitor has sent on an upgraded connection."""
         if self.session is not None:
             self._ingress.gate.seen(self.session)
         assert self.carried is not None
         self.carried.send(data, False)
 
     def near_half_ended(self) -> None:
-        """Pass on that the visitor sends no more."""
+        """Pass on that the visitor has closed its half of an upgraded connection."""
         assert self.carried is not None
         self.carried.end([])
         if self._has_far_half_ended:
             self.response_done(keeps_alive=False)
 
     def far_half_ended(self) -> None:
-        """End our half, as the agent sends no more. The visitor may go on, where one half can be closed."""
+        """Close the relay's half of an upgraded connection, as the agent sends no more.
+
+        The visitor may go on sending, except over TLS, which has no half-closed state.
+        """
         carried, connection = self.carried, self.connection
         if carried is not None and not connection.can_close_one_half:
             carried.cancel()
@@ -480,15 +489,22 @@ class Exchange:
             connection.transport.write_eof()
             connection.deadline = self._ingress.now() + ANSWER_SECONDS
 
-    # The answer goes out
+    # The response is sent
 
     def answer_began(self) -> None:
-        """Lift the deadline, as the final response head is there. Only a visitor that does not read has one now."""
+        """Remove the deadline, as the final response head has come; a visitor that does not read keeps its own."""
         if not self.connection.is_paused:
             self.connection.deadline = NO_DEADLINE
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
-        """Answer with an error of the table."""
+        """Answer the request with an error of `pages.errors.ERRORS`.
+
+        Args:
+            code: The error's code.
+            detail: Text that the error page adds.
+            closes: Whether the connection is closed after the response.
+            retry_after: Seconds of `Retry-After`; 0 for none.
+        """
         self.carried = None
         reply = error_reply(
             code,
@@ -501,9 +517,14 @@ class Exchange:
         self.reply(reply, code, closes=closes)
 
     def reply(self, reply: Reply, error: str = "", *, closes: bool = False) -> None:
-        """Answer the request with an answer of the relay's own."""
+        """Answer the request with a response of the relay's own, and record it.
+
+        Args:
+            error: The response's error code, for the log; "" for none.
+            closes: Whether the connection is closed after the response.
+        """
         head, connection = self.head, self.connection
-        # A visitor that waits for our 100 may send its body or not, so the start of the next head is unknown.
+        # A visitor that waits for `100 Continue` may send its body or not: the next head's start is unknown.
         closes = closes or not head.keep_alive or head.expects_continue or connection.saw_eof
         body = b"" if head.method == b"HEAD" else reply.body
         self.status = reply.status
@@ -515,13 +536,13 @@ class Exchange:
         self.response_done(keeps_alive=not closes, error=error)
 
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
-        """`Clear-Site-Data` lines for a browser that may hold data of the name's former owner; mostly b""."""
+        """Return `Clear-Site-Data` lines for a browser that may hold data of the host's former owner; mostly b""."""
         ingress = self._ingress
         generation = ingress.registry.generation_of(self.host)
         return ingress.clear_site_data.lines(self.host, generation, self.head, response) if generation > 1 else b""
 
     def _strict_transport(self) -> bytes:
-        """The HSTS line of the relay's own answers. Over plain http it must not be sent (RFC 6797 section 7.2)."""
+        """Return the HSTS line of the relay's own responses; b"" over plain http (RFC 6797 section 7.2)."""
         ingress, connection = self._ingress, self.connection
         return (
             ingress.own_hsts
@@ -530,9 +551,9 @@ class Exchange:
         )
 
     def _cors_lines(self) -> bytes:
-        """The lines by which a page of another origin, which the owner named, may read an answer of the relay's own.
+        """Return the CORS lines by which pages of the endpoint's allowed origins can read the relay's own responses.
 
-        Else its script learns no more of a 401 than "Failed to fetch", and cannot tell its visitor to sign in.
+        Without them a page's script would see only "Failed to fetch" for a 401, and could not ask people to sign in.
         """
         endpoint = self.endpoint or self._ingress.registry.find(self.host)
         policy = self.policy or (endpoint.policy if endpoint is not None else None)
@@ -542,7 +563,7 @@ class Exchange:
         return _CORS_LINES % origin if origin in policy.origins else b"Vary: Origin\r\n"
 
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
-        """Record the request, of which the answer is written, and go on to the next one or close."""
+        """Record the request, whose response is written, and begin the next request or close the connection."""
         self.carried = None
         self._record(error)
         if self.is_opaque:
@@ -554,7 +575,7 @@ class Exchange:
             self.connection.next_request()
 
     def break_off(self, code: str) -> None:
-        """Close without the clean end that would make a response look whole which cannot be completed."""
+        """Record the request, and close the connection so that the visitor sees that the response is incomplete."""
         self.carried = None
         self._record(code)
         connection = self.connection
@@ -562,25 +583,26 @@ class Exchange:
             self.is_opaque = False
             connection.close()
         else:
-            # Where a close ends the body (HTTP/1.0), only a reset shows that it is incomplete.
+            # In HTTP/1.0 a close ends the body, so only a reset shows that the body is incomplete.
             connection.cut(is_reset=not self.head.minor)
 
-    # It ends before its time
+    # The exchange ends early
 
     def session_over(self) -> None:
-        """End the exchange, as its session is over. One that waits for a tunnel goes on, and is judged again."""
+        """End the exchange, as its session has ended. An exchange that waits for a tunnel goes on: its policy will be
+        checked again."""
         self._end_now("session_over", "bearer_invalid" if isinstance(self.session, Program) else "login_required")
 
     def endpoint_over(self) -> None:
-        """End the exchange, or an upgraded connection, as the edge that it was asked of is gone."""
+        """End the exchange or its upgraded connection, as its edge was removed."""
         self._end_now("endpoint_not_found", "endpoint_not_found")
 
     def _end_now(self, code: str, unanswered: str) -> None:
-        """End the exchange now.
+        """End an exchange that is carried on.
 
         Args:
-            code: For the log, when a response has begun.
-            unanswered: The error to answer with when none has.
+            code: The error to log when the response has begun.
+            unanswered: The error to answer with when it has not.
         """
         carried = self.carried
         if carried is None:
@@ -593,10 +615,10 @@ class Exchange:
             self.fail(unanswered, closes=True)
 
     def time_out(self) -> None:
-        """Give more time to an upstream that reads slowly; else end the exchange, as its deadline has passed."""
+        """End the exchange, as its deadline has passed; an upstream that reads slowly gets more time."""
         connection = self.connection
         if connection.is_held_back and self._has_moved():
-            connection.deadline = self._ingress.now() + BODY_SECONDS  # the upstream reads, if slowly
+            connection.deadline = self._ingress.now() + BODY_SECONDS  # the upstream is reading, though slowly
             return
         is_upstreams_fault = not connection.reader.is_in_body or connection.is_held_back
         carried, self.carried = self.carried, None
@@ -612,24 +634,24 @@ class Exchange:
             self.fail("upstream_timeout" if is_upstreams_fault else "request_timeout", closes=True)
 
     def _has_moved(self) -> bool:
-        """Whether the other end has taken any of the request's body since this was asked last."""
+        """Whether the tunnel or app has taken any of the request's body since the last call."""
         before, self._backlog = self._backlog, self.carried.backlog() if self.carried is not None else 0
         return 0 < self._backlog < before
 
     def visitor_left(self) -> None:
-        """Cancel what is under way, and record the request, as the connection is gone."""
+        """Cancel the exchange's task and its carrier, and record the request, as the visitor's connection is closed."""
         if self._task is not None:
             self._task.cancel()
         carried, self.carried = self.carried, None
         if carried is not None:
             carried.cancel()
-        if not self.connection.reader.is_skipping:  # else it was recorded when it was answered
+        if not self.connection.reader.is_skipping:  # otherwise it was recorded when it was answered
             self._record("" if self.is_opaque else "visitor_gone")
 
-    # Book-keeping
+    # Records
 
     def note_forged(self) -> None:
-        """Record that the visitor sent fields that only the relay may set (`Ingress.forged`). They went no further."""
+        """Record that the visitor sent header fields which only the relay may set (`Ingress.forged`) and removes."""
         ingress = self._ingress
         names = b" ".join(ingress.forged[:MAX_FORGED]).decode("latin-1")
         ingress.forged.clear()
@@ -638,20 +660,20 @@ class Exchange:
         )
 
     def note_smuggling(self, reason: str) -> None:
-        """Record that the request is refused because another server might read it differently."""
+        """Record that the request was refused because another server might parse it differently."""
         self._ingress.audit.record(
             "smuggling.refused", reason=reason, host=self.host, peer=self.peer.host, request_id=self.request_id
         )
 
     def _take_share(self, held: dict[str, int]) -> bool:
-        """Count the request for its visitor's address; False when that has too many open at this endpoint already."""
+        """Count the request for its visitor's address. False when the address has too many open at this endpoint."""
         is_granted = self._ingress.quotas.take(held, self.connection.address)
         if is_granted:
             self._share = held
         return is_granted
 
     def _record(self, error: str) -> None:
-        """Count and log the request, which is over, and make room for others."""
+        """Count and log the finished request, and let a request that waits for room at the endpoint go on."""
         share, self._share = self._share, None
         if share is not None:
             give_back(share, self.connection.address)
@@ -673,7 +695,7 @@ class Exchange:
             source = ERRORS[error].source
         record = self._to_record(seconds, error, source)
         ingress.access.add(record)
-        # The relay's own pages on an owner's host are that owner's traffic too; without an owner it is not kept.
+        # Requests for the relay's own pages on an owner's host are the owner's traffic too; others are not kept.
         endpoint, tunnel = self.endpoint or ingress.registry.find(self.host), self.tunnel
         if endpoint is not None:
             served_by = tunnel.id if tunnel is not None else ""
@@ -681,7 +703,7 @@ class Exchange:
             ingress.traffic.add(FinishedExchange(record, endpoint.owner, served_by, policy, self.session, self.exempt))
 
     def _to_record(self, seconds: float, error: str, source: str) -> ExchangeRecord:
-        """The line for the access log."""
+        """Return the access log's record of this request."""
         head, endpoint = self.head, self.endpoint
         identity = self.session.identity if self.session is not None else None
         return ExchangeRecord(

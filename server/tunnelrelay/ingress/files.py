@@ -1,7 +1,7 @@
 """Divides the process's limit of open files between visitors' connections and agents' links.
 
-A process without free files accepts no connection and cannot open its database or log, so both shares together stay
-well below the limit.
+A process that has reached the limit accepts no connection and cannot open its database or log, so both parts together
+stay well below it.
 """
 
 try:
@@ -15,26 +15,26 @@ from tunnelrelay.ingress.ingress import MAX_VISITORS
 log = EventLog("tunnelrelay.ingress")
 
 OWN_FILES = 128
-"""Files kept for the relay itself: database, logs, listeners, calls to providers."""
+"""Open files that are reserved for the relay itself: database, logs, listeners, requests to identity providers."""
 VISITORS_SHARE, LINKS_SHARE = 0.75, 0.2
-"""Visitors' and agents' parts of the other files. The rest is for the relay's own pages, each of which takes two files
-while it is shown."""
+"""The parts of all other open files that visitors' connections and agents' links may use. The rest is for requests for
+the relay's own pages, each of which takes two files."""
 FEW_VISITORS = 5_000
-"""Below it the limit is small for a relay that others use, and the log says so at start."""
+"""With fewer connections than this, the relay logs a warning at the start that the limit of open files is low."""
 
 
 def visitors_at_once() -> int:
-    """How many connections visitors may have, by the current limit of open files and by `MAX_VISITORS`."""
+    """Return how many connections visitors may have, by the process's limit of open files and `MAX_VISITORS`."""
     return _part(VISITORS_SHARE, MAX_VISITORS)
 
 
 def links_at_once(most: int) -> int:
-    """How many links agents may have, by the current limit of open files and by `most`."""
+    """Return how many links agents may have, by the process's limit of open files and `most`."""
     return _part(LINKS_SHARE, most)
 
 
 def warn_when_few(visitors: int) -> None:
-    """Tell the operator of a limit that a busy relay reaches."""
+    """Log a warning when so few visitors can be connected at once that a busy relay would reach the limit."""
     if visitors < FEW_VISITORS:
         log.warning(
             "few visitors can be connected at once",
@@ -51,7 +51,7 @@ def _part(share: float, most: int) -> int:
 
 
 def open_file_limit() -> int:
-    """Files that the process may have open; 0 for no limit."""
+    """Return how many files the process may have open; 0 for no limit."""
     if resource is None:
         return 0
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

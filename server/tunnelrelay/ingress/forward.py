@@ -1,4 +1,4 @@
-"""Carries one exchange over a tunnel: the visitor's request into a stream, the stream's response to the visitor."""
+"""Carries one exchange over a tunnel: the visitor's request into a stream, and the stream's response to the visitor."""
 
 from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.body import Field
@@ -20,9 +20,9 @@ from tunnelrelay.registry.tunnel import Tunnel
 log = EventLog("tunnelrelay.ingress")
 
 MAX_JOINED = 4096
-"""Bytes up to which copying pieces together is cheaper than writing them apart."""
+"""Bytes up to which it is cheaper to join pieces of a body than to write them one by one."""
 QUEUE_HIGH = 256 * 1024
-"""Bytes of request body waiting for the agent's credit before the visitor is no longer read."""
+"""Bytes of a request's body that wait for the agent's credit, above which the visitor is not read any more."""
 ERROR_OF = {
     Code.UPSTREAM_UNREACHABLE: "upstream_unreachable",
     Code.UPSTREAM_BROKEN: "upstream_broken",
@@ -33,10 +33,10 @@ _MAY_REPEAT = (b"GET", b"HEAD", b"OPTIONS")
 
 
 class Forward:
-    """One exchange on one stream. `Exchange` feeds it; the link tells it what comes back.
+    """Carries one exchange on one stream of a tunnel's link: `Exchange` sends the request, the link calls `on_…`.
 
     Attributes:
-        has_answered: A byte of the response was written to the visitor.
+        has_answered: Whether the response has begun.
     """
 
     is_for_a_page = False
@@ -67,21 +67,21 @@ class Forward:
         self._policy = policy
         self._framing: Framing | None = None
         self._has_ended = False
-        self._head = b""  # written together with what follows in the same turn: a write costs as much as a parse
-        self._has_sent = False  # some of the body, or its end, is in the stream already
+        self._head = b""  # written together with the body of the same turn, as each write is a system call
+        self._has_sent = False  # whether some of the body, or its end, is in the stream already
         self._interims = 0
         self._is_write_due = False
-        self._pieces: list[bytes | memoryview] = []  # small ones of this turn, which go out as one
+        self._pieces: list[bytes | memoryview] = []  # small pieces of this turn, which are written together
         self._owed = 0
         self._is_over = False
         self._stream: Stream
         self.has_answered = False
 
     def start(self, head: RequestHead, *, forwarded: bytes, identity: bytes, spent: frozenset[bytes]) -> None:
-        """Open the stream with the request's head in the form for the upstream.
+        """Open the stream with the request's head, rewritten for the upstream.
 
         Args:
-            forwarded, identity, spent: As `request_block` takes them.
+            forwarded, identity, spent: See `policy.headers.request_block`.
         """
         policy, forged = self._policy, self._ingress.forged
         block = request_block(
@@ -111,7 +111,7 @@ class Forward:
     # From the exchange
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the request's body, or of an upgraded connection's bytes."""
+        """Send a piece of the request's body, or of an upgraded connection, to the agent."""
         if self._stream.is_closed:
             return
         self._has_sent = True
@@ -120,24 +120,24 @@ class Forward:
             self._connection.hold_reading()
 
     def end(self, trailers: list[Field]) -> None:
-        """End the request. Trailers are stripped like header fields."""
+        """End the request's body. Trailer fields are filtered like header fields."""
         self._has_sent = self._has_ended = True
         if not self._stream.is_closed:
             sent = request_trailers(self._exchange.head, trailers, policy=self._policy) if trailers else trailers
             self._tunnel.link.end(self._stream, to_lines(sent))
 
     def backlog(self) -> int:
-        """Bytes of the request's body that wait for the agent."""
+        """Return how many bytes of the request's body wait for the agent's credit."""
         return self._stream.queued
 
     def cancel(self) -> None:
-        """The visitor is gone."""
+        """Reset the stream, as the exchange has ended."""
         if not self._is_over:
             self._is_over = True
             self._tunnel.link.reset(self._stream, Code.CANCELLED)
 
     def drained(self) -> None:
-        """Give the agent credit for what the visitor has taken."""
+        """Give the agent credit for the bytes of the response that the visitor has read."""
         owed, self._owed = self._owed, 0
         if owed:
             self._tunnel.link.consumed(self._stream, owed)
@@ -145,7 +145,7 @@ class Forward:
     # From the link
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """A response head, interim or final."""
+        """Process a response head of the agent, interim or final."""
         exchange = self._exchange
         request = exchange.head
         try:
@@ -157,7 +157,7 @@ class Forward:
                 raise HttpError("agent_bad_response", "it switched protocols unasked")
             framing = self._framing = Framing(request, head, fin=fin)
             if request.expects_continue and not self._has_ended:
-                # Whether the visitor still sends its body is not known: what comes next may be a head or a body.
+                # The visitor may still send its body or not: its next bytes may be a body or a head.
                 framing.keeps_alive = False
             exchange.status = head.status
             self.has_answered = True
@@ -187,7 +187,8 @@ class Forward:
             self._write_soon()
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the response's body. Small ones wait for the others of this turn: each write is a system call."""
+        """Write a piece of the response's body. Small pieces of one turn are written together, as each write is a
+        system call."""
         if len(data) < MAX_JOINED and not fin:
             self._pieces.append(data)
             if not self._is_write_due:
@@ -199,7 +200,7 @@ class Forward:
 
     def _write(self, data: bytes | memoryview, fin: bool) -> None:
         connection, framing = self._connection, self._framing
-        assert framing is not None  # the session lets DATA through only behind a final head
+        assert framing is not None  # the wire session accepts DATA only after a final head
         size = len(data)
         try:
             pieces = framing.body(data) if size else ()
@@ -220,7 +221,7 @@ class Forward:
             self._done()
 
     def on_end(self, trailers: bytes) -> None:
-        """The response is complete."""
+        """End the response, which is complete."""
         framing = self._framing
         assert framing is not None
         self._write_waiting()
@@ -236,7 +237,7 @@ class Forward:
         self._done()
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """The response will not be completed."""
+        """Send the request to another tunnel, or end it with an error, as the agent has reset the stream."""
         if self._pieces and not self._head:
             self._write_waiting()
         self._is_over = True
@@ -249,18 +250,18 @@ class Forward:
         elif self._goes_again(code):
             exchange.forward_again()
         elif code is Code.REFUSED:
-            exchange.fail("endpoint_offline", closes=True)  # nothing was done with it, but what was sent is gone
+            exchange.fail("endpoint_offline", closes=True)  # the body that was sent to the agent cannot be sent again
         else:
             exchange.fail(ERROR_OF.get(code, "agent_lost"), detail=reason if code in ERROR_OF else "")
 
     def on_writable(self) -> None:
-        """The request's body has drained into the link."""
+        """Read from the visitor again, as the link has sent what was queued of the request's body."""
         self._connection.resume_reading()
 
-    # The inside
+    # Helpers
 
     def _is_written(self) -> bool:
-        """Whether any of the response was written to the visitor. A head that was not written yet is dropped."""
+        """Drop a response head that was not written yet. Returns whether any of the response was written."""
         if self._head:
             self._head = b""
             self._pieces = []
@@ -272,7 +273,7 @@ class Forward:
         self._ingress.call_soon(self._write_waiting)
 
     def _write_waiting(self) -> None:
-        """Write what came in this turn: the head, and small pieces as one."""
+        """Write the head and the small pieces that came in this turn of the event loop, in one write."""
         self._is_write_due = False
         if self._is_over:
             return
@@ -298,7 +299,11 @@ class Forward:
             self._connection.write(text)
 
     def _goes_again(self, code: Code) -> bool:
-        """Whether the request is tried on another tunnel, as it cannot have had an effect."""
+        """Whether the request may be sent again, as it cannot have had an effect.
+
+        Args:
+            code: The code with which the agent has reset the stream.
+        """
         if code is Code.HEARTBEAT:
             return self._may_repeat()
         if self._has_sent:
@@ -307,24 +312,24 @@ class Forward:
         return code is Code.REFUSED or (code is Code.UPSTREAM_UNREACHABLE and self._exchange.can_go_elsewhere())
 
     def _may_repeat(self) -> bool:
-        """A request without a body, by a safe method, may be sent again on another link (RFC 9110 section 9.2.2)."""
+        """Whether the request has a safe method and no body, so that it may be repeated (RFC 9110 section 9.2.2)."""
         head = self._exchange.head
         return head.method in _MAY_REPEAT and not head.has_body and not head.upgrade
 
     def _done(self) -> None:
-        # Also for a slow visitor: nothing more comes, and a window that has grown must be returned.
+        # Also when the visitor is slow: no more data comes, and a window that has grown must be given back.
         self.drained()
         if not self._stream.is_closed:
             if self._framing is not None and self._framing.mode == OPAQUE:
                 self._exchange.far_half_ended()
                 return
-            # Answered before the whole request was sent: what is left of it is not needed.
+            # The response is complete before the request was: the agent does not need the rest.
             self._tunnel.link.reset(self._stream, Code.NO_ERROR)
         self._is_over = True
         self._exchange.response_done(keeps_alive=self._framing is not None and self._framing.keeps_alive)
 
     def _refuse(self, error: HttpError) -> None:
-        """End the exchange and the visitor's connection, as the agent's response cannot be passed on."""
+        """End the exchange and the visitor's connection, as the agent's response is invalid."""
         log.warning("bad response", host=self._exchange.host, agent=self._tunnel.label, detail=error.detail)
         self._is_over = True
         self._tunnel.errors += 1

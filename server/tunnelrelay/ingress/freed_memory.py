@@ -1,7 +1,7 @@
-"""Returns memory to the system after many visitors have left.
+"""Returns freed memory to the system after many visitors have left.
 
-The C library keeps freed memory that lies between memory in use, some 3 KB for each closed connection. Without this a
-relay that once had thousands of connections would stay that large.
+The C library keeps freed memory between blocks in use, some 3 KB for each closed connection. Without this module the
+process would stay as large as it was with the most connections.
 """
 
 import ctypes
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 MANY = 1000
-"""Connections from which on it is worth a look."""
+"""The peak number of connections below which no memory is returned, as it would be little."""
 REST_SECONDS = 1.0
-"""How long after half of them have left the memory is given back: they mostly leave together."""
+"""Seconds between the departure of half of the visitors and the return of memory, as visitors mostly leave together."""
 
 
 class FreedMemory:
     """Calls `malloc_trim` after half of the visitors have left.
 
     Args:
-        call_later: The loop's.
-        give_back: Does it; takes less than a millisecond.
+        call_later: `call_later` of the event loop.
+        give_back: Returns freed memory to the system, in less than a millisecond; `malloc_trim` by default.
     """
 
     def __init__(
@@ -31,22 +31,26 @@ class FreedMemory:
         self._most = 0
 
     def came(self, connections: int) -> None:
-        """Count a new visitor.
+        """Note that a visitor has connected.
 
         Args:
-            connections: How many there are now.
+            connections: Visitors' connections that are open now.
         """
         if connections > self._most:
             self._most = connections
 
     def left(self, connections: int) -> None:
-        """Count a visitor that left. Once half of the most there were have left, memory is returned soon."""
+        """Note that a visitor has left. When half of the peak number are left, memory is returned after `REST_SECONDS`.
+
+        Args:
+            connections: Visitors' connections that are open now.
+        """
         if self._most >= MANY and connections * 2 <= self._most:
             self._most = connections
             self._call_later(REST_SECONDS, self._give_back)
 
 
 def _trim() -> Callable[[], Any]:
-    """`malloc_trim` of glibc (malloc_trim(3)); other C libraries have none, and nothing is done."""
+    """Return a function that calls glibc's malloc_trim(3); with another C library the function does nothing."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     return (lambda: trim(0)) if trim is not None else (lambda: None)

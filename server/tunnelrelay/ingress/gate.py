@@ -1,8 +1,8 @@
-"""Decides whether a request may pass: looks up its session or token (oidc) and applies the rules (policy).
+"""Decides whether a request may pass to an endpoint: looks up its session or token (oidc) and applies the policy.
 
 `check` is the hot path: one dict look-up, no waiting. Everything else (a session that only the store knows, a new
-token, the start of a login, a refusal) goes through `decide`. A request with a token of an accepted issuer is judged by
-that token alone, whatever cookies it has.
+token, the start of a login, a refusal) goes through `decide`. For a request with a token of an accepted issuer only the
+token counts, whatever cookies the request has.
 """
 
 from collections.abc import Callable
@@ -32,17 +32,18 @@ from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthori
 
 NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
-"""What a program let in by its token sent for the relay alone: the app gets the identity instead (row 111)."""
+"""Request fields that are removed when a token lets a program in: the token is for the relay, and the app gets the
+identity headers instead (attack 111)."""
 
 
 class Passed(NamedTuple):
-    """The visitor may pass. Made for every request, so the cheapest kind of value there is.
+    """The decision that a request may pass. One is made for every request, so it is a cheap NamedTuple.
 
     Attributes:
-        identity: Header lines that tell the upstream who it is; b"" without a login.
-        session: The login or token that let it in.
-        spent: Lower-case names of fields that were for the relay only and are not passed on.
-        exempt: The rule that exempted it from the login (`Exempt.rule`); "" for none.
+        identity: Header lines that tell the upstream who the visitor is; b"" without a login.
+        session: The login or token that let the request in; None without one.
+        spent: Lower-case names of header fields that were for the relay only and are not passed on.
+        exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
     """
 
     identity: bytes
@@ -52,20 +53,20 @@ class Passed(NamedTuple):
 
 
 class StartsLogin(Protocol):
-    """What the gate needs of `oidc.login.Login`."""
+    """The part of `oidc.login.Login` that the gate uses: the start of a login."""
 
     async def start(
         self, host: str, connection: Connection, head: RequestHead, request_id: str, peer: Peer
     ) -> LoginEnd:
-        """The redirect to the provider, or an error page."""
+        """Start a login at the connection's provider. Returns the redirect to the provider, or an error page."""
 
 
 class Gate:
     """Decides whether a request may pass to an endpoint.
 
     Args:
-        clock: Unix time.
-        guesses: Counts visitors' wrong passwords.
+        clock: Returns Unix time.
+        guesses: Counts and limits visitors' wrong passwords.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Gate:
         self._cookie = cookies.SESSION if address.is_secure else cookies.SESSION_PLAIN
 
     def check(self, policy: Policy, head: RequestHead, host: str, peer_ip: str) -> Passed | None:
-        """The verdict as far as it is in memory; None when only `decide` can tell."""
+        """Decide from memory alone, without waiting. None when the request is refused or only `decide` can tell."""
         session: VisitorSession | None = None
         now = self._clock()
         if policy.basic and self._guesses.must_wait(peer_ip, host):
@@ -112,20 +113,19 @@ class Gate:
         return self._pass(policy, head, host, peer_ip, session, now)
 
     def may_see_pages(self, policy: Policy, peer_ip: str) -> bool:
-        """Whether a visitor may reach the relay's own pages on an endpoint: rules about networks come before them."""
+        """Whether the endpoint's network rules let a visitor reach the relay's own pages on the endpoint's host."""
         return network_allows(policy, peer_ip)
 
     def seen(self, session: VisitorSession | Program) -> None:
-        """The visitor was active on a connection that outlives its request."""
+        """Note that a visitor was active on an upgraded connection, which keeps the session alive."""
         if isinstance(session, VisitorSession):
             self._sessions.seen(session, self._clock())
 
     def look_after(self, session: VisitorSession | Program, policy: Policy) -> bool:
-        """Whether the session or token of a running exchange would still let in a new one; if not, the exchange must
-        end.
+        """Whether the session or token of a running exchange is still valid. If not, the exchange must be ended.
 
         Args:
-            policy: The endpoint's, as it is now.
+            policy: The endpoint's present policy.
         """
         if isinstance(session, Program):
             return not session.is_over(policy.bearer, self._clock())
@@ -133,7 +133,7 @@ class Gate:
         return connection is not None and self._sessions.look_after(session, connection, self._clock())
 
     async def decide(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Passed | Reply:
-        """The verdict, with the answer if the request may not pass."""
+        """Decide whether a request may pass; waits for store and provider. Returns the response when it may not."""
         is_exempt = policy.exemptions is not None and policy.exemptions.find(head) is not None
         if policy.bearer is not None and not is_exempt:
             decided = await self._decide_by_token(policy, policy.bearer, head, host, peer, request_id)
@@ -169,7 +169,7 @@ class Gate:
     async def _decide_by_token(
         self, policy: Policy, bearer: Bearer, head: RequestHead, host: str, peer: Peer, request_id: str
     ) -> Passed | Reply | None:
-        """The verdict by the request's access token; None when it has none that this endpoint judges."""
+        """Decide by the request's access token; None when it has no token of an issuer that this endpoint accepts."""
         shown = head.get_all(b"authorization")
         if not shown or not network_allows(policy, peer.host):
             return None
@@ -191,7 +191,7 @@ class Gate:
         origin = self._hosts[host].origin
         verdict = judge(policy, peer_ip=peer_ip, head=head, is_signed_in=session is not None, origin=origin)
         if verdict is Allow.NAMED and session is not None:
-            # Only now: requests caused by a sibling host's page must not keep a session alive.
+            # Only after the verdict: requests that a sibling host's page has caused must not keep a session alive.
             self._sessions.seen(session, now)
             return Passed(session.header_block(now), session)
         if isinstance(verdict, Exempt):
@@ -222,7 +222,7 @@ class Gate:
                 raise AssertionError("judged twice, and not alike")
 
     def _slow_down(self, policy: Policy, head: RequestHead, host: str, peer: Peer, request_id: str) -> Reply:
-        """The answer to an address that shows a password after too many wrong ones."""
+        """Return the response to a password from an address that has sent too many wrong ones."""
         if not network_allows(policy, peer.host):
             return self._error(policy.refusal, head, host, request_id)
         self._metrics.limited("passwords")

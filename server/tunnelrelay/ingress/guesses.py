@@ -1,7 +1,7 @@
-"""Limits wrong passwords of visitors, by address and endpoint.
+"""Limits wrong passwords of basic authentication, by client address and endpoint.
 
-Guesses thus lock out no person at another address or endpoint. While an address must wait, the right password is
-refused too: otherwise the limit would not slow a guesser down.
+So guesses do not lock out people at other addresses or endpoints. While an address must wait, the right password is
+refused too: otherwise the limit would not slow guessing down.
 """
 
 import time
@@ -11,8 +11,9 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
 BURST_GUESSES, GUESSES_PER_SECOND = 20, 0.1
-"""A browser that still has an old password shows it a few times at once; a person who tries what they remember types
-less than ten a minute. A guesser has 8,700 tries a day from one address, and needs 65,000 years for 26**8 passwords."""
+"""Wrong passwords that an address may send to one endpoint at once, and per second after that. A browser with an old
+password sends it a few times at once; a person types fewer than ten a minute. An attacker has 8,700 tries a day from
+one address, and needs 65,000 years for 26**8 passwords."""
 
 BOUNDS = (
     DeclaredBound(
@@ -28,10 +29,10 @@ BOUNDS = (
 
 
 class Guesses:
-    """Counts wrong passwords by address and endpoint.
+    """Counts wrong passwords by client address and endpoint.
 
     Args:
-        monotonic: Seconds.
+        monotonic: Returns monotonic seconds.
     """
 
     __slots__ = ("_monotonic", "_wrong")
@@ -41,23 +42,23 @@ class Guesses:
         self._wrong = Buckets(BURST_GUESSES, GUESSES_PER_SECOND)
 
     def must_wait(self, peer: str, host: str) -> bool:
-        """Whether this address has guessed too often here."""
+        """Whether an address has sent too many wrong passwords to this host, and must wait."""
         if not self._wrong:
             return False
         whose = _whose(peer, host)
         return bool(whose) and self._wrong.is_empty(whose, self._monotonic())
 
     def seconds(self, peer: str, host: str) -> int:
-        """Seconds until an address that must wait may try again."""
+        """Return the seconds until an address that must wait may try a password at this host again."""
         return self._wrong.wait(_whose(peer, host), self._monotonic())
 
     def wrong(self, peer: str, host: str) -> None:
-        """Count a wrong password."""
+        """Count a wrong password from an address at this host."""
         if whose := _whose(peer, host):
             self._wrong.wait(whose, self._monotonic())
 
 
 def _whose(peer: str, host: str) -> str:
-    """The key of a limit: address and endpoint; "" for addresses that are not limited."""
+    """Return the key under which an address's wrong passwords at a host are counted; "" for addresses without limit."""
     address = address_key(peer)
     return f"{address} {host}" if address else ""

@@ -1,7 +1,7 @@
-"""Accepts TLS connections and counts them before their handshake.
+"""Accepts TLS connections, and counts them as visitors before their handshake.
 
-The loop's own TLS server reports a connection only after its handshake. Until then, for up to 10 s, a silent connection
-would cost a file and memory without counting towards its address's limits.
+The event loop's own TLS server reports a connection only after its handshake. Until then, for up to 10 s, a silent
+connection would take an open file and memory without counting towards the limits of its address.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ log = EventLog("tunnelrelay.ingress")
 
 HANDSHAKE_SECONDS = 10.0
 MAX_HANDSHAKES = 2_000
-"""Handshakes at once; of more, the oldest is given up. Each costs 35 to 105 KB with uvloop, 280 KB with asyncio's own
-loop. A relay does some 850 in a second, so that a visitor has two seconds even in a flood."""
+"""TLS handshakes under way at once; when there are more, the oldest is cancelled. One takes 35 to 105 KB with uvloop,
+280 KB with asyncio's own loop. A relay does some 850 a second, so that a handshake has two seconds even in a flood."""
 MAX_ACCEPTED = 32
-"""Connections accepted in one turn of the loop."""
+"""Connections accepted in one turn of the event loop."""
 AGAIN_SECONDS = 1.0
-"""How long none is accepted after the system gave none: mostly, no file is left."""
+"""Seconds before accepting connections again after the system could not, mostly for want of open files."""
 BOUNDS = (
     DeclaredBound(
         name="TLS handshakes under way",
@@ -39,37 +39,37 @@ BOUNDS = (
 
 
 class Handshake(asyncio.Transport):
-    """A transport for a connection during its handshake: it has the peer's address and can be closed."""
+    """The transport of a connection during its TLS handshake: it has the peer's address and can be closed."""
 
     def __init__(self, sock: socket.socket) -> None:
         name = None
-        with suppress(OSError):  # the visitor has left already
+        with suppress(OSError):  # the visitor has disconnected already
             name = sock.getpeername()
         super().__init__({"peername": name})
         self._cancel: Callable[[], object] = sock.close
 
     def begun(self, task: "asyncio.Task[object]") -> None:
-        """Note the task that runs the handshake."""
+        """Note the task that runs the handshake, which closing cancels."""
         self._cancel = task.cancel
 
     def get_write_buffer_size(self) -> int:
-        """0, as nothing was written."""
+        """Return 0: nothing is written before the handshake ends."""
         return 0
 
     def close(self) -> None:
-        """End it."""
+        """Cancel the handshake and close the connection."""
         self._cancel()
 
     def abort(self) -> None:
-        """End it."""
+        """Cancel the handshake and close the connection."""
         self._cancel()
 
 
 class TlsServer:
-    """Accepts visitors over TLS.
+    """Accepts visitors' TLS connections on a socket.
 
     Args:
-        sock: Bound, and listening.
+        sock: The listening socket.
     """
 
     def __init__(self, ingress: Ingress, sock: socket.socket, context: ssl.SSLContext) -> None:
@@ -81,7 +81,7 @@ class TlsServer:
         self._accepting = self._loop.create_task(self._accept())
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections and close the listening socket."""
         self._accepting.cancel()
 
     async def _accept(self) -> None:
@@ -97,7 +97,7 @@ class TlsServer:
                             log.exception("connection not accepted")
                             sock.close()
                 except ConnectionError:
-                    pass  # it was closed before it could be accepted
+                    pass  # the connection was closed before it could be accepted
                 except OSError as error:
                     log.warning("no connection can be accepted, retrying", error=error)
                     await asyncio.sleep(AGAIN_SECONDS)
@@ -116,7 +116,7 @@ class TlsServer:
             task.add_done_callback(lambda task: self._end(task, connection, handshake, sock))
 
     async def _shake(self, connection: VisitorConnection, sock: socket.socket) -> None:
-        with suppress(OSError):  # no TLS came, or not in time, or the visitor is gone
+        with suppress(OSError):  # the handshake failed or timed out, or the visitor has disconnected
             await self._loop.connect_accepted_socket(
                 lambda: connection, sock, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
@@ -125,7 +125,7 @@ class TlsServer:
         self, task: "asyncio.Task[object]", connection: VisitorConnection, handshake: Handshake, sock: socket.socket
     ) -> None:
         self._handshakes.pop(task, None)
-        if connection.transport is handshake:  # it did not come to a connection
+        if connection.transport is handshake:  # the handshake was not completed
             self._ingress.leave(connection)
             sock.close()
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -1,4 +1,4 @@
-"""What all visitors' connections share: router, gate, the set of connections, metrics and access log."""
+"""The shared part of all visitors' connections: router, gate, the set of connections, limits, metrics and logs."""
 
 import asyncio
 import secrets
@@ -34,19 +34,21 @@ log = EventLog("tunnelrelay.ingress")
 
 NO_DEADLINE = float("inf")
 MAX_VISITORS = 20_000
-"""Visitors' connections of one relay. Each costs about 10 KB while idle, and at most 32 KiB of what it sends and
-160 KiB of what it does not read; the limit keeps a flood from taking the machine with it. When all are taken, new
-ones of an address that has its share are refused, and for others an idle one is closed."""
+"""Visitors' connections that one relay has open at once. One costs about 10 KB while idle, and buffers at most 32 KiB
+of what the visitor sends and 160 KiB of what it does not read. At the limit, a new connection is refused when its
+address has its fair share; for others an idle connection is closed."""
 MAX_LOOKED_AT = 32
-"""Connections that are looked at for an idle one when all are taken, the oldest first; busy ones go to the end."""
+"""Connections that are searched for an idle one when the limit is reached, from the front of the queue; busy ones move
+to its end."""
 FULL_SECONDS = 60.0
-"""How often it is logged that all connections are taken."""
+"""Seconds between two log records that the limit of connections is reached."""
 MAX_READ = 64 * 1024
-"""Bytes of one read of one visitor's connection. One buffer of this size serves all visitors of a relay."""
+"""Bytes of one read from a visitor's connection. One buffer of this size serves all visitors of a relay."""
 LOOK_SECONDS = 2.0
-"""How often it is judged anew what let in the exchanges under way. They end within 5 s of a revocation."""
+"""Seconds between two checks of whether running exchanges would still be let in, so that they end within 5 s of a
+revocation."""
 SWEEP_SECONDS = 0.5
-"""How often deadlines are looked at: one timer for all is cheaper than one for each request."""
+"""Seconds between two checks of all connections' deadlines: one timer for all is cheaper than one per request."""
 
 BOUNDS = (
     DeclaredBound(
@@ -62,24 +64,24 @@ BOUNDS = (
 
 
 class AcceptsAgents(Protocol):
-    """What the ingress needs of `agents.accept.Acceptor`."""
+    """The part of `agents.accept.Acceptor` that the ingress uses: accepting an agent's request for a link."""
 
     async def accept(self, exchange: Connecting, head: RequestHead, block: bytes, ahead: bytes) -> None:
-        """Shake hands, or answer with a refusal."""
+        """Do the websocket handshake with an agent, or answer with an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressSettings:
-    """The operator's settings for visitors.
+    """The operator's settings for visitors' connections.
 
     Attributes:
-        hold_seconds: How long a request waits for a tunnel that is away.
-        idle_seconds: How long a connection may stay without a request.
+        hold_seconds: How long a request waits for a tunnel that has lost its link.
+        idle_seconds: How long a connection may stay open without a request.
         visitor_requests: How many requests one address may have open at one endpoint.
-        max_visitors: How many connections visitors may have.
-        trusted: Networks of the proxies that are believed.
-        redirects: Plain http redirects to https, so that no proxy with TLS is in front of it.
-        endpoint_hsts_seconds: HSTS max-age on endpoints; 0 leaves the apps' own field.
+        max_visitors: How many connections visitors may have in all.
+        trusted: Networks of the proxies whose forwarding fields are trusted.
+        redirects: Whether plain http redirects to https; then no proxy that terminates TLS is in front of it.
+        endpoint_hsts_seconds: HSTS max-age on endpoints; 0 leaves HSTS to the apps.
     """
 
     hold_seconds: float
@@ -92,10 +94,13 @@ class IngressSettings:
 
 
 class Ingress:
-    """Everything that the visitors' connections of one relay share.
+    """The shared state of all visitors' connections of one relay.
 
     Attributes:
-        own_hsts, endpoint_hsts: Ready HSTS lines for the relay's own answers and the apps', b"" for none.
+        visitors: All open connections, as the keys of a dict.
+        buffer: The buffer into which all connections read.
+        forged: Names of the forged header fields of the request that is being forwarded.
+        own_hsts, endpoint_hsts: HSTS header lines for responses of the relay and of apps; b"" for none.
     """
 
     def __init__(
@@ -136,7 +141,7 @@ class Ingress:
         self.forged: list[bytes] = []
         self._router = router
         self._acceptor = acceptor
-        self.visitors: dict[Visitor, None] = {}  # the oldest first
+        self.visitors: dict[Visitor, None] = {}  # the oldest first; `_close_an_idle_one` moves busy ones to the end
         self._next_full_log = 0.0
         self._over: set[bytes] = set()
         self._next_look = 0.0
@@ -153,7 +158,7 @@ class Ingress:
     # For connections and exchanges
 
     def enter(self, visitor: Visitor) -> bool:
-        """Count a new connection. False when its address has too many, or all places are taken."""
+        """Count a new connection. False when its address has too many, or the limit is reached and none is idle."""
         if not self._has_room(visitor):
             self.limited("visitor_connections", "", visitor.peer)
             return False
@@ -162,7 +167,7 @@ class Ingress:
         return True
 
     def leave(self, visitor: Visitor) -> None:
-        """Count a closed connection."""
+        """Stop counting a connection, which is closed."""
         if visitor in self.visitors:
             del self.visitors[visitor]
             self._freed.left(len(self.visitors))
@@ -180,7 +185,7 @@ class Ingress:
         return True
 
     def _close_an_idle_one(self) -> bool:
-        """Close an idle connection to make room, as nginx does: its visitor opens another one for the next request."""
+        """Close an idle connection to make room for a new one, as nginx does. False when none is idle."""
         for visitor in list(islice(self.visitors, MAX_LOOKED_AT)):
             if visitor.can_be_closed:
                 self.leave(visitor)
@@ -199,41 +204,41 @@ class Ingress:
             )
 
     def session_ended(self, id_digest: bytes) -> None:
-        """Close connections opened under an ended session; one search for all that end in this turn of the loop."""
+        """End the exchanges of an ended session, in one search for all sessions that end in this turn of the loop."""
         if not self._over:
             self.call_soon(self._close_over)
         self._over.add(id_digest)
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
-        """Decide where a request goes; arguments as for `Router.route`."""
+        """Decide where a request goes. `Router.route` describes arguments and result."""
         return self._router.route(head, sni=sni, is_secure=is_secure)
 
     def accept(self, exchange: Connecting, head: RequestHead, block: bytes, ahead: bytes) -> Coroutine[Any, Any, None]:
-        """Pass an agent's request for a link to the acceptor."""
+        """Return the coroutine with which the acceptor handles an agent's request for a link."""
         return self._acceptor.accept(exchange, head, block, ahead)
 
     def next_number(self) -> int:
-        """The number of the next request."""
+        """Count a request, and return its number in this process."""
         self._requests += 1
         return self._requests
 
     def forwarded_block(self, peer: Peer, host: bytes) -> bytes:
-        """The `X-Forwarded-*` lines for the upstream: the visitor's address, scheme and host."""
+        """Return the `X-Forwarded-*` lines for the upstream: the visitor's address, the public scheme, and the host."""
         scheme = self.address.scheme.encode()
         lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
         return lines % (peer.host.encode(), scheme, host)
 
     def request_id(self, number: int) -> str:
-        """A request's name, unique over restarts."""
+        """Return the id of the request with this number, which is unique across restarts."""
         return f"{self._prefix}-{number:x}"
 
     def limited(self, limit: str, host: str, peer: Peer) -> None:
-        """Count and record the refusal of a visitor by a limit."""
+        """Record in metrics and audit log that a limit has refused a visitor."""
         self.metrics.limited(limit)
         self.audit.record("rate.limited", reason=limit, host=host, peer=peer.host)
 
     def server_name(self, ssl_object: object) -> str | None:
-        """The name a TLS client asked for."""
+        """Return the server name (SNI) that a TLS client sent in its handshake, in lower case; None without one."""
         name = getattr(ssl_object, "server_name_asked", None)
         return name.lower().removesuffix(".") if isinstance(name, str) else None
 
@@ -241,16 +246,16 @@ class Ingress:
 
     @property
     def visitor_count(self) -> int:
-        """Connections open now."""
+        """The number of visitors' connections that are open now."""
         return len(self.visitors)
 
     @property
     def is_busy(self) -> bool:
-        """Whether any request is under way, or waits for its turn."""
+        """Whether any visitor's request is under way, or waits for its turn."""
         return any(visitor.is_busy for visitor in self.visitors)
 
     def sweep(self) -> None:
-        """End what is past its deadline, and every so often exchanges that would not be let in any more."""
+        """End connections past their deadline, and every `LOOK_SECONDS` exchanges that would not be let in any more."""
         now = self.now()
         for visitor in [visitor for visitor in self.visitors if visitor.deadline < now]:
             visitor.time_out()
@@ -259,7 +264,7 @@ class Ingress:
             self.look_after_exchanges()
 
     def look_after_exchanges(self) -> None:
-        """End exchanges that would not be let in now: a session expired, or the owner changed rules or provider."""
+        """End running exchanges that would not be let in now: the session expired, or the owner changed the policy."""
         judged: dict[int, bool] = {}
         for visitor in list(self.visitors):
             exchange = visitor.exchange
@@ -269,28 +274,31 @@ class Ingress:
             if id(session) not in judged:
                 endpoint = self.registry.find(exchange.host)
                 policy = None if endpoint is None else endpoint.policy
-                # Without a policy no tunnel serves the name, and what is under way ends with its link.
+                # Without a policy no tunnel serves the name, and the exchange ends with its link.
                 judged[id(session)] = policy is None or self.gate.look_after(session, policy)
             if not judged[id(session)]:
                 exchange.session_over()
 
     def drain(self) -> None:
-        """Close idle connections, and the others after their response."""
+        """Close idle connections now and busy ones after their response, as the relay stops."""
         self.is_draining = True
         for visitor in list(self.visitors):
             visitor.drain()
         self.asgi_bridge.drain()
 
     def close(self) -> None:
-        """Close every connection now."""
+        """Close every visitor's connection at once."""
         for visitor in list(self.visitors):
             visitor.deadline = NO_DEADLINE
             visitor.transport.abort()
 
     def _ended_with_edge(self, exchange: UnderWay) -> bool:
-        """Ends an exchange whose edge is gone, or has rules now by which it would not be let in; True when it did.
+        """End an exchange whose edge was removed, or whose edge has new rules that would not let it in.
 
-        An edge's rules are changed under its tunnels, which go on: nothing else would end what is open.
+        An edge's rules change while its tunnels stay connected, so no closing link ends the exchange.
+
+        Returns:
+            Whether the exchange was ended.
         """
         endpoint = exchange.endpoint
         if endpoint is None or not endpoint.edge or exchange.policy is None:
@@ -302,7 +310,7 @@ class Ingress:
         if policy is None or policy is exchange.policy:
             return False
         if not exchange.status and self.now() - exchange.started < LOOK_SECONDS:
-            return False  # let in by the former rules, and most likely over before the next check
+            return False  # the former rules let it in, and it will most likely have ended at the next check
         if policy != exchange.policy and not self._still_passes(exchange, policy):
             exchange.session_over()
             return True
@@ -310,7 +318,7 @@ class Ingress:
         return False
 
     def _still_passes(self, exchange: UnderWay, policy: Policy) -> bool:
-        """Whether new rules let a request in, apart from its session, which is judged with all the others."""
+        """Whether an edge's new rules let a running exchange in; its session is checked by `look_after_exchanges`."""
         peer = exchange.peer.host
         if exchange.session is not None:
             return self.gate.may_see_pages(policy, peer)

@@ -1,4 +1,4 @@
-"""The interfaces between the ingress's parts, which avoid circular imports."""
+"""Protocols by which modules of the ingress use each other's classes without circular imports."""
 
 import asyncio
 from typing import Protocol
@@ -14,11 +14,11 @@ from tunnelrelay.registry.endpoint import Endpoint
 
 
 class Carried(Protocol):
-    """The carrier of an exchange: a tunnel's stream, or the bridge to the relay's own pages.
+    """What carries an exchange on: `Forward` to a tunnel, or `AsgiExchange` to the relay's own pages.
 
     Attributes:
-        has_answered: A byte of the response has gone to the visitor.
-        is_for_a_page: An event stream that keeps a page of the relay's up to date.
+        has_answered: Whether the response has begun.
+        is_for_a_page: Whether it is an event stream that keeps one of the relay's own pages up to date.
     """
 
     has_answered: bool
@@ -28,20 +28,20 @@ class Carried(Protocol):
         """Send a piece of the request's body, or of an upgraded connection."""
 
     def end(self, trailers: list[Field]) -> None:
-        """End the request."""
+        """End the request's body, with its trailer fields."""
 
     def cancel(self) -> None:
-        """End the exchange, as the visitor is gone."""
+        """Abort the exchange at the tunnel or app."""
 
     def backlog(self) -> int:
-        """Bytes of the request's body that the other end has not taken yet."""
+        """Return how many bytes of the request's body the tunnel or app has not taken yet."""
 
     def drained(self) -> None:
-        """Send more, as the visitor has taken what was written."""
+        """Let the tunnel or app send more of the response, as the visitor has read what was written."""
 
 
 class OpenConnection(Protocol):
-    """A visitor's connection, seen from an exchange on it and from what carries that; see `VisitorConnection`."""
+    """The part of a `VisitorConnection` that an exchange and its carrier use."""
 
     transport: asyncio.Transport
     reader: RequestReader
@@ -58,54 +58,54 @@ class OpenConnection(Protocol):
 
     @property
     def exchange(self) -> object:
-        """The exchange under way, None between two."""
+        """The exchange under way on the connection; None between two."""
 
     @property
     def can_close_one_half(self) -> bool:
-        """Whether we can end what we send and still read."""
+        """Whether the relay can close its sending half and still read."""
 
     def forwarded_block(self, host: bytes) -> bytes:
-        """The forwarding fields."""
+        """Return the `X-Forwarded-*` lines for a request."""
 
     def note_visitor(self, peer: Peer, *, is_secure: bool) -> None:
-        """Note the visitor that a trusted proxy names."""
+        """Note the visitor that a trusted proxy reports, and whether the visitor came over TLS."""
 
     def write(self, data: bytes) -> None:
-        """Response bytes, framed already."""
+        """Write bytes of a response, which are framed already."""
 
     def write_all(self, data: tuple[bytes | memoryview, ...]) -> None:
-        """Response bytes in pieces."""
+        """Write bytes of a response in several pieces."""
 
     def hold_reading(self) -> None:
-        """Read no more for now."""
+        """Stop reading from the visitor."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Read from the visitor again."""
 
     def go_on(self) -> None:
-        """Read more of a body, as some of it was taken."""
+        """Go on reading a request's body after a part of it was processed."""
 
     def next_request(self) -> None:
         """Go on to the next request on the connection."""
 
     def end_requests(self, *, is_head_read: bool) -> None:
-        """Close, as this exchange was the last one."""
+        """Close the connection after the last response."""
 
     def linger(self) -> None:
-        """Close so that the last answer arrives though the visitor still sends."""
+        """Close the sending half, and discard what the visitor still sends, so that the last response arrives."""
 
     def close(self) -> None:
-        """Close once everything written has gone out."""
+        """Close the connection when all that was written has been sent."""
 
     def cut(self, *, is_reset: bool) -> None:
-        """Close now."""
+        """Close the connection at once, with a TCP reset if `is_reset`."""
 
     def release(self) -> asyncio.Transport:
-        """Give the transport away."""
+        """Hand the transport over to an agent's link."""
 
 
 class Answering(Protocol):
-    """An exchange, seen from what carries it; see `Exchange`."""
+    """The part of an `Exchange` that its carrier uses, to send the response."""
 
     peer: Peer
     head: RequestHead
@@ -116,57 +116,57 @@ class Answering(Protocol):
 
     @property
     def connection(self) -> OpenConnection:
-        """Where the answer goes."""
+        """The visitor's connection, to which the response is written."""
 
     @property
     def request_id(self) -> str:
-        """Names this request in logs and on error pages."""
+        """The id by which logs and error pages name this request."""
 
     def note_forged(self) -> None:
-        """Record that the visitor sent fields that only the relay may set."""
+        """Record that the visitor sent header fields that only the relay may set."""
 
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
-        """`Clear-Site-Data` lines for a browser that may hold data of the name's former owner; mostly b""."""
+        """Return `Clear-Site-Data` lines for a browser that may hold data of the host's former owner; mostly b""."""
 
     def answer_began(self) -> None:
-        """Note that the final response head is there."""
+        """Note that the final response head has come."""
 
     def become_opaque(self) -> None:
-        """Pass bytes as they are, as the protocols were switched."""
+        """Pass bytes unchanged from now on, as the response has switched protocols."""
 
     def far_half_ended(self) -> None:
-        """End our half of an upgraded connection, as the agent sends no more."""
+        """Close the relay's half of an upgraded connection, as the agent sends no more."""
 
     def response_done(self, *, keeps_alive: bool, error: str = "") -> None:
-        """Record the request, of which the answer is written, and go on or close."""
+        """Record the request, whose response is written, and begin the next one or close the connection."""
 
     def break_off(self, code: str) -> None:
-        """Close without a clean end, as the response cannot be completed."""
+        """Close the connection so that the visitor sees that the response is incomplete."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
 
     def can_go_elsewhere(self) -> bool:
-        """Whether another tunnel, which has not been tried for this request, can take it now."""
+        """Whether a tunnel that was not tried for this request can take it now."""
 
     def forward_again(self) -> None:
-        """Try once more, as the tunnel took nothing of the request."""
+        """Send the request again, as the tunnel took nothing of it."""
 
 
 class Connecting(Protocol):
-    """An exchange by which an agent asks for a link, seen from the acceptor."""
+    """The part of an `Exchange` that the acceptor of agents uses, when an agent requests a link."""
 
     peer: Peer
 
     def release(self) -> asyncio.Transport:
-        """Give the transport away; nothing is read until its new owner says so."""
+        """Hand the transport over to the agent's link, with reading paused."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
         """Answer with an error of the table."""
 
 
 class UnderWay(Protocol):
-    """An exchange, seen from the ingress, which ends those that may not go on."""
+    """The part of an `Exchange` that the ingress uses, to end exchanges that may not go on."""
 
     peer: Peer
     head: RequestHead
@@ -178,14 +178,14 @@ class UnderWay(Protocol):
     started: float
 
     def session_over(self) -> None:
-        """End the exchange, as its session is over."""
+        """End the exchange, as its session has ended."""
 
     def endpoint_over(self) -> None:
-        """End the exchange, as its edge is gone."""
+        """End the exchange, as its edge was removed."""
 
 
 class Visitor(Protocol):
-    """A visitor's connection, seen from the ingress, which counts and ends connections, and gives turns."""
+    """The part of a visitor's connection that the ingress uses, to count and end connections and to give turns."""
 
     transport: asyncio.Transport
     connected_address: str
@@ -196,24 +196,24 @@ class Visitor(Protocol):
 
     @property
     def exchange(self) -> UnderWay | None:
-        """The request under way."""
+        """The exchange under way on the connection; None between two."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way, or waits for its turn."""
+        """Whether a request on the connection is under way, or waits for its turn."""
 
     @property
     def can_be_closed(self) -> bool:
-        """Whether no answer is lost by it."""
+        """Whether the connection can be closed without losing a response."""
 
     def take_turn(self) -> None:
-        """Begin the request that is read, unless the visitor has left."""
+        """Begin the request that has waited for its turn, unless the visitor has left."""
 
     def read_turn(self) -> None:
-        """Read what the visitor has sent, or will send."""
+        """Start to read from the connection, as its turn has come."""
 
     def time_out(self) -> None:
-        """End what has waited too long."""
+        """End what the connection waits for, as its deadline has passed."""
 
     def drain(self) -> None:
-        """Close when the connection is or becomes idle."""
+        """Close an idle connection now, a busy one after its response, as the relay stops."""

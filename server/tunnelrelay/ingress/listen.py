@@ -1,4 +1,4 @@
-"""Listening sockets, plain and TLS. Changed certificate files are read again."""
+"""Opens the listening sockets for visitors, plain and TLS, and reads changed certificate files again."""
 
 import asyncio
 import datetime
@@ -19,16 +19,17 @@ BACKLOG = 2048
 
 
 class Certificate:
-    """A certificate and key from files, as a TLS context that follows them.
+    """A TLS context with certificate and key from files, which are read again when they change.
 
     Args:
-        domain: What it should be for; "" leaves that to the caller.
+        domain: The domain that the certificate should be for; "" skips this check.
 
     Attributes:
-        misgivings: Why browsers will refuse it, each reason with what to do.
+        misgivings: Reasons for which browsers will refuse the certificate, each with a hint.
 
     Raises:
-        CertificateError: The files cannot be used (at the start; later ones are logged and the old ones kept).
+        CertificateError: The files cannot be used. This is for the constructor; when later files cannot be used, the
+            error is logged and the former certificate stays.
     """
 
     def __init__(self, cert: Path, key: Path, domain: str = "") -> None:
@@ -42,12 +43,12 @@ class Certificate:
         self._seen = self._stamp()
 
     def reload_if_changed(self) -> None:
-        """Use the files' new content for new connections; those that are open keep what they have."""
+        """Read the files again if they have changed, and use the new certificate for new connections."""
         stamp = self._stamp()
         if stamp is None or stamp == self._seen:
             return
         try:
-            # Tried in another context first: one that took the certificate and not the key would refuse every
+            # Tried in another context first: a context that took the certificate but not the key would fail every
             # handshake.
             self.misgivings = self._checked()
             _load(_server_context(), self._cert, self._key)
@@ -70,22 +71,22 @@ class Certificate:
         try:
             stats = [path.stat() for path in (self._cert, self._key)]
         except OSError:
-            return None  # being replaced right now
+            return None  # a file is being replaced right now
         return tuple(number for stat in stats for number in (stat.st_mtime_ns, stat.st_ino, stat.st_size))
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket; `host` "" means every interface, IPv4 and IPv6.
+    """Return a listening socket; `host` "" means every interface, IPv4 and IPv6.
 
     Raises:
-        OSError: The address is in use or not of this machine.
+        OSError: The address is in use, or is not one of this machine.
     """
     if not host:
         sock = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
     else:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    # Accepted connections inherit keep-alive, so that a visitor that vanished from a silent stream is noticed.
+    # Accepted connections inherit keep-alive, which detects that the visitor of a silent stream has vanished.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     # uvloop sets it by itself, asyncio's own loop does not (40 ms of Nagle against delayed ACK).
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,14 +94,14 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(Protocol):
-    """A server that accepts visitors."""
+    """A server that accepts visitors' connections on a socket."""
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
 
 
 async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate | None = None) -> Server:
-    """Accept visitors on a bound socket, over TLS when there is a certificate."""
+    """Accept visitors' connections on a socket, over TLS when there is a certificate. Returns the server."""
     if certificate is not None:
         return TlsServer(ingress, sock, certificate.context)
     loop = asyncio.get_running_loop()
@@ -108,9 +109,13 @@ async def listen(ingress: Ingress, sock: socket.socket, certificate: Certificate
 
 
 def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    """Raises CertificateError for what OpenSSL refuses though it could be read: a key that is too short, for one."""
+    """Load certificate and key into a TLS context.
+
+    Raises:
+        CertificateError: OpenSSL refuses files that could be parsed, for example a key that is too short.
+    """
     try:
-        context.load_cert_chain(cert, key, password="")  # a prompt for one would halt the relay
+        context.load_cert_chain(cert, key, password="")  # without `password`, OpenSSL's prompt would block the relay
     except ssl.SSLError as error:
         why = (error.reason or "not usable").replace("_", " ").lower()
         hint = "make a new key and certificate: RSA with 2048 bits, or P-256"
@@ -127,5 +132,5 @@ def _server_context() -> ssl.SSLContext:
 
 
 def _remember_name(tls: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-    """Keep the server name of the handshake: the router compares it with each request's Host."""
+    """Store the server name (SNI) of a handshake; the router compares it with each request's Host."""
     tls.server_name_asked = name  # type: ignore[attr-defined]  # Python keeps no server-side record of it

@@ -1,8 +1,8 @@
-"""Answers requests whose heads are too large, by the part that was read.
+"""Answers requests whose heads are too large, by the part of the head that was read.
 
-In a browser cookies are mostly the cause, and then every request to the host is too large, also the one that would
-clear them. That request is recognised by its request line and the fields before the limit, which come before the
-cookies in every browser that was tested.
+In a browser the cause is mostly cookies, and then every request to the host is too large, also the one that should
+clear the cookies. That request is recognised by its request line and its first fields: all tested browsers send those
+before the cookies.
 """
 
 from tunnelctl.http1.errors import HttpError
@@ -12,14 +12,14 @@ from tunnelrelay.pages.cookies import CLEAR_COOKIES_PATH, cookies_cleared, head_
 from tunnelrelay.policy.classify import wants_html
 
 _BY_A_CLICK = {b"sec-fetch-site": b"same-origin", b"sec-fetch-mode": b"navigate", b"sec-fetch-user": b"?1"}
-"""What a browser says of a form that a person has sent from a page of the same origin."""
+"""The `Sec-Fetch-*` fields that a browser sends when a person submits a form on a page of the same origin."""
 
 
 def glimpse(part: bytes) -> RequestHead | None:
-    """The head as far as it was read, by the same parser as whole ones; None when that is no head, or names no host.
+    """Parse the part of a request head that was read; None when it is no valid head, or has no Host.
 
     Args:
-        part: From the request line to anywhere.
+        part: The first bytes of the head; the last line may be incomplete.
     """
     lines = part[: part.rfind(b"\r\n")].rstrip(b"\r\n").split(b"\r\n")[: MAX_FIELDS + 1]
     try:
@@ -29,11 +29,11 @@ def glimpse(part: bytes) -> RequestHead | None:
 
 
 def reply(head: RequestHead, *, host: str, origin: bytes, request_id: str) -> Reply:
-    """The error page, or the answer that clears the cookies.
+    """Return the error page for an oversized head, or the response that clears the browser's cookies.
 
     Args:
-        host: Canonical; "" when it is none of ours, or not that of the connection.
-        origin: The host's address as browsers write it in `Origin`.
+        host: The canonical host; "" when the relay does not serve it, or the TLS connection is for another host.
+        origin: The host's origin, as browsers send it in `Origin`.
     """
     if host and _asks_to_clear(head, origin):
         return cookies_cleared(host=host)
@@ -41,10 +41,10 @@ def reply(head: RequestHead, *, host: str, origin: bytes, request_id: str) -> Re
 
 
 def _asks_to_clear(head: RequestHead, origin: bytes) -> bool:
-    """Whether a person pressed the button on our page.
+    """Whether a person has pressed the button on the error page that clears the browser's cookies.
 
-    Browsers clear the cookies of the whole site, neighbours' sessions included, so nothing less will do: another page
-    can send this request, but not with our origin, and a script on the host itself cannot pretend to be a click.
+    Browsers then clear the cookies of the whole site, with sessions at other tunnels, so a click is required: another
+    site's page cannot send this request with the host's origin, and a script on the host cannot imitate a click.
     """
     if head.method != b"POST" or head.target != CLEAR_COOKIES_PATH.encode() or head.get_all(b"origin") != [origin]:
         return False

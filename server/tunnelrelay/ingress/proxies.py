@@ -1,9 +1,9 @@
-"""Reads what trusted proxies say of a request: the visitor's address, and whether it came over TLS. Pure.
+"""Reads the forwarding fields of trusted proxies: the visitor's address, and whether the visitor came over TLS. Pure.
 
 `X-Forwarded-For` is read in the forms that proxies write (`192.0.2.1`, `192.0.2.1:4711`, `[2001:db8::1]:4711`, quoted),
-`Forwarded` as RFC 7239 has it. Where both are there, the first one counts: a proxy that writes only that one passes a
-visitor's `Forwarded` on. The visitor is the last hop that is no trusted proxy; entries before it were written by the
-visitor and are ignored.
+`Forwarded` as in RFC 7239. When a request has both, `X-Forwarded-For` counts: a proxy that writes only this field
+passes a visitor's own `Forwarded` on. The visitor is the last hop that is no trusted proxy; entries before it come from
+the visitor and are ignored.
 """
 
 import ipaddress
@@ -14,28 +14,28 @@ from dataclasses import dataclass
 from tunnelctl.http1.head import RequestHead
 
 MAX_HOPS = 32
-"""Hops looked at in one request. More proxies than any route has; a head of 32 KiB has room for 4,000."""
+"""Hops that are read in one request: more than any real chain of proxies has. A head of 32 KiB has room for 4,000."""
 MAX_SHOWN = 120
-"""Bytes of a field that cannot be read, for the log."""
+"""Bytes of an unreadable field that are logged."""
 
 _NODE = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+)(?:%[0-9A-Za-z._~-]+)?\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?", re.ASCII
 )
-"""An address with a port or without: RFC 7239 section 6. The port is of no use here."""
+"""Pattern of an address with or without a port (RFC 7239 section 6). The port is not used."""
 _ELEMENT = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _PAIR = re.compile(rb'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
-"""Parts of a list, and of one of its elements: what separates them may stand in quotes."""
+"""Patterns of one element of a `Forwarded` list, and of one pair in an element; quoted texts may hold separators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The hops of a request, as proxies report them.
+    """The chain of proxies of a request, as the forwarding fields report it.
 
     Attributes:
-        field: The field that reports them; "" for none.
-        hops: What each hop reported of the one before it; the last proxy's entry is last.
-        is_secure: Every hop reports TLS.
-        shown: The field's value as far as a log should have it.
+        field: Name of the header field that was read; "" for none.
+        hops: The addresses that proxies report, each that of the hop before; the last proxy's entry is last.
+        is_secure: Whether every hop reports TLS.
+        shown: The end of the field's value, for the log.
     """
 
     field: str
@@ -44,10 +44,13 @@ class Route:
     shown: str
 
     def visitor(self, trusts: Callable[[str], bool]) -> str | None:
-        """Returns the address of the visitor.
+        """Return the visitor's address, that of the last hop which is no trusted proxy.
+
+        Args:
+            trusts: Whether an address is that of a trusted proxy.
 
         Returns:
-            None when the proxies name none but themselves; "" when the hop that counts cannot be read.
+            None when all hops are trusted proxies; "" when the hop that counts has no readable address.
         """
         for hop in reversed(self.hops[-MAX_HOPS:]):
             address = read_address(hop)
@@ -57,7 +60,7 @@ class Route:
 
 
 def read_route(head: RequestHead) -> Route:
-    """The hops in the head's fields. Believe none of it unless its sender is a trusted proxy."""
+    """Read the forwarding fields of a request. The result is only valid when a trusted proxy has sent the request."""
     values = head.get_all(b"x-forwarded-for")
     protocols = [
         part.strip(b" \t").lower() for value in head.get_all(b"x-forwarded-proto") for part in value.split(b",")
@@ -76,7 +79,7 @@ def read_route(head: RequestHead) -> Route:
 
 
 def read_address(node: bytes) -> str:
-    """Returns the address in one hop's word, IPv4-mapped ones as IPv4; "" when there is none that can be read."""
+    """Return the IP address in one entry of a forwarding field, IPv4-mapped as IPv4; "" when it has none."""
     text = _unquoted(node.strip(b" \t")).decode("latin-1")
     match = _NODE.fullmatch(text)
     text = match[1] or match[2] if match is not None else text.partition("%")[0]

@@ -1,9 +1,7 @@
-"""Writes one response to a visitor with framing of our own, so that no agent can desynchronise the connection.
+"""Writes a response to a visitor with the relay's own framing, so that no agent can desynchronise the connection.
 
 Agents are untrusted. Status, fields and body arrive separately; here they become one HTTP/1.1 response, framed by the
-request and the declared length. A body that breaks its declared length ends the connection without a clean end (RFC
-9112
-section 8).
+request and the declared length. A body with another length than declared ends the connection (RFC 9112 section 8).
 """
 
 from collections.abc import Sequence
@@ -21,19 +19,20 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"")) for status in range(100, 1000)}
 _INTERIM_PASSED = (100, 102, 103)
 MAX_INTERIM = 20
-"""1xx responses passed on for one request; more is an agent that keeps a visitor waiting for nothing."""
+"""Interim (1xx) responses that are passed on for one request; an agent that sends more is refused."""
 
 NONE, LENGTH, CHUNKED, CLOSE, OPAQUE = range(5)
-"""How the body goes out: not at all, counted, chunked, until the connection closes, or as an upgraded connection."""
+"""How a response's body is framed: no body, by Content-Length, chunked, until the connection closes, or as the bytes of
+an upgraded connection."""
 
 
 class Framing:
-    """How one response is framed, decided from both heads.
+    """The framing of one response's body, chosen by the heads of request and response.
 
     Attributes:
-        mode: One of the constants above.
-        remaining: Bytes promised by Content-Length and not yet sent, with LENGTH.
-        keeps_alive: The connection may carry another request.
+        mode: NONE, LENGTH, CHUNKED, CLOSE or OPAQUE.
+        remaining: With LENGTH, bytes of the Content-Length that are not sent yet.
+        keeps_alive: Whether the connection may carry another request.
     """
 
     __slots__ = ("keeps_alive", "mode", "remaining")
@@ -62,7 +61,7 @@ class Framing:
             self.keeps_alive = False
 
     def lines(self, response: ResponseHead, request: RequestHead) -> bytes:
-        """The framing's own field lines."""
+        """Return the header lines that declare the framing: Content-Length, Transfer-Encoding and Connection."""
         if self.mode == LENGTH:
             framing = b"Content-Length: %d\r\n" % self.remaining
         elif self.mode == CHUNKED:
@@ -78,10 +77,10 @@ class Framing:
         return framing if request.minor else framing + b"Connection: keep-alive\r\n"
 
     def body(self, data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
-        """A piece of the body as it goes on the connection.
+        """Return a piece of the body in its framing.
 
         Raises:
-            HttpError: More than was promised, or a body where none may be.
+            HttpError: The body is longer than its Content-Length, or the response may not have a body.
         """
         if self.mode == LENGTH:
             self.remaining -= len(data)
@@ -95,10 +94,10 @@ class Framing:
         return (data,)
 
     def end(self, trailers: Sequence[Field] = ()) -> bytes:
-        """What ends the body.
+        """Return the bytes that end the body, with its trailer fields.
 
         Raises:
-            HttpError: Less came than was promised.
+            HttpError: The body is shorter than its Content-Length.
         """
         if self.mode == CHUNKED:
             return encode_trailers(to_lines(list(trailers)))
@@ -108,10 +107,10 @@ class Framing:
 
 
 def read_head(status: int, lines: bytes) -> ResponseHead:
-    """A response head from an agent, checked.
+    """Parse and check the response head that an agent has sent.
 
     Raises:
-        HttpError: `agent_bad_response`.
+        HttpError: `agent_bad_response` when the head is invalid.
     """
     try:
         if not 100 <= status <= 999:
@@ -122,7 +121,10 @@ def read_head(status: int, lines: bytes) -> ResponseHead:
 
 
 def interim(head: ResponseHead, request: RequestHead, policy: Policy, host: bytes, origin: bytes) -> bytes:
-    """A 1xx as it is passed on, or b"" when the visitor must not see it (RFC 9110 section 15.2)."""
+    """Return the head of an interim (1xx) response for the visitor; b"" for one that is not passed on.
+
+    HTTP/1.0 visitors get none (RFC 9110 section 15.2), others only 100, 102 and 103.
+    """
     if not request.minor or head.status not in _INTERIM_PASSED:
         return b""
     block = response_block(head.fields, policy=policy, host=host, origin=origin)
@@ -132,14 +134,14 @@ def interim(head: ResponseHead, request: RequestHead, policy: Policy, host: byte
 def final(
     head: ResponseHead, request: RequestHead, framing: Framing, policy: Policy, host: bytes, origin: bytes
 ) -> bytes:
-    """The head of the final response."""
+    """Return the head of the final response for the visitor, with the relay's own framing."""
     upgrade = request.upgrade if framing.mode == OPAQUE else b""
     block = response_block(head.fields, policy=policy, host=host, origin=origin, upgrade=upgrade)
     return _STATUS_LINES[head.status] + block + framing.lines(head, request) + b"\r\n"
 
 
 def reply_head(reply: Reply, request: RequestHead, *, closes: bool) -> bytes:
-    """The head of an answer of the relay's own."""
+    """Return the head of a response of the relay's own."""
     lines = to_lines(list(reply.fields))
     framing = b"Content-Length: %d\r\n" % len(reply.body) if reply.status not in (204, 304) else b""
     connection = b"Connection: close\r\n" if closes else b"" if request.minor else b"Connection: keep-alive\r\n"
@@ -147,10 +149,10 @@ def reply_head(reply: Reply, request: RequestHead, *, closes: bool) -> bytes:
 
 
 def code_of(reply: Reply) -> str:
-    """The error code of an answer of the relay's own, "" for none."""
+    """Return the error code in a response of the relay's own; "" for none."""
     return next((value.decode() for name, value in reply.fields if name == b"Tunnel-Error"), "")
 
 
 def status_line(status: int) -> bytes:
-    """`HTTP/1.1 404 Not Found` with its CR LF."""
+    """Return the status line for a status, as in `HTTP/1.1 404 Not Found`, with CR LF."""
     return _STATUS_LINES[status]

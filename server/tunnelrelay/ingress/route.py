@@ -1,4 +1,4 @@
-"""Decides from a request's head where it goes: to an endpoint, to the relay's own pages, or nowhere."""
+"""Routing: decides by a request's head whether it goes to an endpoint, to the relay's own pages, or is refused."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ INFO_PATH = b"/_tunnel/info"
 READY_PATH = b"/_tunnel/ready"
 RESERVED_PREFIX = b"/_tunnel/"
 LOGIN_ALIASES = (b"/ngrok/login", b"/ngrok/logout")
-"""Names that people who come from ngrok have bookmarked; only endpoints with a login reserve them."""
+"""ngrok's paths for login and logout, which people may have bookmarked. Only endpoints with a login reserve them."""
 
 API_PATH = b"/_tunnel/api/"
-"""Where the API answers too on a relay that serves its own machine: many clients do not resolve `*.localhost`."""
+"""The path under which a relay on localhost serves the API too, as many clients do not resolve `api.localhost`."""
 
 Kind = Literal["endpoint", "idp", "domain", "dashboard", "api"]
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """Forward to the tunnels that serve this endpoint."""
+    """Routing decision: forward the request to a tunnel of this endpoint."""
 
     host: str
     endpoint: Endpoint
@@ -40,7 +40,7 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Pass to the relay's own web app; `kind` is the part of it."""
+    """Routing decision: pass the request to the relay's own pages; `kind` names the part of them."""
 
     host: str
     kind: Kind
@@ -48,12 +48,12 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Accept an agent's request for a link."""
+    """Routing decision: the request is an agent's, for a link."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """Answer with this error."""
+    """Routing decision: answer with the error of this code."""
 
     code: str
     host: str = ""
@@ -64,12 +64,12 @@ Routed = Forwarded | Own | Accept | Unwanted | Reply
 
 
 class Router:
-    """Routes requests of one relay.
+    """Decides where each request to the relay goes.
 
     Args:
-        is_token_free: Agents need no token (loopback and `localhost` only).
-        redirects: Plain http leads to https.
-        issuer_ports: At which ports OpenID providers are called, as `tunnelctl.oidc.ports` writes it.
+        is_token_free: Whether agents need no token, on loopback with the domain `localhost` only.
+        redirects: Whether plain http is redirected to https.
+        issuer_ports: The ports at which OpenID providers are called, in the form of `tunnelctl.oidc.ports`.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Router:
         self._hosts = Memo(self._read_host, max_bytes=MAX_HOST)
 
     def route(self, head: RequestHead, *, sni: str | None, is_secure: bool) -> Routed:
-        """Decide for one request.
+        """Decide where a request goes. Returns the decision, or a response of the relay's own.
 
         Args:
-            sni: Server name of the TLS handshake, None without one.
-            is_secure: It came over TLS: ours, or that of a trusted proxy which says so.
+            sni: Server name of the TLS handshake; None without one.
+            is_secure: Whether the request came over TLS, to the relay or to a trusted proxy.
         """
         target = head.target
         if target.startswith(RESERVED_PREFIX) and (own := self._matched_before_hosts(head, is_secure)) is not None:
@@ -129,7 +129,7 @@ class Router:
 
     def _own_host(self, head: RequestHead, host: str) -> Routed:
         address = self._address
-        # On `localhost` the callback lives there: providers take plain http for no other name.
+        # A relay on localhost has its callback at this host, as providers allow plain http for no other name.
         is_local_callback = address.is_local and host == "localhost" and head.path.startswith(b"/oauth2/")
         if host == address.idp_host or is_local_callback:
             return Own(host, "idp")
@@ -142,7 +142,7 @@ class Router:
         return Unwanted("endpoint_not_found", host)
 
     def _matched_before_hosts(self, head: RequestHead, is_secure: bool) -> Routed | None:
-        """Paths of agents and scripts that are answered under any Host."""
+        """Route the paths for agents and scripts that are served under any Host; None for other paths."""
         path = head.path
         if path == CONNECT_PATH:
             is_here = _is_loopback_name(head.host)
@@ -150,13 +150,13 @@ class Router:
                 # Refuse web pages and rebound names, so that no site can publish from a developer's machine.
                 return Unwanted("connect_refused", closes=True)
             if self._redirects and not is_secure and not is_here:
-                # Its token was sent in the clear already. Refuse, so that the client gets fixed.
+                # The token was sent unencrypted. The refusal makes people correct the agent's URL.
                 return Unwanted("connect_refused", closes=True)
             return Accept()
         if path.startswith(API_PATH) and self._address.is_local and _is_loopback_name(head.host):
             return Own(self._address.api_host, "api")
         if path == INFO_PATH and head.method in (b"GET", b"HEAD"):
-            # `tunnel diagnose` compares clocks.
+            # `tunnel diagnose` compares clocks by the Date field.
             date = formatdate(usegmt=True).encode()
             return Reply(200, ((b"Content-Type", b"application/json"), (b"Date", date)), self._info())
         return None
@@ -169,7 +169,7 @@ class Router:
                 "protocols": [SUBPROTOCOL],
                 "domain": address.domain,
                 "url": address.url("*." + address.domain),
-                # Names under `localhost` resolve in browsers and curl only.
+                # Names under `localhost` resolve only in browsers and curl.
                 "api_url": address.url("127.0.0.1") + API_PATH.decode().rstrip("/")
                 if address.is_local
                 else address.url(address.api_host),
@@ -185,8 +185,10 @@ class Router:
         )
 
     def _read_host(self, value: bytes) -> tuple[str, bytes] | None:
-        """The canonical host, and the Host field's value in the spelling that the app gets, with a port if it had
-        one."""
+        """Return the canonical host of a Host field's value, and the value that the app gets; None for an invalid one.
+
+        The app gets the canonical host, with the relay's port if the value had a port.
+        """
         host = self._address.canonical_host(value)
         port = b":%d" % self._address.port if b":" in value else b""
         return (host, host.encode() + port) if host is not None else None
@@ -199,7 +201,7 @@ class Router:
         if not (host == self._address.domain or host.endswith("." + self._address.domain)):
             return Unwanted("endpoint_not_found", host)
         if head.method not in (b"GET", b"HEAD"):
-            # Its content was sent in the clear; a redirect would hide that from its sender.
+            # The content was sent unencrypted; a redirect would hide that from the sender.
             return Unwanted("https_required", host, closes=True)
         where = self._address.url(host).encode() + origin_form(head.target)
         return Reply(308, ((b"Location", where), (b"Cache-Control", b"no-store")))
@@ -209,12 +211,14 @@ class Router:
 
 
 MAX_HOST = 300
-"""Longest Host value that is remembered, in bytes: a name has at most 253 (RFC 1035), and a port six more."""
+"""Bytes of the longest Host value that is cached: a name has at most 253 (RFC 1035), and a port six more."""
 
 
 def is_probe(head: RequestHead) -> bool:
-    """Whether this is an agent's own probe, which passes without a policy: exactly the request that agents answer
-    themselves."""
+    """Whether a request is a probe of the public address, which agents send and answer themselves.
+
+    No policy applies to it, so it must be exactly the request that agents answer without their local service.
+    """
     return head.target == READY_PATH and head.method == b"GET" and not head.has_body and not head.upgrade
 
 

@@ -1,8 +1,8 @@
-"""The cookie by which a visitor stays with one of several tunnels, on edges that ask for it.
+"""The cookie that keeps a visitor at one of several tunnels, for edges with sticky visitors.
 
-It only prefers a tunnel: the rules apply as for any visitor, and a value that names no tunnel of the endpoint is
-ignored. The value is a keyed digest of the tunnel (`Tunnel.mark`). The
-cookie belongs to the relay's family, so that neither the app nor a neighbour's page gets to see or set it over https.
+The cookie only selects a tunnel: the policy applies as for all visitors, and a value that names no tunnel of the
+endpoint is ignored. The value is an HMAC that identifies the tunnel (`Tunnel.mark`). Its name begins like the relay's
+other cookies, which neither the app nor another tunnel's page can read or set over https.
 """
 
 from tunnelctl.http1.head import RequestHead
@@ -11,10 +11,10 @@ from tunnelrelay.registry.tunnel import Tunnel
 
 
 class Sticky:
-    """Reads and writes the cookie that names a visitor's tunnel.
+    """Reads and writes the sticky cookie, which identifies a visitor's tunnel.
 
     Args:
-        is_secure: Visitors come over https.
+        is_secure: Whether the relay's public URLs are https.
     """
 
     def __init__(self, *, is_secure: bool) -> None:
@@ -22,11 +22,11 @@ class Sticky:
         self._attributes = b"; Path=/; HttpOnly; SameSite=Lax" + (b"; Secure" if is_secure else b"")
 
     def mark(self, head: RequestHead) -> bytes:
-        """The tunnel's mark in the visitor's cookie; b"" without one."""
+        """Return the mark of a tunnel in the request's sticky cookie; b"" without the cookie."""
         return cookies.one(head.get_all(b"cookie"), self._name) or b""
 
     def lines(self, head: RequestHead, tunnel: Tunnel) -> bytes:
-        """The Set-Cookie line for this tunnel; b"" when the browser has it."""
+        """Return the `Set-Cookie` line that keeps the visitor at this tunnel; b"" when the browser has the cookie."""
         if self.mark(head) == tunnel.mark:
             return b""
         return b"Set-Cookie: %b=%b%b\r\n" % (self._name, tunnel.mark, self._attributes)

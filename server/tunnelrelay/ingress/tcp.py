@@ -1,10 +1,10 @@
 """TCP ports that agents serve: the listening sockets, and visitors' connections to them.
 
 A port is open while a tunnel serves its endpoint (`tcp://DOMAIN:PORT` in the registry), and for a moment after its link
-was lost. A connection is judged by the endpoint's rules about networks before anything is forwarded, and read only
-once the agent has connected to the local service: until then another tunnel can take it. It counts among the relay's
-visitors like one of a web app (`Ingress.visitors`). How bytes are carried: `tunnelctl/link/pipe.py`. Which port an
-agent gets: `agents/tcp_addresses.py`.
+was lost. The endpoint's network rules are applied before a connection is forwarded, and the connection is read only
+when the agent has connected to the local service: until then another tunnel can take it. It counts as a visitor like
+one of a web app (`Ingress.visitors`). `tunnelctl/link/pipe.py` moves the bytes; `agents/tcp_addresses.py` chooses the
+port of a bind.
 """
 
 import asyncio
@@ -39,13 +39,15 @@ from tunnelrelay.registry.tunnel import Tunnel
 log = EventLog("tunnelrelay.ingress")
 
 CONNECT_SECONDS = 15.0
-"""For the agent to connect to the local service; it gives up after 10 s itself."""
+"""Seconds that an agent has to connect to its local service; the agent itself gives up after 10 s."""
 IDLE_SECONDS = 3600.0
-"""Without a byte either way. A shell that waits for its user is no reason to hang up; one that was forgotten is."""
+"""Seconds without a byte in either direction after which a connection is closed: long enough for a shell that waits for
+its user."""
 HALF_CLOSED_SECONDS = 300.0
-"""The same once one side sends no more: the other is at work on its answer, or has forgotten to close."""
+"""Seconds without a byte after which a connection is closed when one side has closed its sending half. The other side
+may still compute its answer."""
 KEEPALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-"""The kernel finds out within two minutes that a visitor has vanished, however long a connection may be idle."""
+"""Socket options of TCP keep-alive, by which the kernel detects within two minutes that a visitor has vanished."""
 
 BOUNDS = (
     DeclaredBound(
@@ -60,20 +62,20 @@ BOUNDS = (
 
 
 class TcpConnection:
-    """One visitor's connection to a port: a `Visitor` of the ingress, and the user of its pipe.
+    """One visitor's connection to a TCP port: a `Visitor` for the ingress, and the user of a `Pipe`.
 
     Attributes:
-        host: The endpoint's.
-        connected_address, address: Whom limits count it as; "" for not at all.
-        deadline: Loop time at which waiting ends; looked at by `Ingress.sweep`.
+        host: The endpoint's host, `tcp://DOMAIN:PORT`.
+        connected_address, address: Key under which limits count the visitor; "" when they do not.
+        deadline: Loop time at which waiting ends; `Ingress.sweep` checks it.
     """
 
     exchange = None
-    """It carries no request."""
+    """Always None: a TCP connection carries no HTTP request."""
     is_busy = True
-    """A relay that stops waits for it as for a request under way."""
+    """Always True: a relay that stops waits for TCP connections as for requests under way."""
     can_be_closed = False
-    """No connection is closed to make room for another: its visitor could not just open it again."""
+    """Always False: no TCP connection is closed to make room for another, as its visitor would lose its state."""
 
     def __init__(self, ingress: Ingress, ports: "TcpPorts", host: str) -> None:
         self._ingress = ingress
@@ -98,10 +100,10 @@ class TcpConnection:
         self._started_at = time.time()
         self._number = ingress.next_number()
 
-    # PipeUser
+    # Callbacks of the pipe (`PipeUser`)
 
     def on_connected(self) -> None:
-        """A visitor is there: count it in, judge it, and ask an agent for a connection."""
+        """Count a new visitor, apply the endpoint's rules, and ask an agent to connect to its local service."""
         ingress = self._ingress
         self.transport = transport = self.pipe.transport
         _keep_alive(transport.get_extra_info("socket"))
@@ -120,7 +122,7 @@ class TcpConnection:
             self._connect(endpoint)
 
     def on_answer(self, status: int) -> None:
-        """The agent has connected to the local service."""
+        """Start to move bytes, as the agent has connected to its local service."""
         tunnel = self._tunnel
         assert tunnel is not None
         if status != 200:
@@ -137,7 +139,7 @@ class TcpConnection:
         self.pipe.start()
 
     def on_refused(self, code: Code, reason: str) -> None:
-        """The agent has no connection to offer: another one is asked, where there is one, or the agent's next link."""
+        """Try another tunnel, or wait for one, as the agent could not connect to its local service."""
         tunnel, endpoint = self._tunnel, self._endpoint
         assert tunnel is not None
         assert endpoint is not None
@@ -155,12 +157,12 @@ class TcpConnection:
             self._refuse(ERROR_OF.get(code, "agent_lost"), code)
 
     def on_moved(self) -> None:
-        """Bytes, or an end, came from either side."""
+        """Move the deadline, as bytes or an end came from one side."""
         seconds = HALF_CLOSED_SECONDS if self.pipe.is_half_closed else IDLE_SECONDS
         self.deadline = self._ingress.now() + seconds
 
     def on_over(self, code: Code | None, reason: str) -> None:
-        """The connection is closed: count it out and record it."""
+        """Stop counting the connection and record it, as it is closed."""
         if self._waiting is not None:
             self._waiting.cancel()
         self._ingress.leave(self)
@@ -178,31 +180,34 @@ class TcpConnection:
         if endpoint is not None:
             endpoint.room_was_made()
 
-    # Visitor
+    # Calls of the ingress (`Visitor`)
 
     def take_turn(self) -> None:
-        """Never called: only requests take turns."""
+        """Do nothing. It is never called, as only HTTP requests take turns."""
 
     def read_turn(self) -> None:
-        """Never called: only requests take turns."""
+        """Do nothing. It is never called, as only HTTP requests take turns."""
 
     def time_out(self) -> None:
-        """Cut it: no answer of the agent's, or no byte for too long."""
+        """Close the connection: the agent did not answer in time, or no byte came for too long."""
         self.deadline = NO_DEADLINE
         self._refuse("request_timeout" if self._is_connected else "upstream_timeout")
 
     def drain(self) -> None:
-        """Go on: the relay waits for what is under way."""
+        """Do nothing: a relay that stops lets TCP connections go on until its drain time is over."""
 
     def look_after(self, policy: Policy) -> None:
-        """Cut it if the endpoint's rules, which have changed, would not let it in."""
+        """Close the connection if the endpoint's new rules would not let its visitor in."""
         if not network_allows(policy, self.peer.host):
             self._refuse(policy.refusal)
 
-    # The inside
+    # Helpers
 
     def _may_pass(self, endpoint: Endpoint) -> bool:
-        """Judge the visitor by the rules as they are now. Without rules, which come with the agent, none passes."""
+        """Whether the endpoint's present network rules let the visitor in; if not, the connection is closed.
+
+        An endpoint has no rules before an agent has bound it, and lets no visitor in.
+        """
         self._endpoint, self._policy = endpoint, endpoint.policy
         if endpoint.policy is None:
             self._refuse("endpoint_offline")
@@ -213,7 +218,8 @@ class TcpConnection:
         return False
 
     def _take_shares(self, endpoint: Endpoint) -> bool:
-        """Count the connection for its address and for the endpoint's owner; False when it is one too many."""
+        """Count the connection for its address and for the endpoint's owner. False when it is one too many; then it is
+        closed."""
         ingress = self._ingress
         if self.address:
             if not ingress.quotas.take(endpoint.open_by, self.address):
@@ -230,7 +236,7 @@ class TcpConnection:
         return False
 
     def _connect(self, endpoint: Endpoint) -> None:
-        """Ask a tunnel for a connection to its local service; when none takes one now, wait for it."""
+        """Ask one of the endpoint's tunnels for a connection to its local service, or wait until one can take it."""
         tunnel = endpoint.pick(tried=self._tried)
         if tunnel is None:
             self._waiting = asyncio.get_running_loop().create_task(self._hold(endpoint))
@@ -245,7 +251,7 @@ class TcpConnection:
         self.pipe.attach(tunnel.link, tunnel.link.open(payload, owner=self.pipe, fin=False))
 
     async def _hold(self, endpoint: Endpoint) -> None:
-        """Wait for a tunnel that is away for a moment, then judge anew: it may come back with other rules."""
+        """Wait for a tunnel that has lost its link, then apply the endpoint's rules anew, which may have changed."""
         ingress = self._ingress
         self.deadline = NO_DEADLINE
         ingress.metrics.held()
@@ -262,7 +268,7 @@ class TcpConnection:
         self.pipe.cut(code)
 
     def _account(self, error: str) -> None:
-        """Count and log the connection, which is over."""
+        """Record the closed connection in metrics, access log and traffic log."""
         ingress, pipe = self._ingress, self.pipe
         kind = ERRORS.get(error)
         ingress.metrics.tcp(error or "ok", pipe.received, pipe.sent)
@@ -291,11 +297,12 @@ class TcpConnection:
 
 @dataclass(slots=True)
 class _Door:
-    """One open port.
+    """A TCP port that is open.
 
     Attributes:
-        policy: What its connections were last judged by.
-        empty_since: Monotonic time since which no tunnel serves it; None while one does.
+        sock: The listening socket.
+        policy: The policy that the port's connections were last checked with.
+        empty_since: Loop time since which no tunnel serves the port; None while one does.
     """
 
     sock: socket.socket
@@ -304,12 +311,12 @@ class _Door:
 
 
 class TcpPorts:
-    """The ports that are open now.
+    """Opens and closes the TCP ports that agents serve, and accepts visitors' connections at them.
 
     Args:
-        where: The host to listen at, for a port.
-        hold_seconds: How long a port stays open when its last link was lost.
-        most: Connections that visitors may have, of which one owner's ports take a fair share.
+        where: Returns the host to listen on for a port.
+        hold_seconds: How long a port stays open after its last link was lost.
+        most: Connections of all visitors; the ports of one owner may have a fair share of them.
     """
 
     def __init__(self, registry: Registry, *, where: Callable[[int], str], hold_seconds: float, most: int) -> None:
@@ -327,11 +334,11 @@ class TcpPorts:
 
     @property
     def connection_count(self) -> int:
-        """Connections open now, of all owners."""
+        """The number of open connections to all TCP ports."""
         return sum(self._connections.values())
 
     def open(self, host: str) -> bool:
-        """Listen at an endpoint's port; False when another program has it. It is closed when no tunnel serves it."""
+        """Listen at an endpoint's port, until no tunnel serves it. False when another program has the port."""
         if host in self._open:
             return True
         port = tcp_port(host)
@@ -350,13 +357,13 @@ class TcpPorts:
         return True
 
     def look_soon(self) -> None:
-        """Look, behind what happens in this turn of the loop, which ports are served."""
+        """Call `look` at the end of this turn of the event loop."""
         if self._open and not self._is_look_due:
             self._is_look_due = True
             self._loop.call_soon(self.look)
 
     def look(self) -> None:
-        """Close the ports that no tunnel serves any more, and judge connections by rules that have changed."""
+        """Close the ports that no tunnel serves any more, and connections that changed rules would not let in."""
         self._is_look_due = False
         now = self.ingress.now()
         for host, door in tuple(self._open.items()):
@@ -374,7 +381,7 @@ class TcpPorts:
                 self._shut(host)
 
     def enter(self, owner: str) -> bool:
-        """Count a connection for the owner of the port; False when it is one too many."""
+        """Count a connection for the owner of its port. False when it is one too many; then it is not counted."""
         held = self._connections.get(owner, 0)
         if not fair_share(held, min(self.ingress.visitor_count, self._most - 1), self._most):
             return False
@@ -382,11 +389,11 @@ class TcpPorts:
         return True
 
     def leave(self, owner: str) -> None:
-        """Count the end of a connection that `enter` let in."""
+        """Count a connection of an owner less, as it is closed."""
         give_back(self._connections, owner)
 
     def close(self) -> None:
-        """Accept no more connections, at any port. Those that are open go on."""
+        """Close all listening sockets; open connections go on."""
         self._is_closed = True
         for host in tuple(self._open):
             self._shut(host)
@@ -408,7 +415,7 @@ class TcpPorts:
             except (BlockingIOError, InterruptedError):
                 return
             except ConnectionError:
-                continue  # it was closed before it could be accepted
+                continue  # the connection was closed before it could be accepted
             except OSError as error:
                 log.warning("no connection can be accepted, retrying", error=error)
                 self._loop.remove_reader(sock)
@@ -416,7 +423,7 @@ class TcpPorts:
                 return
             accepted.setblocking(False)
             task = self._loop.create_task(self._begin(host, accepted))
-            self._beginning.add(task)  # the loop alone would not keep it
+            self._beginning.add(task)  # the event loop keeps only weak references to tasks
             task.add_done_callback(self._beginning.discard)
 
     def _accept_again(self, host: str, sock: socket.socket) -> None:
@@ -427,13 +434,13 @@ class TcpPorts:
     async def _begin(self, host: str, sock: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: TcpConnection(self.ingress, self, host).pipe, sock)
-        except Exception:  # one visitor's fault must not keep the others out
+        except Exception:  # an error of one visitor must not stop accepting others
             log.exception("connection not accepted")
             sock.close()
 
 
 def _keep_alive(sock: socket.socket | None) -> None:
-    """How soon the kernel asks a silent visitor for a sign of life, where the platform lets us say so."""
+    """Set the options of TCP keep-alive on a socket, where the platform has them."""
     if sock is None:
         return
     for name, value in _settable(KEEPALIVE):

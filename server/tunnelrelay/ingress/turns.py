@@ -1,17 +1,18 @@
-"""Fair turns between visitors: limits how many requests are read and begun in one turn of the loop, and orders them.
+"""Fair scheduling of visitors' requests: limits how many are read and begun in one turn of the event loop.
 
-Each request that is begun costs the loop some 200 us until it is answered. While all come from one side, as many are
-begun as have arrived, which is cheapest. As soon as two sides ask at once, each begins a few in a turn, and the rest
-wait in line: a flood then takes more turns, and no longer ones, so that the other side waits for a few requests and not
-for hundreds. Nothing is refused here, and the loop never rests while requests wait.
+A request costs the event loop some 200 us until it is answered. While all requests come from one side, all that have
+arrived are begun, which is cheapest. When two sides send requests at once, a few of each side are begun per turn, and
+the rest wait in a queue: a flood then takes more turns, not longer ones, so that the other side waits for a few
+requests and not for hundreds. No request is refused here, and the loop never idles while requests wait in a queue.
 
-A side is an address and the endpoint it asked last on that connection. Of one address, whatever it asks, no more than
-`MAX_OF_ADDRESS` are begun in a turn; this machine is no address here, as a proxy on it stands for many visitors.
+A side is a client address with the endpoint of the last request on the connection. In addition, at most
+`MAX_OF_ADDRESS` requests of one address are begun per turn. Loopback addresses are exempt, as a proxy on this machine
+stands for many visitors.
 
-Reading a request takes time even when it has to wait then. Of an address with many connections only a few are therefore
-read in a millisecond while another side asks; what the others send waits in the kernel until theirs comes. That is the
-one place where the loop rests although requests wait: such an address gets some 4,000 requests a second, and leaves the
-processor to the others for the rest of the time.
+Reading a request costs time too, even when the request then waits. So of an address with many connections only a few
+are read per millisecond while another side sends requests; the bytes of the others wait in the kernel. Only here can
+the loop idle while requests wait: such an address gets some 4,000 requests a second, and leaves the rest of the
+processor to others.
 """
 
 from collections.abc import Callable
@@ -25,18 +26,18 @@ from tunnelrelay.ingress.interfaces import Visitor
 log = EventLog("tunnelrelay.ingress")
 
 MAX_BEGUN = 2
-"""Requests of one side begun in one turn while another side asks, too: about 0.5 ms of work."""
+"""Requests of one side that are begun in one turn while another side has requests too: about 0.5 ms of work."""
 MAX_OF_ADDRESS = 16
-"""Requests of one address begun in one turn while another side asks, too."""
+"""Requests of one address that are begun in one turn while another side has requests too."""
 MAX_READ_AT_ONCE = 8
-"""Connections of one address that are all read as soon as something arrives. Browsers open six."""
+"""An address with at most this many connections is always read at once. Browsers open six."""
 MAX_READ = 4
-"""Connections of an address with more that begin to be read at once, every `READ_SECONDS`."""
+"""Connections of an address with more than `MAX_READ_AT_ONCE` that are read every `READ_SECONDS`."""
 READ_SECONDS = 0.001
 MAX_PER_SECOND = round(MAX_READ / READ_SECONDS)
-"""Reads of such an address in a second; with heads that come whole, requests."""
+"""Reads per second of an address with more than `MAX_READ_AT_ONCE` connections; mostly one read is one request."""
 MIXED_SECONDS = 1.0
-"""How long turns are shared after two sides asked at once."""
+"""Seconds for which turns are shared after two sides have sent requests at once."""
 
 BOUNDS = (
     DeclaredBound(
@@ -62,11 +63,11 @@ Side = tuple[str, str]
 
 
 class Turns:
-    """Queues requests and reads of visitors, and gives turns.
+    """Queues visitors' requests and reads, and calls each visitor when its turn comes.
 
     Args:
-        call_soon, call_later, now: The loop's.
-        connections: How many connections an address has.
+        call_soon, call_later, now: `call_soon`, `call_later` and `time` of the event loop.
+        connections: Returns how many connections an address has.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Turns:
         self._now = now
         self._connections = connections
         self._latest: Side = ("", "")
-        self._shares_until = 0.0  # 0 while one side asks
+        self._shares_until = 0.0  # 0 while only one side has requests
         self._begun: dict[Side | str, int] = {}  # in this turn, by side and by address
         self._waiting: dict[Side, dict[Visitor, None]] = {}
         self._unread: dict[str, dict[Visitor, None]] = {}
@@ -89,7 +90,7 @@ class Turns:
         self._is_read_due = False
 
     def take(self, visitor: Visitor) -> bool:
-        """Whether the visitor's request may begin now. If not, its `take_turn` is called later."""
+        """Whether the visitor's request may begin now. If not, the visitor's `take_turn` is called later."""
         side = _side(visitor)
         if side != self._latest:
             self._latest = side
@@ -102,7 +103,7 @@ class Turns:
         return False
 
     def read(self, visitor: Visitor) -> bool:
-        """Whether the visitor may be read now for its next request. If not, its `read_turn` is called later."""
+        """Whether the visitor's connection may be read now. If not, the visitor's `read_turn` is called later."""
         if not self._shares_until or self._connections(visitor.connected_address) <= MAX_READ_AT_ONCE:
             return True
         self._unread.setdefault(visitor.connected_address, {})[visitor] = None
@@ -110,12 +111,12 @@ class Turns:
         return False
 
     def leave(self, visitor: Visitor) -> None:
-        """Remove a waiting visitor that is gone."""
+        """Remove a visitor that has left from the queues."""
         _forget(self._waiting, _side(visitor), visitor)
         _forget(self._unread, visitor.connected_address, visitor)
 
     def _count(self, side: Side, address: str) -> bool:
-        """Count one more in this turn; False when it is one too many."""
+        """Count one more request of a side and an address in this turn. False when it is one too many."""
         begun = self._begun
         count, of_address = begun.get(side, 0), begun.get(address, 0) if address else 0
         if count >= MAX_BEGUN or of_address >= MAX_OF_ADDRESS:
@@ -132,7 +133,7 @@ class Turns:
             self._call_soon(self._begin_turn)
 
     def _begin_turn(self) -> None:
-        """Begin a new turn with the waiting requests, one side after the other."""
+        """Start a new turn: begin waiting requests, one side after the other."""
         self._is_due = False
         self._begun.clear()
         for side in list(self._waiting):
@@ -145,10 +146,10 @@ class Turns:
             _forget(self._waiting, side, visitor)
             _give_turn(visitor, visitor.take_turn)
         if line:
-            self._waiting[side] = self._waiting.pop(side)  # at the end of the line, if its address has too many sides
+            self._waiting[side] = self._waiting.pop(side)  # to the end of the queue, as its address may have many sides
 
     def _read_some(self) -> None:
-        """Read a few connections of each address that has more than are read at once."""
+        """Let `MAX_READ` waiting connections of each address be read."""
         self._is_read_due = False
         for address, line in list(self._unread.items()):
             for visitor in list(islice(line, MAX_READ)):
@@ -176,7 +177,7 @@ def _side(visitor: Visitor) -> Side:
 
 
 def _give_turn(visitor: Visitor, turn: Callable[[], None]) -> None:
-    """Call the visitor's turn; log its errors, so that the others get theirs."""
+    """Call a visitor's callback; an error is logged, so that the other visitors get their turn."""
     try:
         turn()
     except Exception:

@@ -1,4 +1,4 @@
-"""Caches of visitors' addresses and of hosts, so that they are worked out once and not for each request."""
+"""Caches of visitors' addresses and of hosts in the forms that requests need, so that they are computed only once."""
 
 import ipaddress
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from tunnelrelay.policy.limits import Buckets, address_key
 log = EventLog("tunnelrelay.ingress")
 
 MAX_NAME = 300
-"""Longest host whose spelling as bytes, and longest address whose key for limits, are remembered."""
+"""Bytes of the longest host, and of the longest address, whose entry is cached."""
 UNREADABLE_SECONDS, MAX_PROXIES = 600.0, 64
-"""How often it is logged that a proxy's word on its visitors cannot be read, and for how many proxies that is counted;
-of more, the ones not heard for longest are logged again. 64 of some 300 bytes are 20 KB."""
+"""Seconds between two log records that a trusted proxy's forwarding field cannot be read, and the number of proxies for
+which this is counted. With more proxies, the least recently used are logged again. 64 entries take 20 KB."""
 
 BOUNDS = (
     DeclaredBound(
@@ -46,10 +46,11 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class HostName(NamedTuple):
-    """A host of an endpoint as bytes.
+    """The host of an endpoint as bytes, as header rewriting needs it.
 
     Attributes:
-        origin: Its address as browsers write it.
+        name: The host.
+        origin: The host's origin, as browsers send it in `Origin`.
     """
 
     name: bytes
@@ -57,23 +58,23 @@ class HostName(NamedTuple):
 
 
 KnownHosts = Memo[str, HostName]
-"""Remembers hosts as bytes."""
+"""A cache of hosts with their `HostName`."""
 
 
 def known_hosts(address: PublicAddress) -> KnownHosts:
-    """An empty cache of hosts under this public address."""
+    """Return an empty cache of hosts with their name and origin as bytes, for a relay with this public address."""
     return Memo(lambda host: HostName(host.encode(), address.url(host).encode()), max_bytes=MAX_NAME)
 
 
 class KnownVisitors:
-    """Addresses of visitors, and who they are behind trusted proxies.
+    """Finds the visitor behind trusted proxies, and the key under which limits count an address.
 
     Args:
-        trusted: Networks of the proxies that are believed.
-        now: Loop time.
+        trusted: Networks of the trusted proxies.
+        now: Returns loop time.
 
     Attributes:
-        has_proxies: Some proxies are believed, so that requests of one connection may come from several visitors.
+        has_proxies: Whether there are trusted proxies, so that one connection may carry requests of several visitors.
     """
 
     def __init__(self, trusted: tuple[IPNetwork, ...], now: Callable[[], float]) -> None:
@@ -89,11 +90,14 @@ class KnownVisitors:
         return len(self._addresses)
 
     def address_of(self, peer: Peer) -> str:
-        """The key under which limits count a connection; "" for not at all: this machine, and trusted proxies."""
+        """Return the key under which limits count a peer; "" for this machine and trusted proxies, which have none."""
         return self._addresses[peer.host]
 
     def behind_proxies(self, peer: Peer, head: RequestHead) -> tuple[Peer, bool]:
-        """The visitor behind trusted proxies, and whether it came to them over TLS."""
+        """Return the visitor of a request that `peer` has sent, and whether a trusted proxy reports TLS.
+
+        The visitor is `peer` itself when it is no trusted proxy, or when its forwarding field cannot be read.
+        """
         if not self._trusts(peer.host):
             return peer, False
         route = read_route(head)
