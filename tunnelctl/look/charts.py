@@ -1,4 +1,4 @@
-"""Draw lines over the last ten minutes as SVG, and say the same in words for screen readers. Pure."""
+"""Draw traffic figures of the last ten minutes as SVG line charts, each described in words for screen readers. Pure."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,9 +9,9 @@ from tunnelctl.look.figures import milliseconds, rate, share
 from tunnelctl.series import STEP_SECONDS, Figures, TrafficFigures
 
 HEIGHT = 100
-"""Units of the drawing; it is stretched to whatever room there is."""
+"""Height of a chart in units of its SVG viewBox; the page scales the drawing."""
 MIN_RATE, MIN_SHARE, MIN_SECONDS = 1.0, 0.05, 0.01
-"""The least that a chart's height stands for, so that a single request does not look like a flood."""
+"""The smallest values that the top of the three charts stands for, so that a single request does not fill a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        kind: Its colour: `main`, `second`, `wait` or `bad`.
-        path: The line; it has gaps where nothing is known.
-        area: What lies below it, "" when it is not to be filled.
+        kind: The line's style: `main`, `second`, `wait` or `bad`.
+        path: SVG path of the line, with gaps where there are no values.
+        area: SVG path of the filled area below the line; "" for none.
     """
 
     label: str
@@ -32,16 +32,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """One chart with its headline.
+    """One chart with its title and the figure of the last minute.
 
     Attributes:
-        now, unit: The last minute's figure.
-        aside: More about the last minute.
-        top: What the drawing's upper edge stands for.
-        words: The drawing in words.
-        width: Units of the drawing.
-        values: What each point stands for, by the lines' labels, as JSON; for users who point at one.
+        now, unit: The figure of the last minute, and its unit.
+        aside: A second figure of the last minute, as text.
+        top: Label of the chart's upper edge.
+        words: The chart in words, for screen readers.
+        width: Width in units of the SVG viewBox.
+        values: The value of each point by the lines' labels, as JSON, for the tooltip.
         began_at: Unix time of the first point.
+        step: Seconds between two points.
     """
 
     title: str
@@ -58,12 +59,12 @@ class Chart:
 
 
 def charts(shown: TrafficFigures) -> tuple[Chart, Chart, Chart]:
-    """Requests, errors and response times."""
+    """Return the three charts of the overview: requests, errors, and response times."""
     return requests_chart(shown), errors_chart(shown), times_chart(shown)
 
 
 def requests_chart(shown: TrafficFigures) -> Chart:
-    """How many requests a second."""
+    """Return the chart of requests per second."""
     points, minute = _ended(shown), shown.minute
     rates = [point.rate for point in points]
     top = nice(max([*rates, MIN_RATE]))
@@ -83,7 +84,7 @@ def requests_chart(shown: TrafficFigures) -> Chart:
 
 
 def errors_chart(shown: TrafficFigures) -> Chart:
-    """Which share of them failed or was refused."""
+    """Return the chart of the shares of requests that failed and that were refused."""
     points, minute = _ended(shown), shown.minute
     failed = [point.failed_share if point.requests else None for point in points]
     refused = [point.refused / point.requests if point.requests else None for point in points]
@@ -110,7 +111,7 @@ def errors_chart(shown: TrafficFigures) -> Chart:
 
 
 def times_chart(shown: TrafficFigures) -> Chart:
-    """How long the answers took."""
+    """Return the chart of response times."""
     points, minute = _ended(shown), shown.minute
     known = [point.p95 for point in points if point.p95 is not None]
     top = nice(max([*known, MIN_SECONDS]))
@@ -134,12 +135,12 @@ def times_chart(shown: TrafficFigures) -> Chart:
 
 
 def _ended(shown: TrafficFigures) -> Sequence[Figures]:
-    """The points to draw: all but the last, which is not over yet and would look like a drop."""
+    """Return the points to draw: all but the last, whose interval is not over yet and would look like a drop."""
     return shown.points[:-1]
 
 
 def _points_json(values: Mapping[str, Sequence[float | None]]) -> str:
-    """The points as JSON, no more exact than the chart."""
+    """Return the values of the points as JSON, rounded to what the chart can show."""
     short = {label: [None if x is None else float(f"{x:.3g}") for x in line] for label, line in values.items()}
     return json.dumps(short, separators=(",", ":"))
 
@@ -152,7 +153,7 @@ def _line(label: str, kind: str, values: Sequence[float | None], top: float, *, 
 
 
 def _runs(values: Iterable[float | None]) -> Iterable[list[tuple[int, float]]]:
-    """Split the points at the gaps, where nothing is known."""
+    """Yield the runs of points without a gap, each point with its index. A gap is a None."""
     run: list[tuple[int, float]] = []
     for x, value in enumerate(values):
         if value is not None:
@@ -166,11 +167,11 @@ def _runs(values: Iterable[float | None]) -> Iterable[list[tuple[int, float]]]:
 
 def _drawn(run: Sequence[tuple[int, float]], height: Callable[[float], float]) -> str:
     (x, first), *others = run
-    # A single point is as wide as nothing; its round ends make it a dot.
+    # A single point is a line of length 0; round line ends make it a dot.
     return f"M{x} {height(first):.1f}" + ("".join(f"L{x} {height(value):.1f}" for x, value in others) or "h0")
 
 
 def nice(most: float) -> float:
-    """Return the next larger round number whose half is round too."""
+    """Return the next larger round number, whose half is round too, for the top of a chart's scale."""
     size: float = 10.0 ** floor(log10(most))
     return next(step * size for step in (1, 2, 3, 4, 6, 8, 10) if ceil(most / size * 1e6) / 1e6 <= step)

@@ -1,4 +1,4 @@
-"""Build the dashboard's app: its pages behind the guard, and the pages for errors."""
+"""Build the dashboard's ASGI app: its pages behind the access checks of `guard`, and its error pages."""
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -25,7 +25,7 @@ _TITLES = {
 
 
 def dashboard(deps: Deps) -> ASGIApp:
-    """The ASGI app of the dashboard's host."""
+    """Return the ASGI app that serves the dashboard's host."""
     pages = [route for routes in AREAS for route in routes(deps)]
     app = Starlette(
         routes=[assets.route(), *SignInPages(deps).routes(), *pages],
@@ -37,13 +37,13 @@ def dashboard(deps: Deps) -> ASGIApp:
             Exception: _broken,
         },
     )
-    # A Location built from the request's Host must not exist.
+    # Starlette's redirects would build a Location from the request's Host, which a client can choose.
     app.router.redirect_slashes = False
     return Guard(app, deps, frozenset(page.path for page in pages))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Answer a `ManageError` that no page has handled."""
+    """Return the error page for a `ManageError` that no page has handled."""
     assert isinstance(error, ManageError)
     answer = _problem(request, error.kind.value, _TITLES[error.kind.value], error.message, error.hint)
     if error.kind in (Kind.AWAY, Kind.BUSY):
@@ -60,12 +60,12 @@ async def _not_allowed(_request: Request, _error: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
-    """Answer a client that is gone; it reads nothing."""
+    """Return an empty response when the client has disconnected while its body was read."""
     return Response(status_code=400)
 
 
 async def _broken(request: Request, _error: Exception) -> Response:
-    """Answer an unexpected error with the request id; the log has the rest."""
+    """Return the error page for an unexpected exception. It names only the request's id; the log has the rest."""
     name = page_request_of(request.scope).request_id
     return _problem(request, 500, "Something broke", f"The relay's log has more about it, under {name}.")
 

@@ -1,6 +1,6 @@
-"""Serve styles, scripts and the icon from the packages, under names that carry a hash of their content.
+"""Serve styles, scripts and the icon from the packages, under names that contain a hash of the file's content.
 
-Not Starlette's StaticFiles: it reads each file from the disk in a thread, and takes its media type from the machine.
+Starlette's StaticFiles is not used: it reads files from the disk in a thread, and media types from the machine.
 """
 
 import functools
@@ -16,12 +16,12 @@ PATH = "/assets/"
 
 
 def url_of(name: str) -> str:
-    """Return the path of an asset."""
+    """Return the URL path of an asset, such as `app.css`, with the hash of its content."""
     return PATH + _hashed(name)
 
 
 def route() -> Route:
-    """Serve the assets, which hold no secrets, without a sign-in."""
+    """Return the route of all assets. It needs no sign-in, as assets hold no secrets."""
     return Route(PATH + "{name}", _serve, methods=["GET"])
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Passed to every page.
+    """The services and settings of the relay that every page of the dashboard may use.
 
     Attributes:
-        key: Keys the CSRF tokens; the same on every relay of one store.
-        clock: Unix time.
-        provider: How the operator's OpenID provider is called on the button of the sign-in page; "" without one.
-        issuer: Its issuer, as the operator wrote it.
-        needs_tokens: Whether agents must show an authtoken.
+        key: HMAC key of the CSRF tokens, equal on all relays of one store.
+        clock: Returns Unix time.
+        provider: Name of the operator's OpenID provider on the sign-in page's button; "" without a provider.
+        issuer: Issuer of the operator's OpenID provider; "" without a provider.
+        needs_tokens: Whether agents must send an authtoken.
     """
 
     address: PublicAddress
@@ -34,5 +34,5 @@ class Deps:
 
     @property
     def origin(self) -> str:
-        """The origin of the dashboard, as browsers send it."""
+        """The dashboard's origin, as browsers send it in `Origin`."""
         return self.address.url(self.address.dashboard_host)

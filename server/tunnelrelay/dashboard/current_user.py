@@ -1,4 +1,4 @@
-"""Find the signed-in user by a request's cookies: the dashboard's own, or that of the operator's OpenID login."""
+"""Find the signed-in user of a request by its cookies: the dashboard's own, or that of the operator's OpenID login."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,10 @@ from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 @dataclass(frozen=True, slots=True)
 class CurrentUser:
-    """A user who is signed in.
+    """The user whom a request's cookies sign in.
 
     Attributes:
+        actor: The user with role and owner, as the services need it.
         session: The value of the session cookie; CSRF tokens are derived from it.
     """
 
@@ -27,7 +28,7 @@ async def current_user(deps: Deps, scope: Mapping[str, Any]) -> CurrentUser | No
     """Return the user whom this request's cookies sign in, or None.
 
     Raises:
-        ManageError: AWAY. The store cannot be read; refuse the request.
+        ManageError: AWAY when the store cannot be read; the request must be refused.
     """
     page_request = page_request_of(scope)
     cookies = field_values(scope, b"cookie")

@@ -1,4 +1,4 @@
-"""Expiry times that users choose from a list. Pure."""
+"""The choices of when a token or an API key expires, as forms of the dashboard offer them. Pure."""
 
 from tunnelrelay.services.problems import invalid
 
@@ -14,16 +14,16 @@ OPTIONS: tuple[tuple[str, str], ...] = (
     ("90d", "In 90 days"),
     ("365d", "In a year"),
 )
-"""Choices for a new token or key."""
+"""Choices for a new token or key: each a value of the form with its label."""
 CHANGES: tuple[tuple[str, str], ...] = ((KEEP, "As it is"), *OPTIONS)
-"""Choices for an existing one."""
+"""Choices for an existing token or key, which may also keep its expiry."""
 
 
 def expires_at(choice: str, now: float) -> float | None:
-    """Return the Unix time of the expiry; None for never.
+    """Return the Unix time of expiry for a choice of the form; None for never.
 
     Raises:
-        ManageError: INVALID for what was not offered: it must not come to mean "never".
+        ManageError: INVALID for a choice that was not offered, which must not become "never".
     """
     if choice == NEVER:
         return None

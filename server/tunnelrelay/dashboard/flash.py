@@ -1,5 +1,5 @@
-"""Messages shown once after an action. The URL carries a key of `TEXTS`, never a text, so that a link from elsewhere
-cannot put words on a page."""
+"""Messages shown once after an action. The URL contains a key of `TEXTS`, never a text, so that a link on another site
+cannot make the dashboard show a text of its own."""
 
 TEXTS = {
     "saved": "Saved. It holds from the next request on.",
@@ -20,5 +20,5 @@ TEXTS = {
 
 
 def flash_text(key: str) -> str:
-    """The message of a key; "" for an unknown one."""
+    """Return the message of a key in a URL; "" for an unknown key."""
     return TEXTS.get(key, "")

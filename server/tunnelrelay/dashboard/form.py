@@ -1,4 +1,4 @@
-"""Read the form that a user has sent."""
+"""Read an HTML form that a user has sent."""
 
 from collections.abc import Iterable
 
@@ -7,38 +7,38 @@ from starlette.requests import Request
 from tunnelrelay.web.request_parsing import Params, form_params
 
 MAX_FORM = 48 * 1024
-"""The largest has lists of people and networks; the ingress takes 64 KB."""
+"""Bytes of a form. The largest one has lists of people and networks; the ingress accepts 64 KB."""
 MAX_FIELDS = 128
 
 
 class Form:
-    """Its fields, by name. Texts come without white space around them."""
+    """The fields of a sent form, by name. Methods strip white space from values, except `secret`."""
 
     def __init__(self, params: Iterable[tuple[str, str]] = ()) -> None:
         self._params: Params = list(params)
 
     def text(self, name: str) -> str:
-        """The field's value, "" without one; the last of several, since a check box follows its hidden default."""
+        """Return a field's value, "" without one. Of several it is the last: a check box follows its hidden default."""
         return next((value.strip() for found, value in reversed(self._params) if found == name), "")
 
     def secret(self, name: str) -> str:
-        """The field's value exactly as it was typed."""
+        """Return a field's value exactly as it was typed, with white space."""
         return next((value for found, value in reversed(self._params) if found == name), "")
 
     def texts(self, name: str) -> list[str]:
-        """Every value of the field that is not empty."""
+        """Return all values of a field that are not empty."""
         return [value.strip() for found, value in self._params if found == name and value.strip()]
 
     def lines(self, name: str) -> tuple[str, ...]:
-        """The field's lines that are not empty; commas separate lines too, since addresses are pasted with them."""
+        """Return a field's lines that are not empty. Commas separate lines too, as in pasted lists of addresses."""
         return tuple(line for text in self.texts(name) for part in text.splitlines() if (line := part.strip(" \t,")))
 
     def words(self, name: str) -> tuple[str, ...]:
-        """The field's words, separated by white space and commas."""
+        """Return a field's words, which white space or commas separate."""
         return tuple(word for text in self.texts(name) for word in text.replace(",", " ").split())
 
     def has(self, name: str) -> bool:
-        """Whether a box is checked."""
+        """Whether a check box is checked."""
         return self.text(name) not in ("", "0")
 
     def __contains__(self, name: str) -> bool:
@@ -46,6 +46,6 @@ class Form:
 
 
 async def read_form(request: Request) -> Form | None:
-    """Return the form that was sent; None when the body is no form, or too large."""
+    """Return the form in a request's body; None when the body is no form, or too large."""
     params = await form_params(request, max_bytes=MAX_FORM, max_params=MAX_FIELDS)
     return None if params is None else Form(params)

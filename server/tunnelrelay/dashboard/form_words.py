@@ -1,4 +1,4 @@
-"""Replace the agent's flags in the findings of a check by the labels of the form's fields."""
+"""Rewrite the findings of a provider check for the dashboard: the agent's flags become labels of the form's fields."""
 
 import re
 
@@ -15,14 +15,14 @@ LABELS = {
     "--issuer-network": "the relay's setting issuer_network",
     "--issuer-port": "the relay's setting issuer_port",
 }
-"""By flag, the longest first where one begins like another."""
+"""The label for each flag of the agent. Longer flags come first, as the name of one can be the beginning of another."""
 _FLAG = re.compile("|".join(re.escape(flag) + r"(?![a-z-])" for flag in LABELS))
 _QUOTED_FLAG = re.compile(r"`(--[^`]*)`")
 _CODE = re.compile(r"`([^`]*)`")
 
 
 def form_words(text: str) -> Markup:
-    """A finding's sentence as HTML: fields by their labels, what stands between backticks as code."""
+    """Return a finding's text as HTML, with labels in place of flags, and `<code>` for text between backticks."""
     text = _QUOTED_FLAG.sub(r"\1", text)
     words = _FLAG.sub(lambda flag: LABELS[flag[0]], text)
     pieces = _CODE.split(words)

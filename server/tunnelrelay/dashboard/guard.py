@@ -1,8 +1,8 @@
-"""Guard every page: only signed-in users get in, and only changes made on a page of the dashboard are done.
+"""Access checks before every page: users must be signed in, and changes must come from a page of the dashboard.
 
-Deny by default: a path is open to strangers only when `OPEN` names it. Sibling tunnels are hostile and same-site with
-the dashboard (see `csrf`): they must change nothing and read nothing, so a request caused by another origin is served
-only when a person opens a page by it.
+A path needs a sign-in unless `OPEN` names it. The hosts of tunnels are hostile and same-site with the dashboard (see
+`csrf`): their pages must change nothing and read nothing, so a request that another origin has caused is served only
+when it is a navigation, which opens a page.
 """
 
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from tunnelrelay.services.problems import ManageError
 from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 OPEN = (SIGN_IN, "/assets/", "/favicon.ico", "/robots.txt")
-"""Paths that need no sign-in; one that ends in a slash stands for all below it."""
+"""Paths that need no sign-in; one that ends in a slash stands for all paths below it."""
 
 SAFETY: tuple[tuple[bytes, bytes], ...] = (
     (
@@ -30,20 +30,20 @@ SAFETY: tuple[tuple[bytes, bytes], ...] = (
     ),
     (b"x-frame-options", b"DENY"),
     (b"x-content-type-options", b"nosniff"),
-    # `no-referrer` would make browsers send `Origin: null` with our own forms, which must be refused.
+    # `no-referrer` would make browsers send `Origin: null` with the dashboard's own forms, and they would be refused.
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""Header fields of every response."""
+"""Security header fields of every response that does not set them itself."""
 _OWN_SITES: tuple[list[bytes], ...] = ([], [b"same-origin"], [b"none"])
 
 
 class Guard:
-    """ASGI middleware that admits requests to the dashboard's pages.
+    """ASGI middleware that checks requests before the dashboard's pages get them.
 
     Args:
-        paths: Every path that exists, for the navigation.
+        paths: All paths of the dashboard, from which the navigation is made.
     """
 
     def __init__(self, app: ASGIApp, deps: Deps, paths: frozenset[str]) -> None:
@@ -52,7 +52,7 @@ class Guard:
         self._areas = {admin: navigation.visible_groups(paths, is_admin=admin) for admin in (False, True)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an admitted request to the app; answer any other."""
+        """Pass a request to the dashboard's pages if it passes all checks; answer it with a refusal otherwise."""
         request = Request(scope, receive)
         try:
             refusal = self._refusal(request) or await self._let_in(request)
@@ -61,7 +61,10 @@ class Guard:
         await (refusal or self._app)(scope, receive, _hardened(send))
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the refusal of a request that neither a page of the dashboard nor a person made; else None."""
+        """Return the refusal of a request by method and origin; None when it may go on.
+
+        A POST must come from a page of the dashboard; a GET too, unless it is a navigation.
+        """
         scope = request.scope
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("method not allowed", 405, {"Allow": "GET, HEAD, POST"})
@@ -76,7 +79,11 @@ class Guard:
         return PlainTextResponse("this is for pages of the dashboard only", 403)
 
     async def _let_in(self, request: Request) -> Response | None:
-        """Put a `UserRequest` into the scope; return the refusal of a request without a sign-in or CSRF token."""
+        """Check sign-in and CSRF token, and put a `UserRequest` into the scope.
+
+        Returns:
+            The refusal of the request; None when it may go on, also for paths that need no sign-in.
+        """
         path: str = request.scope["path"]
         if any(path == known or (known.endswith("/") and path.startswith(known)) for known in OPEN):
             return None
@@ -102,7 +109,7 @@ class Guard:
         return None
 
     def _signed_out(self, request: Request) -> Response:
-        """Redirect people to the sign-in page; answer scripts with 401."""
+        """Return the response to a request without a sign-in: a redirect to the sign-in page, or 401 for scripts."""
         if page_request_of(request.scope).request_kind in (RequestKind.NAVIGATION, RequestKind.PASSED_ON):
             where = sign_in_address(request.scope)
             return Response(status_code=303, headers={"Location": where, "Cache-Control": "no-store"})

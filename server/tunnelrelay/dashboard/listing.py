@@ -1,4 +1,4 @@
-"""A page of a long list: its rows, and the addresses of those before and after it."""
+"""Paging of long lists: the rows of one page, and the URLs of the first and the next page."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 from tunnelrelay.dashboard.request_input import UserRequest
 
 PAGE = 50
-"""Rows of one page."""
+"""Rows of one page of a list."""
 
 
 class ListItem(Protocol):
-    """A row after which a list can be continued."""
+    """A row of a list, with an id at which the next page can begin."""
 
     @property
     def id(self) -> str | int:
-        """The id after which the next page begins."""
+        """The row's id; the next page begins after the id of the last row."""
 
 
 T = TypeVar("T", bound=ListItem)
@@ -27,8 +27,8 @@ class Listing(Generic[T]):
     """One page of a list.
 
     Attributes:
-        older: Where the next page is; "" on the last.
-        newest: Where the first page is; "" on it.
+        older: URL of the next page; "" on the last page.
+        newest: URL of the first page; "" on the first page.
     """
 
     rows: list[T]
@@ -39,11 +39,11 @@ class Listing(Generic[T]):
 async def listing(
     request: UserRequest, fetch: Callable[[str | None, int], Awaitable[list[T]]], **filters: str
 ) -> Listing[T]:
-    """The page that the address asks for.
+    """Return the page of a list that the request's URL asks for.
 
     Args:
-        fetch: Gives rows behind an id (None: the newest), at most so many.
-        filters: What the next page's address says too; "" for what was not asked for.
+        fetch: Returns the rows after the row with an id (None for the newest rows), at most as many as asked for.
+        filters: Parameters that the URLs of other pages need too; "" for those that are not set.
     """
     before = request.query("before")
     rows = await fetch(before or None, PAGE + 1)

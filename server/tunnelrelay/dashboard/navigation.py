@@ -1,4 +1,4 @@
-"""The navigation: every area of the dashboard, in the order people look for them."""
+"""The navigation menu: every area of the dashboard, in the order of the menu."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NavigationEntry:
-    """One line of the navigation.
+    """One entry of the navigation menu.
 
     Attributes:
-        icon: Of `look/icons.txt`.
-        for_admins: Members do not see it.
+        icon: Name of the icon in `look/icons.txt`.
+        for_admins: Whether only administrators see the entry.
     """
 
     label: str
@@ -21,7 +21,7 @@ class NavigationEntry:
 
 @dataclass(frozen=True, slots=True)
 class NavigationGroup:
-    """Lines that belong together; the first group has no title."""
+    """A group of entries in the navigation menu, with a title; the first group's title is empty."""
 
     title: str
     entries: tuple[NavigationEntry, ...]
@@ -58,7 +58,7 @@ MAP = (
 
 
 def visible_groups(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationGroup, ...]:
-    """Return the navigation with the areas that exist and that the user may see."""
+    """Return the navigation menu with the entries whose paths exist and that the user may see."""
     existing = set(paths)
     groups = (
         NavigationGroup(
@@ -70,5 +70,5 @@ def visible_groups(paths: Iterable[str], *, is_admin: bool) -> tuple[NavigationG
 
 
 def is_at(entry: NavigationEntry, path: str) -> bool:
-    """Whether a path belongs to this area."""
+    """Whether a requested path belongs to the area of a navigation entry."""
     return path == entry.path or (entry.path != "/" and path.startswith(entry.path + "/"))

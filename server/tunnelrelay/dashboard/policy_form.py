@@ -1,7 +1,7 @@
-"""Settings of a policy in a form: from their values to what is shown, and from what was typed to values. Pure.
+"""Converts settings of a policy to the texts of a form's fields, and typed texts back to settings. Pure.
 
-The fields are rows of the table of settings, named as in the API, so that a problem's field is the form's too. A client
-secret and the values of headers are written only: they never come back into a form.
+The form's fields are rows of the table of settings (`tunnelctl.policy.fields`), named as in the API, so that the field
+of a problem is a field of the form too. A client secret and the values of headers are never sent back in a form.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ from tunnelrelay.dashboard.form import Form
 from tunnelrelay.services.edge_settings import KEPT
 
 MASK = "••••••••"
-"""Stands for a header's value, which is never shown; sent back, it keeps the value."""
+"""Shown in place of a header's value, which is never shown. When the form sends it back, the value stays."""
 
 
 def text_of(row: PolicyField, value: Any) -> str:
-    """The text that a field shows for a value; "" for a secret or a password."""
+    """Return the text of a form's field for a setting's value; "" for a secret or a password."""
     match row.kind:
         case _ if value is None or row.kind in ("secret", "password"):
             return ""
@@ -37,11 +37,10 @@ def text_of(row: PolicyField, value: Any) -> str:
 
 
 def values_of(rows: Iterable[PolicyField], form: Form, errors: dict[str, str]) -> dict[str, Any]:
-    """The values that were typed, as the wire has them, by their names there.
+    """Return the settings that were typed into a form, by their names in `PolicySpec`.
 
     Args:
-        errors: What has not the form of such a value is added, by field. Whether a value is a good one is for the
-            service to judge.
+        errors: Gets a message for each field whose text cannot be parsed. The service checks the values.
     """
     found: dict[str, Any] = {}
     for row in rows:

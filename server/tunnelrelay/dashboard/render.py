@@ -1,4 +1,4 @@
-"""Render templates: values are escaped, and an unknown name is an error."""
+"""Render the dashboard's Jinja2 templates. Values are escaped, and an undefined variable is an error."""
 
 import functools
 import time
@@ -16,17 +16,17 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def render_template(template: str, **context: Any) -> str:
-    """Render a template of this package to HTML."""
+    """Render a template of the dashboard to HTML."""
     return _environment().get_template(template).render(**context)
 
 
 def ago(at: float, now: float) -> str:
-    """Format how long ago a Unix time is."""
+    """Format how long ago a Unix time is, as in `5 min ago`."""
     return "just now" if now - at < 10 else f"{lasting(now - at)} ago"
 
 
 def lasting(seconds: float) -> str:
-    """Format a duration in its largest unit."""
+    """Format a duration in its largest unit, as in `5 min`."""
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
@@ -39,7 +39,7 @@ def stamp(at: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Format a share of one."""
+    """Format a fraction from 0 to 1 as percent."""
     return f"{share * 100:.0f} %"
 
 

@@ -1,10 +1,11 @@
-"""The pages of a resource that is set up: list, new, one, save and remove.
+"""The pages that most resources have: a list, a form for a new row, and a page to change and delete one row.
 
-A resource gives its templates (`NAME/list.html`, `new.html`, `one.html` in its folder), what it reads of its forms, and
-what its pages show besides. Templates get `row` (or `page.rows`), `texts` of the form's fields, `error` and `errors`.
+Each resource gives its templates (`list.html`, `new.html` and `one.html` in its folder), functions that read its forms,
+and further variables for its templates. Templates get `row` (or `page.rows`), `texts` of the form's fields, `error` and
+`errors`.
 
-The form of a change carries a digest of the values it was made of, so that a change by another user meanwhile is not
-overwritten unseen.
+The form of a row contains a digest of the values that it shows, so that saving it does not silently overwrite another
+user's change.
 """
 
 import hashlib
@@ -27,22 +28,22 @@ V = TypeVar("V", bound=ListItem)
 M = TypeVar("M")
 Context = dict[str, Any]
 SEEN = "seen"
-"""The field of a form with the digest of the values it was made of."""
+"""Name of the form's field with the digest of the values that the form was filled with."""
 
 
 class ListedService(Protocol[V]):
-    """What the pages need of a service besides making and changing."""
+    """The methods of a service that lists, reads and deletes rows for the pages."""
 
     async def page(
         self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
     ) -> list[V]:
-        """Things the actor may see, the newest first."""
+        """Return at most `limit` rows that the user may see, the newest first; only those after the id `before`."""
 
     async def get(self, actor: Actor, row_id: str, /) -> V:
-        """One thing."""
+        """Return the row with this id, if the user may see it."""
 
     async def delete(self, actor: Actor, row_id: str, /) -> None:
-        """Drops a thing."""
+        """Delete the row with this id, if the user may."""
 
 
 async def _nothing(*_: object) -> Context:
@@ -54,18 +55,19 @@ class ResourcePages(Generic[V, M]):
     """The pages of one resource.
 
     Attributes:
-        path: Of the list.
-        folder: Of the templates.
-        service: Which of the services.
-        texts: What a form's fields say of a thing; None for a new one.
-        create: Makes what the form asks for.
-        made: Answers with what was made.
-        update: Changes what the form asks for.
-        removal: The last part of the path that removes a thing.
-        removed: The message after it, by its key in flash.py.
-        taken: The field that shows that a name is taken.
-        by_owner: The list can be narrowed to one owner's.
-        list_context, new_context, one_context: What else the pages show.
+        path: Path of the list.
+        folder: Folder of the templates.
+        service: Returns the resource's service out of all services.
+        texts: Returns the texts of the form's fields for a row; gets None for the form of a new row.
+        create: Creates a row from the request's form.
+        made: Returns the response after a row was created.
+        update: Changes a row by the request's form.
+        removal: Last part of the path that deletes a row.
+        removed: Key in `flash.TEXTS` of the message after a deletion.
+        taken: The form's field at which the error that a name is taken is shown.
+        by_owner: Whether the list can be filtered by owner.
+        admin_only: Whether only administrators may create rows.
+        list_context, new_context, one_context: Return further variables for the three templates.
     """
 
     path: str
@@ -85,7 +87,7 @@ class ResourcePages(Generic[V, M]):
     one_context: Callable[[UserRequest, V], Awaitable[Context]] = _nothing
 
     def routes(self) -> list[Route]:
-        """The routes of the pages."""
+        """Return the routes of the resource's pages."""
         one = f"{self.path}/{{id}}"
         return [
             page_route(self.path, self._list),
@@ -97,20 +99,24 @@ class ResourcePages(Generic[V, M]):
         ]
 
     async def new_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
-        """The form for a new thing, again with what was wrong."""
+        """Return the page with the form for a new row, with the error when creating it has failed."""
         if self.admin_only:
             check_admin(request.actor)
         return self._page(request, "new", None, error, **await self.new_context(request))
 
     async def one_page(self, request: UserRequest, error: ManageError | None = None) -> Response:
-        """One thing's page, again with what was wrong; an id that is not theirs raises MISSING whatever was wrong."""
+        """Return the page of the row that the path names, with the error when changing it has failed.
+
+        Raises:
+            ManageError: MISSING when the user may not see the row, whatever the error was.
+        """
         row = await self._service(request).get(request.actor, request.path_param("id"))
         if error is not None and error.kind is Kind.FORBIDDEN:
             raise error
         return self._page(request, "one", row, error, **await self.one_context(request, row))
 
     async def save(self, request: UserRequest) -> Response:
-        """Change the row as the sent form says; the page with the problems when it cannot be."""
+        """Change a row by the request's form. Returns a redirect, or the form with the problems."""
         try:
             await self._check_unchanged(request)
             await self.update(request)
@@ -145,7 +151,7 @@ class ResourcePages(Generic[V, M]):
         return request.redirect(self.path, flash=self.removed)
 
     async def _check_unchanged(self, request: UserRequest) -> None:
-        """Raise `ManageError` CONFLICT when the form was made of other values than those of now."""
+        """Raise `ManageError` CONFLICT when the row was changed after the form was filled with its values."""
         row = await self._service(request).get(request.actor, request.path_param("id"))
         if SEEN in request.form and request.form.text(SEEN) != _digest(self.texts(row)):
             raise changed_meanwhile("entry")
@@ -166,7 +172,7 @@ class ResourcePages(Generic[V, M]):
         )
 
     def _errors(self, error: ManageError | None) -> dict[str, str]:
-        """The problems at the form's fields."""
+        """Return the error's messages by the form's field."""
         if error is None:
             return {}
         return error.fields or ({self.taken: error.message} if error.code in ("name_taken", "domain_taken") else {})

@@ -1,9 +1,9 @@
 """The pages for signing in and out. `services.sign_ins` decides who a user is.
 
-A one-time code or an API key is sent by a form, never in a path or query: addresses end up in histories and logs. The
-link that the relay prints carries its code behind `#`, which browsers do not send; a script of ours moves it into
-the field. A sibling's page can send no such form (the guard asks for our `Origin`): it would sign people in as somebody
-else, to see what they set up (sign-in CSRF).
+A one-time code or an API key is sent by a form, never in a path or query, as URLs end up in histories and logs. The
+sign-in link that the relay prints has its code after `#`, which browsers do not send; the page's script moves the code
+into the form. A page of a tunnel cannot send this form, as the guard checks `Origin`: otherwise it could sign people in
+as its own user, to see what they create (login CSRF).
 """
 
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ from tunnelrelay.web.request_parsing import field_values, page_request_of, query
 
 SIGN_OUT = "/sign-out"
 LOGIN = "/_tunnel/login"
-"""Where a sign-in with the operator's provider begins, on this host."""
+"""Path on the dashboard's host at which a login with the operator's OpenID provider begins."""
 LOGOUT = "/_tunnel/logout"
-"""Where it ends."""
+"""Path on the dashboard's host at which a login with the operator's OpenID provider is ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignInPages:
-    """The pages of visitors who are not signed in."""
+    """The pages that sign users in to the dashboard and out of it."""
 
     deps: Deps
 
     def routes(self) -> list[Route]:
-        """The routes of these pages."""
+        """Return the routes of the pages that sign users in and out."""
         return [
             Route(SIGN_IN, self._form, methods=["GET"]),
             Route(SIGN_IN, self._sign_in, methods=["POST"]),
@@ -62,14 +62,14 @@ class SignInPages:
         return self._with_cookie(answer, cookie.set_cookie(signed_in.cookie, is_secure=self.deps.address.is_secure))
 
     async def _sign_out(self, request: UserRequest) -> Response:
-        """End the sign-in. One by the OpenID provider continues on its logout page, which asks once more."""
+        """Sign the user out. A user with an OpenID login goes on to its logout page, which asks for confirmation."""
         sign_ins = self.deps.services.sign_ins
         await sign_ins.sign_out(request.session.decode("ascii"))
         login_cookie = CookieJar(self.deps.address.is_secure).session_in(field_values(request.raw.scope, b"cookie"))
-        # A user with both kinds of sign-in would still be signed in by the other one.
+        # A user can have both kinds of sign-in: a code's or key's, which has ended now, and an OpenID login.
         where = LOGOUT if sign_ins.oidc is not None and login_cookie is not None else f"{SIGN_IN}?flash=signed_out"
         answer = Response(status_code=303, headers={"Location": where})
-        # Clear this host's data in the browser too. Not "cookies": browsers would clear those of sibling hosts.
+        # Clear this host's data in the browser too, but not "cookies", which would clear those of sibling hosts.
         answer.headers["Clear-Site-Data"] = '"cache", "storage"'
         return self._with_cookie(answer, cookie.clear_cookie(is_secure=self.deps.address.is_secure))
 
@@ -78,7 +78,7 @@ class SignInPages:
     ) -> HTMLResponse:
         where = own_path(target)
         deps = self.deps
-        # A third-party initiated login, as only that has a parameter for the return path.
+        # The parameters of a third-party initiated login (OpenID Connect Core, section 4), which has a return URL.
         login = {"iss": deps.issuer, "target_link_uri": deps.origin + where}
         html = render.render_template(
             "sign_in.html",

@@ -1,11 +1,12 @@
-"""Event streams that keep pieces of a page up to date: each is sent again when it has changed.
+"""Server-sent events that keep parts of a page up to date: a part is sent again when its HTML has changed.
 
-A page says `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the stream's
-handler returns `stream(request, topics, {"tunnels": render})`, where `render` writes the piece's HTML as it is now.
+A page contains `<div hx-ext="sse" sse-connect="/edges/ID/events"><div sse-swap="tunnels">...</div></div>`; the handler
+of that path returns `stream(request, topics, {"tunnels": render})`, where `render` returns the part's present HTML.
 
-The user is looked up again all the time: a stream ends within `LOOK_SECONDS` of their signing out. It runs in the
-response's own task, which the server cancels when the browser goes or the relay stops. Not sse-starlette: it would save
-ten lines, and it replaces uvicorn's signal handler on import and runs tasks of its own beside each stream.
+The sign-in is checked again and again: a stream ends within `LOOK_SECONDS` after the user signs out. It runs in the
+response's own task, which the server cancels when the browser disconnects or the relay stops. sse-starlette is not
+used: it would save ten lines, but it replaces uvicorn's signal handler on import and runs tasks of its own for each
+stream.
 """
 
 import asyncio
@@ -20,37 +21,37 @@ from tunnelrelay.services.problems import ManageError
 from tunnelrelay.services.traffic import Changes
 
 LOOK_SECONDS = 2.0
-"""How often a stream checks what it gets no notice of: figures, and whether the session is still good."""
+"""Seconds between two checks of a stream for changes without a notice: traffic figures, and the end of the session."""
 REST_FACTOR, MAX_REST_SECONDS = 50.0, 5.0
-"""A stream rests this many times as long as its pieces took to write, because writing them blocks the relay's loop:
-a user with a thousand endpoints that change all the time must not slow visitors down."""
+"""A stream pauses for this many times the time that rendering its parts took, at most `MAX_REST_SECONDS`. Rendering
+blocks the event loop, and a user with a thousand endpoints that always change must not slow visitors down."""
 PING_SECONDS = 15.0
-"""How long a stream may be silent: proxies close connections that are silent for 30 to 60 s."""
+"""Seconds after which a silent stream sends a comment, as proxies close connections that are silent for 30 to 60 s."""
 OVER = "over"
-"""The last event of a stream; the page reloads itself on it."""
+"""Name of the last event of a stream, on which the page reloads itself."""
 
 _TIMES = re.compile(r"(<time [^>]*>)[^<]*")
-"""A relative time. It changes all the time and the page's script updates it, so it does not count as a change."""
+"""Pattern of a relative time in HTML, such as `5 s ago`. The page's script updates it, so it is no change to send."""
 _HEADERS = {"X-Accel-Buffering": "no"}
-"""Tells an nginx in front of the relay not to buffer events."""
+"""Header fields of a stream: they tell an nginx in front of the relay not to buffer the events."""
 
 Render = Callable[[], Awaitable[str]]
 
 
 def stream(request: UserRequest, topics: Iterable[str], pieces: Mapping[str, Render]) -> Response:
-    """Return the response to an `EventSource`.
+    """Return the response to a browser's `EventSource`, which sends parts of a page when they change.
 
     Args:
-        topics: Topics of `observe.feed` whose changes make the stream write its pieces again.
-        pieces: A function that writes each piece, by the name of its event. A `ManageError` ends the stream: its
-            subject is gone, or no longer the user's.
+        topics: Topics of `observe.feed`; at a change of one, the stream renders its parts again.
+        pieces: A function that renders each part, by the name of its event. A `ManageError` of one ends the stream: the
+            page's subject was deleted, or the user may no longer see it.
     """
     changes = request.deps.services.traffic.follow(request.actor, *topics)
     return StreamingResponse(_events(request, changes, pieces), media_type="text/event-stream", headers=_HEADERS)
 
 
 def event(name: str, data: str) -> str:
-    """Return one event in its wire form."""
+    """Return one server-sent event in its wire format."""
     lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
     return f"event: {name}\n{lines}\n"
 
@@ -85,7 +86,7 @@ async def _events(request: UserRequest, changes: Changes, pieces: Mapping[str, R
 
 
 async def _change_or_look(changes: Changes, seconds: float) -> None:
-    """Wait for a change, at most `seconds`."""
+    """Wait until something on the stream's topics changes, at most `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             await anext(aiter(changes), None)
@@ -94,6 +95,6 @@ async def _change_or_look(changes: Changes, seconds: float) -> None:
 
 
 async def _is_signed_in(request: UserRequest) -> bool:
-    """Whether the same user is signed in with the same role; with a lesser role the page must be loaded again."""
+    """Whether the request's user is still signed in, with the same role; after a change the page must be reloaded."""
     now = await current_user(request.deps, request.raw.scope)
     return now is not None and now.actor == request.actor

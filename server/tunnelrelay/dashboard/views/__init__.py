@@ -1,4 +1,4 @@
-"""The dashboard's areas, one module each. A new one is added to `AREAS`; see the package's docstring."""
+"""The dashboard's areas, one module each. `AREAS` lists them; the docstring of `dashboard` tells how to add one."""
 
 from collections.abc import Callable
 
@@ -46,4 +46,4 @@ AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
     users.routes,
     audit.routes,
 )
-"""What gives the paths of each."""
+"""For each area, the function that returns its routes."""

@@ -1,4 +1,4 @@
-"""Who one is here, and in which browsers one is signed in: each can be signed out from any other."""
+"""The account page: the signed-in user, and the user's browsers that are signed in, each with a sign-out button."""
 
 import hashlib
 
@@ -17,7 +17,8 @@ _SYSTEMS = (
     ("Mac OS", "macOS"),
     ("Linux", "Linux"),
 )
-"""What a User-Agent has in it and what people call that; the first that fits, as each claims to be those behind it."""
+"""Texts in a `User-Agent` with the names that people know, for browsers and systems. The first match counts, as a
+`User-Agent` also contains the texts of browsers further down in the list."""
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -45,7 +46,7 @@ async def _revoke(request: UserRequest) -> Response:
 
 
 async def _leave_everywhere(request: UserRequest) -> Response:
-    """Ends every sign-in of the actor's by a code or a key, this one last."""
+    """Sign the user out of all browsers, the present one last. OpenID logins are not ended."""
     sign_ins = request.deps.services.sign_ins
     own_key = hashlib.sha256(request.session).digest()
     for row in sorted(await sign_ins.page(request.actor), key=lambda row: row.key == own_key):
@@ -54,7 +55,7 @@ async def _leave_everywhere(request: UserRequest) -> Response:
 
 
 def browser_of(agent: str) -> str:
-    """A browser's own description, as people say it; itself when it is none that is known."""
+    """Return a `User-Agent` as people would say it, as in `Firefox on Linux`; an unknown one is returned as it is."""
     browser = next((name for mark, name in _BROWSERS if mark in agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in agent), "")
     return f"{browser} on {system}" if browser and system else browser or agent[:80] or "unknown"

@@ -1,4 +1,4 @@
-"""Reserved tcp ports: the list, reserving one, describing it, and giving it up."""
+"""The pages of reserved tcp ports: list them, reserve one, change its description, and release it."""
 
 from starlette.responses import Response
 from starlette.routing import Route

@@ -1,4 +1,4 @@
-"""Keys of the relay's API: made with scopes and shown once, described, deleted."""
+"""The pages of API keys: list them, create one with scopes (the key is shown once), describe it, delete it."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,10 +13,10 @@ from tunnelrelay.services.problems import invalid
 from tunnelrelay.store.resources import ApiKeyRow
 
 MAX_USERS = 200
-"""Users to choose from."""
+"""Users that the form for a new key offers, and whose names the list shows."""
 USUAL_EXPIRY = "90d"
 EVERY, SOME = "every", "some"
-"""The two choices of what a key may do."""
+"""Values of the form's choice of scopes: everything, or only the ticked scopes."""
 MEANINGS = {
     "edges": "Edges, backends, tunnels, endpoints",
     "domains": "Reserved domains",
@@ -27,7 +27,7 @@ MEANINGS = {
     "traffic": "Requests",
     "audit": "Audit log",
 }
-"""What each area is called on the page."""
+"""The label of each scope's area on the page."""
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -52,7 +52,7 @@ async def _create(request: UserRequest) -> tuple[ApiKeyRow, str]:
 
 
 def _scopes(form: Form) -> tuple[str, ...]:
-    """What was ticked; everything only when that was chosen explicitly."""
+    """Return the scopes that the form has ticked, or the scope for everything when it was chosen explicitly."""
     if form.text("reach") == EVERY:
         return (EVERYTHING,)
     ticked = tuple(scope for scope in form.texts("scope") if scope != EVERYTHING)
@@ -62,7 +62,7 @@ def _scopes(form: Form) -> tuple[str, ...]:
 
 
 async def _made(request: UserRequest, made: tuple[ApiKeyRow, str]) -> Response:
-    """Answers with the key itself: no other page can show it."""
+    """Return the page that shows a new key; no other page can show it."""
     row, text = made
     address = request.deps.address
     url = address.url(address.api_host)
@@ -88,7 +88,7 @@ async def _of_new(request: UserRequest) -> Context:
 
 
 async def _names(request: UserRequest) -> dict[str, str]:
-    """What users are called, by id, the actor first; to a member, only himself."""
+    """Return the names of users by id, the signed-in user first; a member sees no other user."""
     own = {request.actor.user_id: request.actor.name}
     users = await request.deps.services.users.page(request.actor, limit=MAX_USERS)
     return own | {user.id: user.name for user in users}

@@ -1,4 +1,4 @@
-"""The audit log: what happened, to what, by whom; what it said before and says now; and all of it as CSV."""
+"""The pages of the audit log: list and filter events, with changed values before and after, and export them as CSV."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ from tunnelrelay.dashboard.views.event_names import NAMES as EVENT_NAMES
 from tunnelrelay.services.audit_trail import MEANINGS
 
 MAX_USERS = 1000
-"""Users whose names are known to the page."""
+"""Users whose names are read for the list; others appear by their id."""
 MAX_EXPORTED = 10_000
-"""Events of one file: a few megabytes. For more, ask for less time, or the API."""
+"""Events of one CSV file, a few megabytes. Filters by time, or the API, give further ones."""
 EXPORT_PAGE = 1000
 MAX_EVENT_ID = 2**62
 SINCE: tuple[tuple[str, str, float], ...] = (
@@ -50,7 +50,7 @@ async def _list(request: UserRequest) -> Response:
 
 
 async def _export(request: UserRequest) -> Response:
-    """The same events in a file, up to `MAX_EXPORTED`."""
+    """Return the filtered events as a CSV file, at most `MAX_EXPORTED`."""
     found: list[EventView] = []
     while len(found) < MAX_EXPORTED:
         events = await _events(request, found[-1].id if found else None, EXPORT_PAGE)
@@ -62,7 +62,10 @@ async def _export(request: UserRequest) -> Response:
 
 
 def table(rows: Iterable[Iterable[str]]) -> str:
-    """Rows as CSV that is safe to open in a spreadsheet: a cell that would be a formula is made a text (row 139)."""
+    """Return rows as CSV that is safe to open in a spreadsheet: a cell that would be a formula becomes a text.
+
+    Attack 139 of the attack table in the docs.
+    """
     text = io.StringIO()
     csv.writer(text).writerows([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)
     return text.getvalue()
@@ -86,7 +89,7 @@ async def _events(request: UserRequest, before: int | None, limit: int) -> list[
 
 
 def _filters(request: UserRequest) -> dict[str, str]:
-    """What the address asks for; what makes no sense is left out."""
+    """Return the filters in the request's URL; invalid ones become ""."""
     kind, since = request.query("kind"), request.query("since")
     return {
         "kind": kind if kind in MEANINGS else "",
@@ -96,7 +99,7 @@ def _filters(request: UserRequest) -> dict[str, str]:
 
 
 def _event_id(text: str | None) -> int | None:
-    """The id an address names; what is none is before everything."""
+    """Return the event's id in a URL; None for none. A text that is no id becomes 0, so that the page is empty."""
     if text is None:
         return None
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0

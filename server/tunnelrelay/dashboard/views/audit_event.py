@@ -1,4 +1,4 @@
-"""One audit event as people read it. Pure."""
+"""Converts an audit event to the texts that the page of the audit log shows. Pure."""
 
 import json
 import time
@@ -12,18 +12,18 @@ from tunnelrelay.services.audit_trail import MEANINGS
 from tunnelrelay.store.base import AuditRow
 
 TIMES = frozenset({"expires_at", "until"})
-"""Values that are Unix times."""
+"""Names of an event's details whose values are Unix times."""
 NAMES = ("name", "description", "id", "user")
-"""What says what an event is about when no host does, the best first."""
+"""Details that name the subject of an event without a host; the first that the event has is shown."""
 SHORT_DIGEST = 8
-"""Characters of a person's digest in the list: enough to tell the visitors of a page apart."""
+"""Characters that the list shows of a person's digest: enough to tell the visitors on a page apart."""
 MAX_YEAR_SECONDS = 253_402_300_800.0
-"""The year 10000: no time that can be written."""
+"""Unix time of the year 10000, from which on times cannot be formatted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one value said, and says now; "" for nothing."""
+    """One changed value of an event's subject, before and after the change; "" where there was or is none."""
 
     name: str
     before: str
@@ -32,18 +32,20 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventView:
-    """An event for the page.
+    """An audit event as the page shows it.
 
     Attributes:
-        name: What people call its kind.
-        about: What it was about, in a word.
-        actor: Whose doing it was, by name where that is known; "" when it was no user's.
-        actor_id: The same one's id.
-        person: Digest of the visitor; "" for none.
-        person_name: What the list calls them: by name where that is known, else by the digest's beginning.
-        details: What else is known, by name.
-        had: Whether the thing was there before.
-        has: Whether it is there now.
+        name: The kind of event, in words for people.
+        meaning: What the kind of event means, in a sentence.
+        about: The subject of the event: its host, or the name or id of a resource.
+        actor: The user who caused the event, by name if known; "" when no user did.
+        actor_id: The id of that user.
+        person: Digest of the visitor whom the event is about; "" for none.
+        person_name: The visitor's name if known, otherwise the beginning of the digest.
+        details: Further values, each with its name.
+        changes: The changed values of the subject.
+        had: Whether the subject existed before the event.
+        has: Whether the subject existed after the event.
     """
 
     id: int
@@ -69,10 +71,10 @@ class EventView:
 
 
 def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) -> EventView:
-    """An event as it is kept.
+    """Return a stored audit event as the page shows it.
 
     Args:
-        names: Of users, by id.
+        names: Names of users, by id.
         people: Names of visitors, by digest.
     """
     details = _object(row.details)
@@ -106,7 +108,7 @@ def shown(row: AuditRow, names: Mapping[str, str], people: Mapping[str, str]) ->
 
 
 def row_of(event: EventView) -> tuple[str, ...]:
-    """The event's line in a file, as `audit.COLUMNS` has them."""
+    """Return an event as a row of the CSV file, with the columns of `audit.COLUMNS`."""
     details = dict(event.details)
     for change in event.changes:
         details[change.name] = f"{change.before} -> {change.after}"
@@ -135,7 +137,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any], names: Mapping[str, 
 
 
 def _object(value: object) -> dict[str, Any]:
-    """A JSON object; one that was cut, or is none, says nothing that could be told apart."""
+    """Parse a text as a JSON object. A text that was cut, or is no object, becomes an empty one."""
     try:
         parsed = json.loads(value) if isinstance(value, str) and value else {}
     except (ValueError, RecursionError):

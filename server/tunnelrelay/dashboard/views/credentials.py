@@ -1,4 +1,4 @@
-"""Agents' authtokens: made and shown once, changed, revoked at once."""
+"""The pages of agents' authtokens: list them, create one (the token is shown once), change and revoke it."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -32,7 +32,7 @@ async def _create(request: UserRequest) -> tuple[Token, str]:
 
 
 async def _made(request: UserRequest, made: tuple[Token, str]) -> Response:
-    """Answers with the token itself: no other page can show it."""
+    """Return the page that shows a new token; no other page can show it."""
     token, text = made
     return request.page("credentials/made.html", token=token, text=text)
 

@@ -1,4 +1,4 @@
-"""Reserved domains: the list, reserving one, describing it, and giving it up."""
+"""The pages of reserved domains: list them, reserve one, change its description, and release it."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -48,7 +48,7 @@ async def _of_one(request: UserRequest, row: DomainRow) -> Context:
 
 
 async def _edge_at(request: UserRequest, host: str) -> EdgeView | None:
-    """The edge that answers there, if there is one."""
+    """Return the edge that is served at this host; None when there is none."""
     try:
         return await request.deps.services.edges.by_name(request.actor, host)
     except ManageError as error:

@@ -1,4 +1,4 @@
-"""One edge's page: its address, who serves it at this moment, how to start one more, its modules; and its end."""
+"""The page of one edge: its address, the tunnels that serve it, commands that start one more, its modules, deletion."""
 
 import shlex
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Pairs = tuple[tuple[str, str], ...]
 
 PATH = "/edges/{id}"
 OWN_LABEL = "edge"
-"""The label that every edge without a tunnel group of its own is joined by, with its id."""
+"""Name of the label that tunnels carry, with an edge's id as value, to join an edge without a tunnel group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A tunnel among those that serve the edge."""
+    """A tunnel that serves the edge, with its traffic figures."""
 
     tunnel: TunnelView
     figures: TunnelFigures
@@ -87,7 +87,7 @@ async def _events(request: UserRequest) -> Response:
 
 
 async def _edit_description(request: UserRequest) -> Response:
-    """The field in the place of the text; without a script, on the whole page."""
+    """Return the field for the edge's description, in place of its text; without htmx, the whole page with it."""
     edge = await edge_of(request)
     if not request.by_htmx:
         return await _page(request, edge, is_editing=True)
@@ -134,16 +134,16 @@ async def _drain(request: UserRequest) -> Response:
 
 
 async def edge_of(request: UserRequest) -> EdgeView:
-    """The edge that the path names.
+    """Return the edge that the request's path names.
 
     Raises:
-        ManageError: MISSING.
+        ManageError: MISSING when there is no such edge that the user may see.
     """
     return await request.deps.services.edges.get(request.actor, request.path_param("id"))
 
 
 def name_of(edge: EdgeView) -> str:
-    """What people call it, and type before it is deleted."""
+    """Return an edge's host, or its id without a host. Users type this name before they delete the edge."""
     return edge.row.host or edge.id
 
 
@@ -155,14 +155,14 @@ def _serving(request: UserRequest, edge: EdgeView) -> list[Serving]:
 
 
 async def labels_of(request: UserRequest, edge: EdgeView) -> Pairs:
-    """What a tunnel must carry to serve the edge."""
+    """Return the labels that a tunnel must carry to serve the edge."""
     if not edge.row.backend_id:
         return ((OWN_LABEL, edge.id),)
     return (await request.deps.services.backends.get(request.actor, edge.row.backend_id)).labels
 
 
 def _commands(edge: EdgeView, labels: Pairs, relay_url: str) -> list[str]:
-    """How to start a tunnel that joins, on any machine, the general way first."""
+    """Return commands that start a tunnel which serves the edge: one with labels, and a short one if possible."""
     flags = " ".join(f"--label {shlex.quote(f'{name}={value}')}" for name, value in labels)
     commands = [f"tunnel tunnel {flags} http://localhost:80 --relay {relay_url}"]
     if labels == ((OWN_LABEL, edge.id),):

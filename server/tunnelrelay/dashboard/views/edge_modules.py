@@ -1,6 +1,6 @@
-"""An edge's modules but for the login: networks, header fields, passwords, and whether a visitor stays with one tunnel.
+"""The pages of an edge's modules except the login: networks, header fields, passwords, sticky visitors and so on.
 
-A module's form is its rows of the table of settings. A module of which no row has a label has no form.
+The fields of a module's form are its rows of the table of settings. A module has a form if any of its rows has a label.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,13 +27,14 @@ Texts = dict[str, str]
 
 
 class ModuleForm:
-    """A module whose form is its rows of the table.
+    """The form of a module of an edge; its fields are the module's rows of the table of settings.
 
     Attributes:
-        key: Its place below the edge's path.
-        name: How the service layer calls it.
-        rows: The fields of its form.
-        places: Fields that have a place for what is wrong with them.
+        key: Last part of the path of the module's page, below the edge's path.
+        name: The module's name in the service layer.
+        title: The module's name for people.
+        rows: The settings that are fields of the form.
+        places: Names of the form's fields that show their own error; other errors are listed above the form.
     """
 
     def __init__(self, module: PolicyModule) -> None:
@@ -42,11 +43,11 @@ class ModuleForm:
         self.places = {row.api_name for row in self.rows}
 
     def texts(self, edge: EdgeView) -> Texts:
-        """The form's fields as they are kept."""
+        """Return the texts of the form's fields for an edge's present settings."""
         return {row.api_name: text_of(row, value_of(edge.settings.policy, row)) for row in self.rows}
 
     def change(self, form: Form) -> tuple[Change, EdgeSecrets | None]:
-        """What the form asks for. Raises `ManageError` INVALID."""
+        """Return the change of the edge's settings and secrets that a sent form means. Raises `ManageError` INVALID."""
         errors: dict[str, str] = {}
         values = values_of(self.rows, form, errors)
         if errors:
@@ -54,16 +55,16 @@ class ModuleForm:
         return lambda settings: with_module(settings, self.name, _parts(self.name, values)), None
 
     def removal(self) -> tuple[Change, EdgeSecrets | None]:
-        """What takes it away."""
+        """Return the change of the edge's settings and secrets that removes the module."""
         return lambda settings: without_module(settings, self.name), None
 
     def is_set(self, edge: EdgeView) -> bool:
-        """Whether there is anything to take away."""
+        """Whether the edge has this module, so that it can be removed."""
         return any(self.texts(edge).values())
 
 
 def _parts(module: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The parts of the policy with these values: a module's form shows all of its settings."""
+    """Return the attributes of `PolicySpec` that a module sets, with the values of a form that shows all of them."""
     parts: dict[str, Any] = {}
     for part in MODULES[module].parts:
         members = {row.name: values[row.name] for row in of_part(part)}
@@ -72,7 +73,7 @@ def _parts(module: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Passwords(ModuleForm):
-    """Basic authentication: one user, whose password is written only."""
+    """The form of basic authentication: one user with a password, which is never shown."""
 
     def __init__(self, module: PolicyModule) -> None:
         super().__init__(module)
@@ -96,7 +97,7 @@ class Passwords(ModuleForm):
 
 
 class Stickiness(ModuleForm):
-    """Whether a visitor stays with one tunnel: no rule, but a setting of the edge."""
+    """The form of sticky visitors, whom a cookie keeps at one tunnel: a setting of the edge, not of its policy."""
 
     def __init__(self) -> None:
         super().__init__(PolicyModule("stickiness", "Sticky visitors", "", ""))

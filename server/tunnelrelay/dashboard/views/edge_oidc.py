@@ -1,4 +1,4 @@
-"""An edge's OpenID login: set up, tried out, changed and taken away."""
+"""The page of an edge's OpenID login: configure, test, change and remove it."""
 
 from dataclasses import dataclass, field
 
@@ -22,21 +22,21 @@ from tunnelrelay.services.problems import Kind, ManageError, invalid
 
 MODULE = "oidc"
 ROWS = tuple(row for row in MODULES[MODULE].rows if row.label)
-"""The fields of the form, beside the choice of a provider."""
+"""The settings that are fields of the form, in addition to the choice of a provider."""
 CARDS = tuple(dict.fromkeys(row.card for row in ROWS))
 PLACES = frozenset({"provider", *(row.api_name for row in ROWS)})
-"""Fields that have a place for what is wrong with them."""
+"""Names of the form's fields that show their own error; other errors are listed above the form."""
 EMPTY = OidcSpec(issuer="", client_id="", client_secret="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedLogin:
-    """What a user has typed.
+    """The content of the form of an OpenID login.
 
     Attributes:
-        oidc: The login it comes to; with its secret.
-        texts: The fields as they are to be shown again.
-        errors: What makes no sense by itself, by field.
+        oidc: The login settings that the form means, with the client secret.
+        texts: The texts of the form's fields, to show them again.
+        errors: Texts that cannot be parsed: an error by field.
     """
 
     oidc: OidcSpec
@@ -45,7 +45,7 @@ class TypedLogin:
 
 
 def form_of(oidc: OidcSpec | None) -> TypedLogin:
-    """The form of a login that is kept, or of none yet."""
+    """Return the content of the form for an edge's login; None gives the form for a new login."""
     spec = oidc or EMPTY
     texts = {row.api_name: text_of(row, getattr(spec, row.name)) for row in ROWS}
     if is_named(spec.issuer):
@@ -54,10 +54,10 @@ def form_of(oidc: OidcSpec | None) -> TypedLogin:
 
 
 def typed_in(form: Form, kept: OidcSpec | None) -> TypedLogin:
-    """What a form has sent. Settings that it does not show stay as they are.
+    """Read a sent form. Settings that the form does not show stay as they are.
 
     Args:
-        kept: The login it changes.
+        kept: The login that the form changes; None for a new one.
     """
     errors: dict[str, str] = {}
     values = values_of(ROWS, form, errors)
@@ -112,7 +112,7 @@ async def _save(request: UserRequest) -> Response:
 
 
 async def _test(request: UserRequest) -> Response:
-    """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
+    """Test the login in the form without saving it. Returns the findings; without htmx, the whole page with them."""
     edge = await edge_of(request)
     typed = typed_in(request.form, edge.settings.policy.oidc)
     edges = request.deps.services.edges
@@ -175,13 +175,13 @@ def _with(oidc: OidcSpec) -> Change:
 
 
 def _secrets(oidc: OidcSpec) -> EdgeSecrets | None:
-    """A field that is left empty keeps the secret there is."""
+    """Return the client secret to store; None, which keeps the stored one, when the field was left empty."""
     if is_named(oidc.issuer) or not oidc.client_secret:
         return None
     return EdgeSecrets(client_secret=oidc.client_secret)
 
 
 def version_of(request: UserRequest) -> int | None:
-    """The version the form was made of; a change that came meanwhile is not overwritten unseen."""
+    """Return the edge's version in the form; None without one. A save fails when the edge has another version then."""
     text = request.form.text("version")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,4 +1,4 @@
-"""Where an edge answers, and which tunnels serve it."""
+"""The pages that change an edge's host, and the tunnels that serve the edge."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,7 +24,7 @@ def routes(deps: Deps) -> list[Route]:
     ]
 
 
-# Where it answers
+# The edge's host
 
 
 async def _show_domain(request: UserRequest) -> Response:
@@ -54,7 +54,7 @@ async def _domain_page(request: UserRequest, edge: EdgeView, error: ManageError 
     )
 
 
-# Who serves it
+# The edge's tunnel group
 
 
 async def _show_group(request: UserRequest) -> Response:
@@ -74,9 +74,10 @@ async def _regroup(request: UserRequest) -> Response:
 
 
 async def _group_with(request: UserRequest, edge: EdgeView, labels: Pairs) -> str | None:
-    """The owner's tunnel group with just these labels, made if there is none; None for the edge's own label.
+    """Return the id of the owner's tunnel group with exactly these labels, which is created if there is none.
 
-    A group that other edges use is never changed under them.
+    Existing groups are never changed, as other edges may use them. Returns None without labels: the edge is then served
+    by tunnels with the edge's own label.
     """
     if not labels:
         return None

@@ -1,4 +1,4 @@
-"""Edges: the list, and making one. What is on an edge's own page is in `edge.py`."""
+"""The pages that list edges and create one. The page of a single edge is in `edge.py`."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -38,7 +38,7 @@ async def _events(request: UserRequest) -> Response:
 
 
 async def _page(request: UserRequest) -> tuple[list[EdgeView], str]:
-    """The page's edges, and where the next page begins; "" on the last."""
+    """Return the edges of one page of the list, and the URL of the next page; "" on the last page."""
     before = request.query("before") or None
     edges = await request.deps.services.edges.page(request.actor, before=before, limit=PAGE + 1)
     return edges[:PAGE], edges[PAGE - 1].id if len(edges) > PAGE else ""

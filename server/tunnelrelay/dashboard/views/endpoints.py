@@ -1,4 +1,4 @@
-"""Endpoints: every address that is live, whose it is, who is let in, and how it is doing."""
+"""The pages of endpoints: all addresses that are served now, with owner, access rules and traffic figures."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.request_input import UserRequest, page_route
 
 TOPICS = ("tunnels", "edges")
-"""What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay."""
+"""Topics whose changes update the pages at once. Traffic is not among them: its figures are updated every 2 s anyway,
+and a busy relay would render the pages for each request."""
 LAST = 8
-"""Requests on an endpoint's own page."""
+"""Last requests that the page of an endpoint shows."""
 
 
 def routes(deps: Deps) -> list[Route]:

@@ -1,4 +1,4 @@
-"""What the audit log calls its events. `observe.audit.KINDS` says what each means; a test holds the two together."""
+"""Names of the kinds of audit events on the dashboard. `observe.audit.KINDS` has all kinds; a test compares both."""
 
 NAMES = {
     "login.start": "Sign-in begun",
@@ -62,4 +62,4 @@ NAMES = {
     "tunnel.stopped": "Agent disconnected",
     "audit.lost": "Events lost",
 }
-"""By kind of event."""
+"""The name that people see, by the kind of event."""

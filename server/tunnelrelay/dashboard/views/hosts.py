@@ -1,26 +1,26 @@
-"""Choosing where an edge answers: a reserved name that is free, or a new one. Its fields are `edges/host.html`."""
+"""The part of a form that chooses an edge's host, a reserved name without an edge or a new one (`edges/host.html`)."""
 
 from tunnelrelay.dashboard.form import Form
 from tunnelrelay.dashboard.request_input import UserRequest
 from tunnelrelay.services.problems import ManageError
 
 MAX_DOMAINS = 200
-"""Reserved domains to choose from; who has more types the name."""
+"""Reserved domains that the form offers; an owner with more can type the name."""
 NEW_NAME = "new"
-"""The choice of a name that is to be reserved."""
+"""Value of the form's choice to type a new name, which will be reserved."""
 
 
 def chosen_host(form: Form) -> str:
-    """The host or name that was chosen; "" for none."""
+    """Return the host or name that the form has chosen; "" for none."""
     host = form.text("host")
     return form.text("name") if host == NEW_NAME else host
 
 
 async def choices(request: UserRequest, owner: str) -> dict[str, object]:
-    """What the fields show.
+    """Return the template variables of the form's part: the hosts to choose from, and what was chosen.
 
     Args:
-        owner: Whose reserved names are offered.
+        owner: The owner whose reserved names are offered.
     """
     free = await _free(request, owner)
     return {
@@ -31,7 +31,7 @@ async def choices(request: UserRequest, owner: str) -> dict[str, object]:
 
 
 def by_place(error: ManageError) -> dict[str, str]:
-    """The problems by field; a name that is not to be had belongs to the name."""
+    """Return the error's messages by the form's field. Errors about the host or a taken name go to the field `name`."""
     fields = dict(error.fields)
     for other in ("domain", "host"):
         if other in fields:
@@ -40,7 +40,7 @@ def by_place(error: ManageError) -> dict[str, str]:
 
 
 async def _free(request: UserRequest, owner: str) -> list[str]:
-    """The owner's reserved hosts that no edge answers at."""
+    """Return the owner's reserved hosts at which no edge is served."""
     services, actor = request.deps.services, request.actor
     edges = await services.edges.page(actor, limit=1000, owner=owner)
     taken = {edge.row.host for edge in edges}

@@ -1,4 +1,4 @@
-"""Who was kept out of late: each visitor once for each reason, however often they tried."""
+"""The visitors who were refused lately: each visitor once per rule, however often the visitor tried."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -8,11 +8,11 @@ from tunnelrelay.services.traffic import TrafficRow
 
 @dataclass(frozen=True, slots=True)
 class KeptOut:
-    """One visitor whom one rule kept out.
+    """One visitor who was refused by one rule.
 
     Attributes:
-        last: Their last request.
-        times: How many there were, among those that are remembered.
+        last: The visitor's last request.
+        times: How many of the remembered requests of this visitor the rule has refused.
     """
 
     last: TrafficRow
@@ -20,11 +20,11 @@ class KeptOut:
 
 
 def visitors(rows: Iterable[TrafficRow], limit: int) -> list[KeptOut]:
-    """The last visitors that were kept out.
+    """Return the last visitors who were refused, each once per rule.
 
     Args:
-        rows: Their requests, the newest first.
-        limit: How many visitors.
+        rows: Refused requests, the newest first.
+        limit: How many entries to return at most.
     """
     found: dict[tuple[str, str], KeptOut] = {}
     for row in rows:

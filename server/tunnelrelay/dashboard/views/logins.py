@@ -1,4 +1,4 @@
-"""Visitors' logins: who is signed in at which endpoint at this moment, and ending that."""
+"""The page of visitors' login sessions: list them by endpoint and e-mail address, and end them."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tunnelrelay.dashboard.listing import PAGE, address, listing
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 
 MAX_COUNTED = 1000
-"""Logins that are counted one by one; of more it is said that they are more."""
+"""Sessions that the page counts; for more, it shows only that there are more."""
 TOPICS = ("sessions",)
 
 
@@ -59,7 +59,7 @@ async def _revoke_all(request: UserRequest) -> Response:
 
 
 async def _now(request: UserRequest) -> dict[str, Any]:
-    """What the page shows at this moment: its rows, and how many there are in all."""
+    """Return the template variables of the page: the present rows, and how many sessions there are in all."""
     logins, filters = request.deps.services.logins, _filters(request)
     host, email = filters["host"] or None, filters["email"] or None
     everybody = await logins.page(request.actor, host, email, limit=MAX_COUNTED)

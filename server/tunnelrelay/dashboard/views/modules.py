@@ -1,4 +1,4 @@
-"""What an edge's page tells of its modules: what each is for, and in one line what it does now. Pure."""
+"""The list of modules on an edge's page: what each module is for, and a summary of its present settings. Pure."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,12 @@ from tunnelrelay.services.edge_views import EdgeView
 
 @dataclass(frozen=True, slots=True)
 class ModuleLine:
-    """One line of the page.
+    """One module in the list on an edge's page.
 
     Attributes:
-        key: Its place below the edge's path.
-        summary: What it does; "" while it is not set up.
+        key: Last part of the path of the module's page, below the edge's path.
+        summary: The module's present settings in a few words; "" when it is not configured.
+        is_off: Whether the module is configured but disabled.
     """
 
     key: str
@@ -28,7 +29,7 @@ class ModuleLine:
 
 
 def modules_of(edge: EdgeView) -> tuple[ModuleLine, ...]:
-    """Every module that has a form, in the order in which a request meets them."""
+    """Return a line for every module that has a form, in the order in which a request passes the modules."""
     lines = [
         ModuleLine(
             module.key,

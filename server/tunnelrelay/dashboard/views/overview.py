@@ -1,4 +1,4 @@
-"""Overview: what is asked of the relay right now, what is online, and who was kept out."""
+"""The overview page: charts of the present traffic, what is online, and which visitors were refused."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +15,20 @@ from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.dashboard.views.kept_out import visitors
 
 FEW = 6
-"""Lines of the short lists: what fits beside the charts without scrolling."""
+"""Lines of the lists beside the charts: as many as fit without scrolling."""
 LOOKED_AT = 200
-"""Requests that were kept out, looked through for different visitors each time the page changes: some milliseconds."""
+"""Refused requests that are searched for different visitors each time the page is updated, which takes some ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """What is there now.
+    """How many endpoints, tunnels, agents and people there are now.
 
     Attributes:
         unserved: Endpoints without a tunnel.
         unhealthy: Tunnels whose local service does not answer.
-        people: Whose requests are among the last ones.
+        draining: Tunnels that get no new requests.
+        people: Signed-in visitors among the last requests.
     """
 
     endpoints: int
@@ -57,7 +58,7 @@ async def _events(request: UserRequest) -> Response:
     async def lists() -> str:
         return request.render("overview/lists.html", **_lists(request))
 
-    # What is counted is looked at every 2 s anyway: no need to make it anew for each request of a busy relay.
+    # Without the topic of traffic: figures are updated every 2 s anyway, not for each request of a busy relay.
     return sse.stream(request, ("tunnels", "edges"), {"now": now, "lists": lists})
 
 
@@ -90,6 +91,6 @@ def _online(request: UserRequest) -> Online:
 
 
 def _busiest(by_host: dict[str, Figures]) -> list[tuple[str, Figures]]:
-    """Hosts with requests in the last minute, those with the most first."""
+    """Return the hosts with the most requests in the last minute, the busiest first."""
     asked_for = [(host, minute) for host, minute in by_host.items() if minute.requests]
     return sorted(asked_for, key=lambda each: (-each[1].requests, each[0]))[:FEW]

@@ -1,6 +1,6 @@
-"""The form of a named provider: from what is kept to what is typed, and back. Pure.
+"""The form of a named OpenID provider: converts stored settings to the form's texts, and a sent form back. Pure.
 
-The client secret is written only: it never comes back into the form, not even after a mistake elsewhere in it.
+The client secret is never shown in the form again, not even after an error in another field.
 """
 
 from dataclasses import dataclass, field
@@ -15,20 +15,21 @@ from tunnelrelay.services.providers import ProviderView
 
 EMPTY = ProviderSettings(issuer="", client_id="")
 ROWS = tuple(BY_PATH[f"oidc.{name}"] for name in ProviderSettings.__struct_fields__)
-"""The settings of a login that are a provider's."""
+"""The settings of a login that a named provider sets."""
 FOLDED = frozenset({"groups_claim", "email_verified", "callback", "request_params"})
-"""Fields that are folded away while nothing is wrong with them."""
+"""Names of the form's fields in a section that is collapsed unless one of them has an error."""
 SHOWN = frozenset({"name", "description", "client_secret", "owners", *(row.api_name for row in ROWS)})
-"""Fields that have a place for what is wrong with them."""
+"""Names of the form's fields that show their own error; other errors are listed above the form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypedProvider:
-    """What a user has typed.
+    """The content of the form of a named provider.
 
     Attributes:
-        texts: The fields as they are to be shown again.
-        errors: What makes no sense by itself, by field.
+        settings: The provider's settings that the form means, with the client secret.
+        texts: The texts of the form's fields, to show them again.
+        errors: Texts that cannot be parsed: an error by field.
     """
 
     settings: ProviderSettings
@@ -37,7 +38,7 @@ class TypedProvider:
 
 
 def shown(provider: ProviderView | None) -> TypedProvider:
-    """The form of a provider that is kept, or of none yet."""
+    """Return the content of the form for a stored provider; None gives the form for a new one."""
     settings = provider.settings if provider else EMPTY
     texts = {
         "name": provider.row.name if provider else "",
@@ -49,7 +50,7 @@ def shown(provider: ProviderView | None) -> TypedProvider:
 
 
 def typed(form: Form) -> TypedProvider:
-    """The provider's settings that a form has sent."""
+    """Read the settings of a provider from a sent form."""
     errors: dict[str, str] = {}
     texts = {name: form.text(name) for name in shown(None).texts}
     settings = msgspec.structs.replace(EMPTY, **values_of(ROWS, form, errors))

@@ -1,4 +1,4 @@
-"""Named providers: registered once by an administrator, tried out, and named by owners as `@work`."""
+"""The pages of named OpenID providers: an administrator creates and tests them, and owners refer to them as `@work`."""
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,7 +19,7 @@ from tunnelrelay.services.service_base import check_admin
 
 PATH = "/providers/{id}"
 MAX_EDGES = 1000
-"""Edges looked through for those that name a provider."""
+"""Edges that are read to find those that use a provider."""
 
 
 def routes(deps: Deps) -> list[Route]:
@@ -73,7 +73,7 @@ async def _show(request: UserRequest) -> Response:
 
 
 async def _save(request: UserRequest) -> Response:
-    """A secret that is left empty keeps the one there is."""
+    """Change a provider by the request's form. An empty client secret keeps the stored one."""
     check_admin(request.actor)
     provider = await _provider(request)
     form, typed = request.form, provider_form.typed(request.form)
@@ -97,7 +97,7 @@ async def _save(request: UserRequest) -> Response:
 
 
 async def _test(request: UserRequest) -> Response:
-    """What would become of a login; nothing is saved. Without a script the whole form comes back with it."""
+    """Test the provider in the form without saving it. Returns the findings; without htmx, the whole page with them."""
     check_admin(request.actor)
     provider = await _provider(request) if "id" in request.raw.path_params else None
     typed = provider_form.typed(request.form)
@@ -130,7 +130,7 @@ async def _delete(request: UserRequest) -> Response:
 
 
 async def _failed(request: UserRequest, typed: TypedProvider, provider: ProviderView | None) -> FailedTest | None:
-    """The last test of what the form says, when it failed a moment ago."""
+    """Return the last test of the form's settings when it failed a moment ago; otherwise None."""
     secret, provider_id = request.form.secret("client_secret"), provider.id if provider else None
     return await request.deps.services.providers.failed_test(request.actor, typed.settings, secret, provider_id)
 
@@ -145,7 +145,7 @@ def _warning(failed: FailedTest, label: str) -> ManageError:
 
 
 async def _provider(request: UserRequest) -> ProviderView:
-    """The provider that the path names. Raises `ManageError` MISSING."""
+    """Return the provider that the request's path names. Raises `ManageError` MISSING when there is none."""
     return await request.deps.services.providers.get(request.actor, request.path_param("id"))
 
 
@@ -179,7 +179,7 @@ async def _page(
 
 
 async def _edges_with(request: UserRequest, provider: ProviderView) -> list[EdgeView]:
-    """The edges that name it: those that the actor may know of."""
+    """Return the edges that use a provider, of those that the user may see."""
     edges = await request.deps.services.edges.page(request.actor, limit=MAX_EDGES)
     name = SIGN + provider.row.name
     return [edge for edge in edges if edge.settings.policy.oidc and edge.settings.policy.oidc.issuer == name]

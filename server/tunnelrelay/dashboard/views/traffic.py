@@ -1,4 +1,4 @@
-"""Traffic: the last requests as they come, and one of them in detail."""
+"""The pages of traffic: the last requests of visitors, updated live, and one request in detail."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -13,7 +13,7 @@ from tunnelrelay.dashboard.request_input import UserRequest, page_route
 from tunnelrelay.services.traffic import TrafficRow, Verdict
 
 ROWS = 50
-"""Requests on the page: as many as a user looks through, and each change sends them all."""
+"""Requests on the page: as many as a user reads, as each update sends all of them."""
 STATUSES: tuple[tuple[str, str], ...] = (
     ("", "Every status"),
     ("2", "2xx Success"),
@@ -71,12 +71,12 @@ async def _one(request: UserRequest) -> Response:
 
 
 def names_of_tunnels(request: UserRequest) -> dict[str, str]:
-    """What the actor's tunnels are called, by their ids."""
+    """Return the names of the user's tunnels, by their ids."""
     return {tunnel.id: tunnel.name for tunnel in request.deps.services.tunnels.tunnels(request.actor)}
 
 
 def _filters(request: UserRequest) -> dict[str, str]:
-    """What the address asks for; what makes no sense is left out."""
+    """Return the filters in the request's URL; invalid ones become ""."""
     known: dict[str, tuple[str, ...]] = {"status": _keys(STATUSES), "verdict": _keys(VERDICTS)}
     asked_for = {name: request.query(name) for name in ("host", "status", "verdict")}
     return {name: text for name, text in asked_for.items() if text and text in known.get(name, (text,))}

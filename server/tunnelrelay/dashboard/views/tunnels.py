@@ -1,4 +1,4 @@
-"""Tunnels and the agents they come from: where they serve, how they are, and how to take one out of service."""
+"""The pages of tunnels and agents: addresses, health and figures of each, draining a tunnel, disconnecting an agent."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Users: who may sign in here, as what, and the links that let them in. Members see only themselves, and no forms."""
+"""The pages of the dashboard's users: create, change and disable them, and make sign-in links.
+
+Members see only themselves, and no forms.
+"""
 
 from typing import Any
 
@@ -48,7 +51,7 @@ async def _create(request: UserRequest) -> UserRow:
 
 
 async def _made(request: UserRequest, user: UserRow) -> Response:
-    """Answers with the link itself: no other page can show it."""
+    """Return the page that shows a new user's sign-in link; no other page can show it."""
     return await _invited(request, user.id, is_new=True)
 
 
