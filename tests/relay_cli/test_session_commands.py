@@ -1,4 +1,4 @@
-"""`tunnelrelay session …`: who is signed in where, and ending it, with and without a running relay."""
+"""`tunnelrelay session …`: lists and ends visitors' sessions, with and without a running relay."""
 
 import asyncio
 import json

@@ -1,1 +1,1 @@
-"""The operator's commands: a module for each group, and all their flags in `main`. Start reading there."""
+"""The operator's commands, `tunnelrelay …`: one module per group of commands. `main` has all flags; start there."""

@@ -1,7 +1,7 @@
-"""What the `tunnelrelay admin` commands do: make an administrator, a new link or an API key, and list them.
+"""The `tunnelrelay admin` commands: create an administrator, a sign-in link or an API key, and list administrators.
 
-Everything is written to the store, with and without a running relay. A running relay is only asked for its
-dashboard's address, which may depend on flags it was started with.
+They write to the store, with and without a running relay. A running relay is only asked for the dashboard's URL, which
+may depend on the flags that it was started with.
 """
 
 import json
@@ -32,16 +32,17 @@ from tunnelrelay.store.base import Store
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 
 ACTOR = Actor(user_id="", name=COMMAND, owner=DEFAULT_OWNER, is_admin=True, via=COMMAND)
-"""A user who may type commands here may do everything."""
+"""The actor of changes made by commands: an administrator, as users who can run commands may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Where people sign in, and the owner of what an administrator sets up by default.
+    """The dashboard that a sign-in link leads to.
 
     Attributes:
-        url: Its address, without a path.
-        is_guessed: Taken from the configuration; a relay may be started with other flags.
+        url: The dashboard's URL, without a path.
+        owner: The default owner of an administrator.
+        is_guessed: Whether the URL comes from the configuration, as no relay runs; it may start with other flags.
     """
 
     url: str
@@ -51,7 +52,7 @@ class Dashboard:
 
 @dataclass(frozen=True, slots=True)
 class _Services:
-    """The services that these commands need."""
+    """The services behind the `tunnelrelay admin` commands."""
 
     users: Users
     api_keys: ApiKeys
@@ -61,11 +62,11 @@ class _Services:
 def create(
     place: Place, config: RelayConfig, name: str, owner: str | None, email: str, is_link: bool, *, as_json: bool
 ) -> None:
-    """Makes an administrator, or finds a user by name, and prints a link that signs them in once.
+    """Create an administrator, or find a user by name, and print a link that signs the user in once.
 
     Args:
-        config: The configuration of a relay on this machine.
-        is_link: Make a new link for an existing user only.
+        config: The configuration that a relay on this machine would have.
+        is_link: Whether to make only a new link, for an existing user.
     """
     dashboard = _dashboard(place, config)
 
@@ -101,11 +102,11 @@ def create(
 
 
 def make_key(place: Place, name: str, scopes: Sequence[str], description: str, expires: str, *, as_json: bool) -> None:
-    """Make an API key for a user; only the key goes to stdout, for scripts.
+    """Create an API key for a user and print it. Only the key goes to stdout, for scripts.
 
     Args:
-        scopes: Of `services.actor.SCOPES`; none for everything.
-        expires: How long it is good, as in 30d; "" for ever.
+        scopes: What the key may do, of `services.actor.SCOPES`; none for everything.
+        expires: How long the key is valid, as in 30d; "" for ever.
     """
     ends = time.time() + seconds(expires) if expires else None
 
@@ -136,7 +137,7 @@ def make_key(place: Place, name: str, scopes: Sequence[str], description: str, e
 
 
 def show(place: Place, *, as_json: bool) -> None:
-    """Lists administrators, oldest first."""
+    """Print the administrators, oldest first."""
 
     async def admins(store: Store) -> list[UserRow]:
         return await store.users.all(role=ADMIN)
@@ -151,11 +152,11 @@ def show(place: Place, *, as_json: bool) -> None:
 
 
 async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Result]]) -> Result:
-    """Run `action` with the services on this store, and store its audit events."""
+    """Run `action` with services that work on this store, and write its audit events to the store."""
     audit = Audit(clock=time.time, node=COMMAND)
     base = ServiceBase(
         store=store,
-        ring=KeyRing.generate(),  # nothing here is sealed
+        ring=KeyRing.generate(),  # any key will do: these services encrypt nothing
         policy_key=b"",
         address=PublicAddress(scheme="https", domain="localhost", port=443),
         audit=audit,
@@ -174,7 +175,7 @@ async def _managing(store: Store, action: Callable[["_Services"], Awaitable[Resu
 
 
 def _dashboard(place: Place, config: RelayConfig) -> Dashboard:
-    """The dashboard of the relay that runs here, else of one started with this configuration."""
+    """Return the dashboard of the relay that runs on this machine, or of one started with this configuration."""
     try:
         done = control_socket.tell(place.data_dir, control_socket.Order(asks=True))
     except control_socket.ControlError:

@@ -1,8 +1,8 @@
-"""The file of a backup: a gzipped tar of pieces of rows, the key files, and at its end a manifest of both.
+"""The file format of a backup: a gzipped tar with the tables' rows, the key files, and a manifest at the end.
 
-It is written and read from front to back, so that a pipe will do and no database is in memory as a whole.
+It is written and read as a stream, so that it can go through a pipe and the database is never in memory as a whole.
 
-    tables/tokens/00001.jsonl   rows, about `PIECE` bytes of them
+    tables/tokens/00001.jsonl   rows of a table as JSON lines, about `PIECE` bytes a file
     keys/keys.json              the key ring; keys/assertion.json the signing keys
     manifest.json               `Manifest`
 """
@@ -22,25 +22,26 @@ from tunnelrelay.store.dump import TABLES, RowError, parse
 
 FORMAT = 1
 PIECE = 1 << 20
-"""Bytes of rows that are gathered before they are written."""
+"""Bytes of rows that are buffered before they are written to the archive as one file."""
 MAX_MEMBER = 64 << 20
-"""A piece ends behind the row that fills it, and no row has more than a few megabytes. More is no backup of ours."""
+"""Bytes of one file in the archive; a larger one is refused. A file of rows ends after the row that fills `PIECE`, and
+rows have a few megabytes at most."""
 MANIFEST = "manifest.json"
 
 
 class ArchiveError(Exception):
-    """The file is no backup, is damaged, or is incomplete."""
+    """Raised when a file is no backup of a relay, is damaged, or is incomplete."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is in a backup.
+    """The table of contents of a backup, the last file in it.
 
     Attributes:
-        schema: The migration its rows are of.
-        release: Of the program that wrote it.
-        at: When, as people read it.
-        rows: How many of each table.
-        sha256: Of each member but this, in hexadecimal digits.
+        schema: The newest database migration of the store that the rows come from.
+        release: Version of the program that wrote the backup.
+        at: Time of the backup, as people read it.
+        rows: Number of rows by table.
+        sha256: SHA-256 in hexadecimal of each other file in the backup, by name.
     """
 
     format: int
@@ -52,7 +53,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveWriter:
-    """Writes a backup, as a context manager. Without `finish` the file is no valid backup."""
+    """Context manager that writes a backup. The file is valid only after `finish`, which writes the manifest."""
 
     def __init__(self, file: io.RawIOBase) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w|gz")  # noqa: SIM115 (`__exit__` closes it)
@@ -68,31 +69,31 @@ class ArchiveWriter:
         self._tar.close()
 
     def begin(self, table: Table) -> None:
-        """Begin a table; `row` adds to it."""
+        """Start to write a table's rows; `row` adds them, `end` ends the table."""
         self._rows[table.name] = 0
         self._number = 0
 
     def row(self, table: Table, line: bytes) -> None:
-        """Add one row, as `dump.Snapshot` gives it."""
+        """Add one row of the table, a line of JSON as `dump.Snapshot.lines` yields it."""
         self._rows[table.name] += 1
         self._piece += line
         if len(self._piece) >= PIECE:
             self.end(table)
 
     def end(self, table: Table) -> None:
-        """Write the rows that are buffered."""
+        """Write the table's rows that are still buffered to the archive."""
         if self._piece:
             self._number += 1
             self.member(f"tables/{table.name}/{self._number:05}.jsonl", bytes(self._piece))
             self._piece.clear()
 
     def member(self, name: str, content: bytes) -> None:
-        """Add a file to the archive."""
+        """Add a file to the archive, and its SHA-256 to the manifest."""
         self._sha256[name] = hashlib.sha256(content).hexdigest()
         self._add(name, content)
 
     def finish(self, *, schema: str, release: str, at: str) -> Manifest:
-        """Writes the manifest: the backup is whole."""
+        """Write the manifest, which completes the backup. Returns it."""
         manifest = Manifest(format=FORMAT, schema=schema, release=release, at=at, rows=self._rows, sha256=self._sha256)
         self._add(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         return manifest
@@ -105,16 +106,16 @@ class ArchiveWriter:
 
 
 class Archive:
-    """A backup that was read once from front to back and found complete.
+    """A backup to read. The constructor reads the whole file once, to check that it is complete.
 
     Args:
-        file: Can be read from its start more than once.
+        file: A seekable file, as it is read more than once.
 
     Raises:
-        ArchiveError: It is no complete backup.
+        ArchiveError: The file is no complete backup.
 
     Attributes:
-        keys: The contents of its key files, by their names.
+        keys: The contents of the key files in the backup, by name.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -123,7 +124,7 @@ class Archive:
         self.manifest = self._looked_through()
 
     def rows(self) -> Iterator[tuple[Table, dict[str, Any]]]:
-        """Every row. Raises ArchiveError when the file is no longer what it was."""
+        """Yield every row with its table. Raises ArchiveError when the file has changed since it was checked."""
         for name, content in self._members():
             if name != MANIFEST and hashlib.sha256(content).hexdigest() != self.manifest.sha256.get(name):
                 raise ArchiveError("the backup changed while it was read")
@@ -131,7 +132,7 @@ class Archive:
                 yield from ((table, row) for row in _rows(table, name, content))
 
     def _looked_through(self) -> Manifest:
-        """Read the whole archive and return its manifest. Raises ArchiveError where they do not agree."""
+        """Read the whole archive and return its manifest. Raises ArchiveError when both do not agree."""
         sha256: dict[str, str] = {}
         counts = dict.fromkeys((table.name for table in TABLES), 0)
         manifest = None
@@ -147,7 +148,7 @@ class Archive:
                 try:
                     counts[table.name] += sum(1 for _ in _rows(table, name, content))
                 except ArchiveError as error:
-                    problem = problem or error  # a backup of another schema says so in its manifest
+                    problem = problem or error  # raised later: the manifest may show that it is of another schema
             elif name.startswith("keys/"):
                 self.keys[name.removeprefix("keys/")] = content
             else:
@@ -160,7 +161,7 @@ class Archive:
         return manifest
 
     def demand_rows(self) -> None:
-        """Raises ArchiveError when its rows are none of this release's."""
+        """Raise ArchiveError when the backup's rows do not have this release's database schema."""
         if self._problem is not None:
             raise self._problem
 

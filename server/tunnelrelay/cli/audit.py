@@ -1,6 +1,6 @@
-"""`tunnelrelay audit …`: lists audit events. `main` holds the flags.
+"""The `tunnelrelay audit` commands: list audit events. `main` has their flags.
 
-Reads the store directly, with or without a running relay, whose latest second of events may be missing.
+They read the store, with and without a running relay; the events of a running relay's last second may be missing.
 """
 
 import json
@@ -19,7 +19,7 @@ from tunnelrelay.store.base import AuditRow
 
 
 def show(place: Place, since: str, host: str | None, kind: str | None, limit: int, *, as_json: bool) -> None:
-    """List events, oldest first, so that the latest is just above the prompt."""
+    """Print audit events, oldest first, so that the latest is just above the prompt."""
     if kind is not None and kind not in KINDS:
         raise Failure(Exit.USAGE, [f"there is no kind of event called `{kind}`"], _hint(kind))
     start = time.time() - seconds(since) if since else 0.0
@@ -39,7 +39,7 @@ def _hint(kind: str) -> str:
 
 
 def seconds(text: str) -> int:
-    """`90s`, `15m`, `1h`, `7d` as seconds."""
+    """Convert a duration such as `90s`, `15m`, `1h` or `7d` to seconds. Raises Failure for any other text."""
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -47,13 +47,13 @@ def seconds(text: str) -> int:
 
 
 def audit_record(row: AuditRow) -> dict[str, object]:
-    """An event as JSON has it."""
+    """Return an audit event as the object that `--json` prints."""
     texts = ("kind", "reason", "host", "owner", "connection", "subject", "peer", "request_id", "node", "actor")
     return {"id": row.id, "at": when(row.at), **{name: getattr(row, name) for name in texts}, "details": _details(row)}
 
 
 def _line(row: AuditRow) -> str:
-    """Time and kind, then the fields as key=value. Strangers' text was made printable when it was recorded."""
+    """Return an audit event as a line of text: time, kind, and the other fields as key=value."""
     names = ("reason", "host", "owner", "subject", "peer", "connection", "request_id", "node")
     known = {name: getattr(row, name) for name in names} | _details(row)
     words = [f"{printable(name)}={quoted(value)}" for name, value in known.items() if value]

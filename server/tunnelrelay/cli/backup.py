@@ -1,7 +1,8 @@
-"""`tunnelrelay backup` and `restore`: everything a relay keeps, in one file, and back. `main` holds the flags.
+"""`tunnelrelay backup` and `restore`: write all data and keys of a relay to a file, and read them back.
 
 Both work while relays run. A restore checks the whole file first; then it replaces the rows in one transaction, then
-the key files, and tells relays. It is also the way from one database to another.
+the key files, and tells running relays. It also moves a relay from one kind of database to another. `main` has the
+flags.
 """
 
 import contextlib
@@ -42,12 +43,13 @@ from tunnelrelay.store.upgrade import HEAD
 
 STREAM = "-"
 FILE_MODE = 0o600
-"""With a backup one can read sessions, and sign as the relay: the keys are in it."""
+"""Mode of a backup's file, for its owner only: with the keys in it, a reader can decrypt sessions and sign as the
+relay."""
 SUFFIX = ".before-restore"
 
 
 def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None:
-    """Write the file, completely or not at all."""
+    """Write a backup of the relay's store and keys to a file or stdout. A file is written completely or not at all."""
     target = None if file == STREAM else Path(file)
     if target is None and sys.stdout.isatty():
         raise Failure(
@@ -73,7 +75,7 @@ def backup(place: Place, keys_file: Path, file: str, *, is_forced: bool) -> None
 
 
 def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
-    """Replace the relay's store and keys by those in the file."""
+    """Replace the relay's store and keys by those in a backup, and tell running relays."""
     if file == STREAM and not is_sure:
         raise Failure(
             Exit.USAGE,
@@ -94,19 +96,19 @@ def restore(place: Place, keys_file: Path, file: str, *, is_sure: bool) -> None:
 
 
 class _Sink(io.RawIOBase):
-    """The file a backup is written to. Its errors are told apart from the store's."""
+    """The file that a backup is written to. Its OSErrors become `Failure`s, as the store raises OSErrors of its own."""
 
     def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
 
     def write(self, data: Any) -> int:
-        """Write bytes, as files do."""
+        """Write bytes to the file. Raises Failure when the file cannot be written."""
         with _writing():
             return self._file.write(data)
 
     def settle(self) -> None:
-        """Flush buffers now, so that a full disk fails the command."""
+        """Flush the file's buffers, so that a full disk makes the command fail."""
         with _writing():
             self._file.flush()
 
@@ -128,7 +130,7 @@ async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
                 async for line in moment.lines(table):
                     writer.row(table, line)
                 writer.end(table)
-        # Read after the rows, so that every key that sealed one of them is there; a newer key does no harm.
+        # Read after the rows, so that the backup has every key that encrypted one of them; a newer key does no harm.
         for name, path, _ in _key_files(keys_file):
             if path.exists():
                 writer.member(f"keys/{name}", _read(path))
@@ -140,7 +142,11 @@ async def _write(store: SqlStore, keys_file: Path, sink: _Sink) -> Manifest:
 
 @contextlib.contextmanager
 def _draft(target: Path, is_forced: bool) -> Iterator[IO[bytes]]:
-    """A temporary file beside the target that replaces it on success. Raises FileExistsError without `is_forced`."""
+    """Context manager: a temporary file that replaces the target on success.
+
+    Raises:
+        FileExistsError: The target exists, and `is_forced` is not set.
+    """
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
@@ -192,7 +198,7 @@ async def _replace(store: SqlStore, archive: Archive) -> None:
 
 
 def _new_keys(keys_file: Path, archive: Archive) -> dict[Path, bytes]:
-    """The new contents of the key files. Raises SecretFileError for invalid keys, or when files cannot be replaced."""
+    """Return the new contents of each key file. Raises SecretFileError for invalid keys or files we cannot replace."""
     found = {}
     for name, path, parse in _key_files(keys_file):
         content = archive.keys.get(name)
@@ -207,7 +213,7 @@ def _new_keys(keys_file: Path, archive: Archive) -> dict[Path, bytes]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """Replace a key file, completely or not at all; the former one stays beside it."""
+    """Replace a key file, completely or not at all. The former file is kept under its name and a suffix."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(path):
@@ -247,7 +253,7 @@ def _tell(place: Place) -> str:
 
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[IO[bytes]]:
-    """The backup, to be read more than once."""
+    """Context manager: a backup's file, open to be read more than once; stdin is copied to a temporary file."""
     try:
         with tempfile.TemporaryFile() if file == STREAM else Path(file).open("rb") as source:
             if file == STREAM:
@@ -258,7 +264,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
 
 
 def _key_files(keys_file: Path) -> tuple[tuple[str, Path, Callable[[bytes], object]], ...]:
-    """For each key file: its name in a backup, its path, and its parser."""
+    """Return name in a backup, path and parser of each key file."""
     return (
         (KEYS_FILE_NAME, keys_file, KeyRing.parse),
         (SIGNING_FILE, keys_file.with_name(SIGNING_FILE), SigningKeys.parse),

@@ -1,6 +1,6 @@
-"""`tunnelrelay keys …`: lists, rotates and drops keys. `main` holds the flags.
+"""The `tunnelrelay keys` commands: list, rotate and drop keys. `main` has their flags.
 
-Changes the files under their lock; relays that use them read them again within seconds.
+They change the key files under the files' lock; relays read changed files again within seconds.
 """
 
 import json
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 def show(_place: Place, keys_file: Path, *, as_json: bool) -> None:
-    """List the keys of both files, without their secrets."""
+    """Print the keys of both key files, without their secrets."""
     ring, signing = _guarded(keys_file, lambda: (KeyRing.file(keys_file).load(), _signing(keys_file).load()))
     records = [*_ring_records(ring, time.time()), *_signing_records(signing, time.time())]
     if as_json:
@@ -38,7 +38,7 @@ def show(_place: Place, keys_file: Path, *, as_json: bool) -> None:
 
 
 def rotate(place: Place, keys_file: Path, *, as_json: bool) -> None:
-    """Makes a new sealing key and a new signing key."""
+    """Create a new sealing key and a new signing key."""
     demand_store(place)  # no key is changed if its audit event cannot be stored
     now = time.time()
     made = _guarded(keys_file, lambda: _rotated(keys_file, now))
@@ -51,7 +51,7 @@ def rotate(place: Place, keys_file: Path, *, as_json: bool) -> None:
 
 
 def drop(place: Place, keys_file: Path, kid: str, *, as_json: bool) -> None:
-    """Drop one key before it is due."""
+    """Delete one key before its time: what it sealed or signed becomes invalid."""
     demand_store(place)
     dropped = _guarded(keys_file, lambda: _dropped(keys_file, kid))
     _keep_events(place, "keys.dropped", [dropped])
@@ -74,7 +74,7 @@ def _rotated(keys_file: Path, now: float) -> list[Record]:
 
 
 def _dropped(keys_file: Path, kid: str) -> Record:
-    """Drop the key from the file that has it; for an unknown name the ring raises KeyRefused."""
+    """Delete a key from the key file that has it. Returns its record. Raises KeyRefused for an unknown id."""
     if kid in signing_kids(_signing(keys_file).load()):
         _signing(keys_file).change(lambda keys: keys.without(kid))
         return {"kid": kid, "use": "sign"}
@@ -83,7 +83,10 @@ def _dropped(keys_file: Path, kid: str) -> Record:
 
 
 def _guarded(keys_file: Path, action: Callable[[], Result]) -> Result:
-    """Run `action` as the files' user only: a file rewritten by root would lock that user's relay out."""
+    """Run `action` on the key files, and turn its errors into `Failure`.
+
+    Root is refused on another user's files: a file that root rewrites would be unreadable for that user's relay.
+    """
     check_user(keys_file)
     if not keys_file.exists():
         raise Failure(
@@ -115,7 +118,15 @@ def _signing_records(signing: SigningKeys, now: float) -> list[Record]:
 
 
 def _records(use: str, former: str, spans: list[tuple[str, float]], active: str, keep_seconds: float) -> list[Record]:
-    """Oldest first: a former key, the one in use, those to come."""
+    """Return a record for each key of a file, oldest first, with its state: former, in use, or used later.
+
+    Args:
+        use: What the keys are for, `seal` or `sign`.
+        former: The state of a key that is not used for new data any more.
+        spans: Id of each key, with the Unix time of its creation or first use.
+        active: Id of the key in use.
+        keep_seconds: How long a former key is kept.
+    """
     states = [former, f"{use}s", "next"]
     at = next(number for number, (kid, _) in enumerate(spans) if kid == active)
     ends = [start + keep_seconds for _, start in spans[1:]] + [None]

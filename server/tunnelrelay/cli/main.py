@@ -157,9 +157,9 @@ def admin_list(**where: Any) -> None:
 
 @cli.group()
 def session() -> None:
-    """See who is signed in where, and end that.
+    """List visitors' sessions, and end them.
 
-    Works with and without running relays; what a session had open is closed at once.
+    Works with and without running relays; open connections of an ended session are closed at once.
     """
 
 
@@ -202,7 +202,7 @@ def session_revoke(ids: tuple[str, ...], host: str | None, user: str | None, is_
 
 @cli.group()
 def name() -> None:
-    """See who holds which host name, and free one."""
+    """List host names with their owners, and end the cool-down of one."""
 
 
 @name.command("list", sections=STORED)

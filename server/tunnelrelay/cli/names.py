@@ -1,4 +1,4 @@
-"""The `tunnelrelay name` commands: list who holds or held host names, and free one."""
+"""The `tunnelrelay name` commands: list host names with their owners, and end the cool-down of one."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from tunnelrelay.store.base import FREED_AT, AuditRow, NameRow, Store
 
 
 def show(place: Place, owner: str | None, *, as_json: bool) -> None:
-    """Lists names by host, those given up too."""
+    """Print host names and their owners, sorted by host, also names that their owner has released."""
     found = with_store(place, lambda store: store.all_names(owner))
     if as_json:
         click.echo(json.dumps([_record(row) for row in found], indent=2))
@@ -24,7 +24,7 @@ def show(place: Place, owner: str | None, *, as_json: bool) -> None:
 
 
 def release(place: Place, name: str, *, as_json: bool) -> None:
-    """End the cool-down of a name that no tunnel serves: the next owner who asks gets it."""
+    """End the cool-down of a host name that no tunnel serves, so that the next owner who asks for it gets it."""
     row = with_store(place, lambda store: _release_in(store, name))
     if as_json:
         click.echo(json.dumps(_record(row), indent=2))
@@ -39,7 +39,7 @@ async def _release_in(store: Store, name: str) -> NameRow:
     row = found[0]
     if _state(row) == "held":
         hint = "stop its agent and try again later"
-        if any(token.revoked_at is None for token in await store.tokens(row.owner)):  # agents of `local` have none
+        if any(token.revoked_at is None for token in await store.tokens(row.owner)):  # the owner `local` has no tokens
             hint += f"; to make it stop: tunnelrelay token revoke --owner {row.owner}"
         raise Failure(
             Exit.FAILED,

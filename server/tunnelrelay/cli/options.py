@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command runs on the data directory."""
+"""Command-line options that several `tunnelrelay` commands share, and `run`, which runs a command on a store."""
 
 import os
 from collections.abc import Callable
@@ -31,11 +31,14 @@ SETTING_SECTIONS = {
     "Limits and times": ("visitor_requests", "hold_seconds", "drain_seconds", "idle_seconds"),
     "Log": ("log_format", "log_level"),
 }
-"""Title in the help of `serve` to the settings below it. Those of the dashboard all begin with its name."""
+"""Sections of `serve --help`: each title with the names of its settings. `setting_sections` adds the dashboard's."""
 
 
 def setting_sections() -> dict[str, tuple[Decorator, ...]]:
-    """An option for each setting. Click does not convert them, so that all mistakes are reported together."""
+    """Return click options for all settings, by their section in the help.
+
+    Click does not convert their values: `load_config` does, and reports all mistakes together.
+    """
     placed = {name for names in SETTING_SECTIONS.values() for name in names}
     rest = [name for name in SETTINGS if name not in placed]
     named = {
@@ -71,28 +74,32 @@ _DATA: tuple[Decorator, ...] = (
 _JSON: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _KEYS: Decorator = click.option("--keys-file", metavar="FILE", help="Where the key ring lies; as for `serve`.")
 STORED = {"Where the relay keeps its data": _DATA, "Output": (_JSON,)}
-"""Options of the commands that read or change what a relay keeps."""
+"""Options of the commands that read or change a relay's store."""
 WITH_KEYS = {"Where the relay keeps its data": (_KEYS, *_DATA), "Output": (_JSON,)}
-"""The same of those that read or change its keys."""
+"""Options of the commands that read or change a relay's keys."""
 ARCHIVED = {"Where the relay keeps its data": (_KEYS, *_DATA)}
-"""The same of those that write a file, and no text."""
+"""Options of the backup commands, which use store and keys and print no JSON."""
 
 
 # Running
 
 
 def keys_file(where: dict[str, Any]) -> Path:
-    """The path of the key ring, by flags, environment and configuration."""
+    """Return the path of the key ring, as flags, environment and configuration file give it."""
     flags = {name: where[name] for name in ("data_dir", "keys_file")}
     file: Path = loaded(load_keys_file, where["config_file"], flags)
     return file
 
 
 def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> None:
-    """Run a command on the store that its options name.
+    """Call a command's function with the `Place` of the store that the options name.
+
+    Args:
+        action: Gets the place, `args`, and `as_json` for commands that have `--json`.
+        where: The command's options about the store.
 
     Raises:
-        Failure: It cannot be done.
+        Failure: The options or the configuration are wrong, or the command failed.
     """
     from tunnelrelay.cli.store import Place
 
@@ -102,10 +109,10 @@ def run(action: Callable[..., None], where: dict[str, Any], *args: object) -> No
 
 
 def loaded(load: Callable[..., Any], config_file: str | None, flags: dict[str, object]) -> Any:
-    """The configuration that `load` returns.
+    """Return the configuration that `load` reads from flags, environment and file.
 
     Raises:
-        Failure: With every mistake of the configuration, whatever its source.
+        Failure: The configuration is wrong; the error has every mistake with its source.
     """
     file = None if config_file is None else Path(config_file)
     try:

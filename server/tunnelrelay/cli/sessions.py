@@ -1,6 +1,6 @@
 """The `tunnelrelay session` commands: list and end visitors' sessions.
 
-The store is changed first; then relays that run here are told, which would otherwise find it within two seconds.
+They change the store, then tell the relays on this machine, which would otherwise find the change within two seconds.
 """
 
 import json
@@ -24,14 +24,14 @@ from tunnelrelay.observe.text import printable
 from tunnelrelay.store.base import AuditRow, SessionCriteria, SessionHolder, Store
 
 MAX_LISTED = 100_000
-"""Sessions that are listed, without what is sealed in them: about 1 kB each."""
+"""Sessions that are read for a list at most, about 1 kB each without their encrypted part."""
 ID_LENGTH = 12
-"""Characters of an id: the beginning of the key's digest, which opens nothing."""
+"""Characters of a session's id in these commands: the beginning of its key's digest, which is no credential."""
 MIN_PREFIX = 4
 
 
 def show(place: Place, host: str | None, user: str | None, *, as_json: bool) -> None:
-    """Lists sessions, the most recently used first."""
+    """Print sessions, the most recently used first."""
     found = with_store(place, lambda store: _found(store, host, user))
     if as_json:
         click.echo(json.dumps([_record(row) for row in found], indent=2))
@@ -46,10 +46,10 @@ def revoke(
 ) -> None:
     """End sessions in the store, then make running relays close their connections. Without id, host or user: all.
 
-    Finding no session is no failure: that is what an operator wants who removes a person's access.
+    Finding no session is not an error: an operator who removes a person's access wants exactly that.
 
     Raises:
-        Failure: An id means no session, or several; nothing was ended. Or a relay could not be told.
+        Failure: An id matches no session, or several, and none was ended; or a running relay did not answer.
     """
     ended = with_store(place, lambda store: _revoke_in(store, keys_file, ids, host, user))
     if as_json:
@@ -74,7 +74,11 @@ def _say_none_found(host: str | None, user: str | None) -> None:
 
 
 def _criteria(host: str | None, user: str | None, now: float) -> list[SessionCriteria]:
-    """Criteria for live sessions of a host, and of a user by e-mail address or by the provider's id."""
+    """Return criteria that match live sessions of a host and of a user; None matches all.
+
+    Args:
+        user: E-mail address, or subject at the identity provider.
+    """
     live = SessionCriteria(host=host, live_at=now)
     return [live] if user is None else [replace(live, email=user.lower()), replace(live, subject=user)]
 
@@ -91,7 +95,7 @@ def _newest_first(rows: Iterable[SessionHolder]) -> list[SessionHolder]:
 async def _revoke_in(
     store: Store, keys_file: Path, ids: Sequence[str], host: str | None, user: str | None
 ) -> list[SessionHolder]:
-    """End all that match in one statement, so that sessions which began meanwhile end too."""
+    """End all matching sessions in one statement, so that sessions begun meanwhile end too. Returns the ended ones."""
     now = time.time()
     criteria_list = _criteria(host, user, now)
     if ids:
@@ -103,10 +107,10 @@ async def _revoke_in(
 
 
 def _events(ended: Sequence[SessionHolder], now: float, keys_file: Path) -> list[AuditRow]:
-    """One event for each session, with the digest that relays write of its person.
+    """Return an audit event for each ended session, with the keyed digest that relays write for its person.
 
-    If this command cannot read the key of that digest (relays that share a database may keep it elsewhere), one event
-    for each host gives the number: a digest by another key would look like another person's.
+    If this command cannot read the digest's key (relays that share a database may keep it elsewhere), one event per
+    host gives the number of sessions: a digest by another key would look like another person's.
     """
     event = partial(AuditRow, at=now, kind="session.revoke", node=COMMAND)
     try:

@@ -1,4 +1,4 @@
-"""Opens the store for commands that need no running relay, and reports why it cannot be opened."""
+"""Opens the store for commands that need no running relay, and turns the store's errors into messages."""
 
 import asyncio
 import os
@@ -19,25 +19,25 @@ from tunnelrelay.store.store import FILE_NAME
 
 DIRECTORY_MODE = 0o700
 COMMAND = "command"
-"""What audit events of commands say in the place of a relay's name."""
+"""Written to audit events of commands where events of a relay have the relay's name."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a relay keeps its store and keys.
+    """Where a relay's store and keys are.
 
     Attributes:
-        data_dir: Has the control sockets of relays that run here, and their keys.
-        database: None for the file in `data_dir`.
+        data_dir: Directory with the keys, and the control sockets of relays that run on this machine.
+        database: The database of the store; None for the SQLite file in `data_dir`.
     """
 
     data_dir: Path
     database: DatabaseUrl | None = None
 
     def __str__(self) -> str:
-        """The place of the rows, for messages."""
+        """Return the database or file of the store, for messages."""
         return str(self.data_dir if self.database is None else self.database)
 
 
@@ -51,12 +51,12 @@ def with_store(
     """Open the store, run `action` on it, and return its result.
 
     Args:
-        may_make: Make directory and store if they are missing. Only for commands that set a relay up: for all others a
-            missing store means a mistyped path.
-        is_patient: Allow statements that take minutes, for commands that read every row.
+        may_make: Whether to create a missing directory and store. Only for commands that set a relay up: for all others
+            a missing store means a mistyped path.
+        is_patient: Whether statements may take minutes, for commands that read every row.
 
     Raises:
-        Failure: There is no store, or it cannot be used.
+        Failure: There is no store, or the store cannot be used.
     """
     try:
         if place.database is None:
@@ -74,12 +74,12 @@ def with_store(
 
 
 def demand_store(place: Place) -> None:
-    """Raise Failure when there is no store here, or it cannot be used."""
+    """Raise Failure when there is no store at this place, or it cannot be used."""
     with_store(place, lambda store: store.ping())
 
 
 def _demand_file(place: Place) -> None:
-    """Raise Failure when this directory has no store. A database is checked when it is opened."""
+    """Raise Failure when the data directory has no SQLite file. A database on a server is checked when it is opened."""
     if place.database is None and not (place.data_dir / FILE_NAME).exists():
         raise Failure(
             Exit.FAILED,
@@ -96,7 +96,7 @@ def _hint(place: Place) -> str:
 
 
 def when(at: float | None) -> str | None:
-    """The time as people and programs read it, in UTC."""
+    """Convert Unix time to a text that people and programs can read, in UTC; None stays None."""
     return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -111,11 +111,14 @@ async def _opened(
 
 
 def check_user(path: Path) -> None:
-    """Raise Failure for root on another user's files: what root leaves beside them would lock that user's relay out."""
+    """Raise Failure when root runs a command on another user's files.
+
+    Files that root creates beside them would be unreadable for that user's relay.
+    """
     try:
         owner = path.stat().st_uid
     except OSError:
-        return  # missing, or not readable: opening it reports that
+        return  # the file is missing or not readable, which opening it reports
     if owner == os.geteuid():
         return
     try:

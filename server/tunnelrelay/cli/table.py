@@ -1,13 +1,13 @@
-"""Prints tables for the commands that list something."""
+"""Prints the tables of the commands that list rows."""
 
 from collections.abc import Iterable
 
 WIDTH_OFF_TERMINAL = 250
-"""A pipe has no width, and a row must not be folded there: its reader takes it apart by lines."""
+"""Columns of output that goes to no terminal: wide enough that no row is folded, as programs read it line by line."""
 
 
 def print_table(headings: Iterable[str], rows: Iterable[Iterable[str | None]]) -> None:
-    """Prints columns to stdout; None is an empty cell."""
+    """Print a table to stdout; None is an empty cell."""
     from rich.console import Console
     from rich.table import Table
 

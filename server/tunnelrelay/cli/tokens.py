@@ -1,4 +1,4 @@
-"""The `tunnelrelay token` commands: change the store, tell running relays, print."""
+"""The `tunnelrelay token` commands: create, list and revoke agents' tokens in the store, and tell running relays."""
 
 import json
 import time
@@ -22,10 +22,11 @@ from tunnelrelay.store.base import AuditRow, Store
 
 
 def create(place: Place, owner: str, description: str, acl: Sequence[str], expires: str, *, as_json: bool) -> None:
-    """Make a token; only the token goes to stdout, for scripts.
+    """Create a token and print it. Only the token goes to stdout, for scripts.
 
     Args:
-        expires: How long it is good, as in 30d; "" for ever.
+        acl: What the token may bind; none for everything.
+        expires: How long the token is valid, as in 30d; "" for ever.
     """
     if problem := authtokens.owner_problem(owner):
         raise Failure(Exit.FAILED, [f"`{owner}` cannot be an owner: {problem}"], "give another name with --owner")
@@ -40,7 +41,7 @@ def create(place: Place, owner: str, description: str, acl: Sequence[str], expir
 
 
 def show(place: Place, owner: str | None, *, as_json: bool) -> None:
-    """Lists tokens, oldest first."""
+    """Print tokens without their secrets, oldest first."""
     found = with_store(place, lambda store: store.tokens(owner))
     if as_json:
         click.echo(json.dumps([_record(token) for token in found], indent=2))
@@ -69,7 +70,7 @@ def revoke(place: Place, names: Sequence[str], owner: str | None, *, as_json: bo
 
 
 def _token_fields(description: str, acl: Sequence[str], expires: str) -> dict[str, Any]:
-    """More fields of the token. Raises Failure for invalid values."""
+    """Return the fields of a new token that the options set. Raises Failure for invalid values."""
     try:
         check_texts(description=description)
     except ManageError as error:
@@ -91,7 +92,7 @@ async def _create_in(store: Store, owner: str, fields: dict[str, Any]) -> tuple[
 
 
 async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> tuple[list[Token], list[str]]:
-    """The revoked tokens, and the given names that match none."""
+    """Revoke tokens by id, by token, or all of an owner. Returns the revoked tokens, and the names that match none."""
     if owner is not None:
         names = [token.id for token in await store.tokens(owner) if token.revoked_at is None]
     found, unknown = [], []
@@ -107,7 +108,7 @@ async def _revoke_in(store: Store, names: Sequence[str], owner: str | None) -> t
 
 
 def _tell(place: Place, token: Token) -> str:
-    """Make running relays end the token's links, and print how many. Returns what went wrong, or ""."""
+    """Make running relays end the token's links, and print how many there were. Returns what went wrong, or ""."""
     try:
         done = control_socket.tell(place.data_dir, control_socket.Order(revoked=token.id))
     except control_socket.ControlError as problem:
