@@ -1,4 +1,4 @@
-"""`/reserved_addrs`: tcp ports kept for an owner."""
+"""The API's `/reserved_addrs`: tcp ports of the relay that are reserved for an owner."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ _Region = Annotated[str, NotOffered("regions"), Field(max_length=0)]
 
 
 class Addr(ResponseBody):
-    """A reserved tcp port."""
+    """A tcp port of the relay that is reserved for an owner."""
 
     id: str
     uri: str
@@ -26,7 +26,7 @@ class Addr(ResponseBody):
     description: str
     metadata: str
     addr: str
-    """Host and port, as in `tun.example:20022`."""
+    """The reserved host and port, as in `tun.example:20022`."""
     region: str
     """Always empty: there are no regions."""
     endpoint_configuration: None
@@ -34,7 +34,7 @@ class Addr(ResponseBody):
 
 
 class AddrList(ResponseBody):
-    """A page of ports, the newest first."""
+    """A page of reserved tcp ports, the newest first."""
 
     reserved_addrs: list[Addr]
     uri: str
@@ -42,10 +42,10 @@ class AddrList(ResponseBody):
 
 
 class NewAddr(RequestBody):
-    """A port to reserve."""
+    """A tcp port to reserve."""
 
     addr: Line = ""
-    """A port of the relay, with its domain in front or without; empty for one that is free."""
+    """A tcp port of the relay, with or without the relay's domain before it; empty for any free port."""
     description: Description = ""
     metadata: Metadata = ""
     owner: Owner | None = None
@@ -53,7 +53,7 @@ class NewAddr(RequestBody):
 
 
 class AddrChange(RequestBody):
-    """What is absent stays as it is."""
+    """A change of a reserved tcp port. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
@@ -65,7 +65,7 @@ def _view(links: Links, row: DomainRow) -> Addr:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/reserved_addrs`."""
     addrs = services.addrs
 
     async def create(call: Call, body: NewAddr) -> Addr:

@@ -1,4 +1,4 @@
-"""`/api_keys`: the keys by which programs use this API."""
+"""The API's `/api_keys`: the keys with which programs use this API."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ Scopes = Annotated[
 
 
 class ApiKey(ResponseBody):
-    """A program's key."""
+    """A key with which a program uses the API."""
 
     id: str
     uri: str
@@ -47,16 +47,16 @@ class ApiKey(ResponseBody):
     description: str
     metadata: str
     token: str | None
-    """The key itself, only in the answer to its creation."""
+    """The text of the key, only in the response to its creation; otherwise null."""
     owner_id: str
-    """The user it speaks for."""
+    """The user whose rights the key has."""
     scopes: list[str]
     expires_at: Time | None
     last_used_at: Time | None
 
 
 class ApiKeyList(ResponseBody):
-    """A page of keys, the newest first."""
+    """A page of API keys, the newest first."""
 
     keys: list[ApiKey]
     uri: str
@@ -64,20 +64,20 @@ class ApiKeyList(ResponseBody):
 
 
 class NewApiKey(RequestBody):
-    """A key to make."""
+    """An API key to create."""
 
     description: Description = ""
     metadata: Metadata = ""
     owner_id: Reference | None = None
-    """The user it is to speak for; administrators may name another than themselves."""
+    """The user whose rights the key gets; administrators may name another user than themselves."""
     scopes: Scopes = [EVERYTHING]
-    """What it may do, as `edges:read`; `*` for everything that its user may."""
+    """What the key may do, as in `edges:read`; `*` for everything that its user may do."""
     expires_at: RequestTime | None = None
-    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
+    """When the key expires, as in 2026-01-31T12:00:00Z; null for never."""
 
 
 class ApiKeyChange(RequestBody):
-    """A change of a key. Absent fields stay as they are. A key's scopes never change."""
+    """A change of an API key. Absent fields stay as they are. A key's scopes never change."""
 
     description: Description = ""
     metadata: Metadata = ""
@@ -88,7 +88,7 @@ def _view(links: Links, row: ApiKeyRow, text: str | None = None) -> ApiKey:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/api_keys`."""
     keys = services.api_keys
 
     async def create(call: Call, body: NewApiKey) -> ApiKey:

@@ -47,21 +47,21 @@ RESOURCES = (
     traffic,
     audit,
 )
-"""In the order of the reference."""
+"""The modules of the API's resources, in the order in which the API reference lists them."""
 
 
 def build_api(services: Services, address: PublicAddress) -> ASGIApp:
-    """The ASGI app for requests of the host kind `api`; their scope must hold a `PageRequest`."""
+    """Return the API as an ASGI app. The scope of each request must hold a `PageRequest`."""
     return authenticated(build_routes(services, address), address, services.api_keys)
 
 
 def authenticated(app: FastAPI, address: PublicAddress, keys: Authenticates) -> AuthMiddleware:
-    """The app that `build_routes` returned, behind authentication."""
+    """Return the app of `build_routes` behind the authentication middleware."""
     return AuthMiddleware(app, address=address, keys=keys, schema=SchemaPage(app.state.schema))
 
 
 def build_routes(services: Services, address: PublicAddress) -> FastAPI:
-    """The FastAPI app with every route, without authentication. Its OpenAPI schema is `state.schema`."""
+    """Return the FastAPI app with every route, without authentication. Its OpenAPI document is in `state.schema`."""
     app = FastAPI(
         openapi_url=None,
         docs_url=None,

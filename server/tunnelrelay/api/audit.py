@@ -1,4 +1,4 @@
-"""`/audit`: the audit log. ngrok's API has no such resource."""
+"""The API's `/audit`: reads the audit log. ngrok's API has no such resource."""
 
 import json
 from typing import Annotated
@@ -26,7 +26,7 @@ PATH = "audit"
 
 
 class AuditEvent(ResponseBody):
-    """An audit event; docs/reference/audit.md describes its kinds."""
+    """An event of the audit log; docs/reference/audit.md describes the kinds of event."""
 
     id: str
     at: Time
@@ -34,21 +34,21 @@ class AuditEvent(ResponseBody):
     owner: str
     host: str
     actor: str
-    """The user whose doing it was; empty when it was no user's."""
+    """The user who caused the event; empty when no user did."""
     connection: str
     subject: str
-    """A keyed digest of who is meant: the same for the same person, and no name."""
+    """A keyed digest of the person whom the event is about, the same in all events about this person."""
     peer: str
     request_id: str
     reason: str
     node: str
-    """Which relay wrote it."""
+    """The relay that wrote the event."""
     details: dict[str, str]
-    """Further texts; `before` and `after` are JSON of what was changed."""
+    """Further fields of the event's kind; `before` and `after` hold the changed settings as JSON."""
 
 
 class AuditEventList(ResponseBody):
-    """A page of events, the newest first."""
+    """A page of audit events, the newest first."""
 
     audit_events: list[AuditEvent]
     uri: str
@@ -59,15 +59,15 @@ class AuditQuery(Page):
     """Filters of the list of audit events."""
 
     before_id: Annotated[str, Field(pattern=r"^[0-9]{1,18}$")] | None = None
-    """The list goes on behind this event."""
+    """The list continues with the events before the one with this id."""
     since: RequestTime | None = None
-    """Only what happened then and later."""
+    """Only events at this time and later."""
     host: Host | None = None
-    """Only about this host."""
+    """Only events about this host."""
     kind: Annotated[str, Field(max_length=64, pattern=r"^[a-z_.]+$")] | None = None
-    """Only of this kind."""
+    """Only events of this kind."""
     owner: Owner | None = None
-    """Only about what is this owner's; a member gets his own, whichever user is asked for."""
+    """Only events about what this owner owns; a member always gets those of the member's own owner."""
 
 
 def _view(row: AuditRow) -> AuditEvent:
@@ -89,12 +89,12 @@ def _view(row: AuditRow) -> AuditEvent:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/audit`."""
     router = APIRouter(tags=["audit"])
 
     @router.get(f"/{PATH}", **needs("audit:read"))
     async def list_audit_events(call: Calling, page: Annotated[AuditQuery, Query()]) -> AuditEventList:
-        """Events, the newest first; a member sees those about what the member's owner owns."""
+        """Audit events, the newest first; a member sees those about what the member's owner owns."""
         rows = await services.audit.page(
             call.actor,
             since=0.0 if page.since is None else seconds_of(page.since),

@@ -1,7 +1,7 @@
-"""Authenticates API requests: a key, no other site's page as origin, and strict JSON.
+"""Authenticates API requests: they need an API key, no foreign `Origin`, and a body of strict JSON.
 
-All routes can rely on that, also routes that are added later. Without a key only the schema is answered; an unknown
-path gets the same 401 as a known one.
+Every route is behind this middleware, so a new route needs no check of its own. Only the OpenAPI document needs no key;
+without a key, an unknown path gets the same 401 as a known one.
 """
 
 import time
@@ -24,11 +24,13 @@ from tunnelrelay.web.request_parsing import field_values, page_request_of
 
 SCHEMA_PATH = "/openapi.json"
 MAX_BODY = 64 * 1024
-"""Bytes of a request's body. The largest true one, an OIDC module with long lists, has a quarter."""
+"""Bytes of a request's body. The largest that real clients send, an OIDC module with long lists, has a quarter."""
 WRONG_KEYS_BURST, WRONG_KEYS_PER_SECOND = 20, 0.2
-"""Wrong keys of one address. Keys of 256 bits are not guessed; this bounds what wrong ones cost the store."""
+"""How many wrong keys a client address may send at once, and per second after that. Keys of 256 bits cannot be guessed;
+the limit bounds the queries that wrong keys cost the store."""
 SAFE_SITES = (b"same-origin", b"none")
-"""`Sec-Fetch-Site` of what may come in: `same-site` are the tunnels' own pages, which are strangers here."""
+"""Values of `Sec-Fetch-Site` that the API accepts. `same-site` is not among them: pages that tunnels serve under the
+relay's domain are not trusted."""
 
 FIELDS = (
     (b"cache-control", b"no-store"),
@@ -36,20 +38,20 @@ FIELDS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""On every answer that does not say otherwise: answers hold what only the key's holder may see, and no browser is to
-make a page of them."""
+"""Header fields of every response that does not set them itself: no cache may keep a response, as it holds what only
+the key's holder may see, and no browser may render it as a page."""
 
 
 class Authenticates(Protocol):
     """The part of `services.api_keys` that the middleware needs."""
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
-        """The actor of this key; None when the key is not good."""
+        """Return the user that acts with this API key; None when the key is unknown, revoked or expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """What handlers get of a request besides its parameters."""
+    """The authenticated user and the base URL of a request, which every API handler gets."""
 
     actor: Actor
     links: Links
@@ -57,7 +59,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class AuthRefusal(Exception):
-    """The refusal of a request, as an error code."""
+    """Raised when a request is refused before it reaches its route; becomes the response of this error code."""
 
     code: str
     detail: str
@@ -65,11 +67,11 @@ class AuthRefusal(Exception):
 
 
 class AuthMiddleware:
-    """Admits API requests that carry a good key; answers all others. An ASGI app around the one that has the routes.
+    """ASGI middleware around the app with the API's routes: passes on requests with a valid key, refuses all others.
 
     Args:
-        schema: Answers at `SCHEMA_PATH`, also without a key.
-        monotonic: Seconds.
+        schema: The app that answers at `SCHEMA_PATH`, also without a key.
+        monotonic: Returns monotonic seconds.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class AuthMiddleware:
         self._wrong = Buckets(WRONG_KEYS_BURST, WRONG_KEYS_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an admitted request to its app; answer any other."""
+        """Pass an authenticated request to the app with the routes; answer any other with an error."""
         page_request = page_request_of(scope)
         guarded = _with_fields(send)
         try:
@@ -100,15 +102,17 @@ class AuthMiddleware:
             headers = dict(no.headers or {})
             await problem(no.code, no.detail, page_request.request_id, headers=headers)(scope, receive, guarded)
         except ManageError as error:
-            # The key cannot be looked up, as the store is away.
+            # The key cannot be looked up, as the store cannot be reached.
             answer = problem(error.code, error.message, page_request.request_id)
             await answer(scope, receive, guarded)
         else:
             await app(within, receiving, guarded)
 
     async def _admit(self, scope: Scope, receive: Receive, page_request: PageRequest) -> tuple[ASGIApp, Scope, Receive]:
-        """Choose the app that answers, and make the scope and body it gets. The body is read after the key was
-        checked."""
+        """Check a request. Returns the app that answers it, with the scope and the `receive` to call it with.
+
+        The body is read only after the key was checked. Raises `AuthRefusal`, or `ManageError` when the store fails.
+        """
         self._refuse_other_sites(scope)
         prefix, path = self._split(scope["path"])
         links = Links(self._bases[prefix], self._address)
@@ -126,7 +130,10 @@ class AuthMiddleware:
         return "", path
 
     def _refuse_other_sites(self, scope: Scope) -> None:
-        """Refuse requests from other sites' pages. Defence in depth: browsers never add API keys by themselves."""
+        """Raise `AuthRefusal` for requests from other sites' pages.
+
+        This is defence in depth: a browser never adds an API key by itself.
+        """
         origins = field_values(scope, b"origin")
         sites = field_values(scope, b"sec-fetch-site")
         if any(origin != self._origin for origin in origins) or any(site not in SAFE_SITES for site in sites):
@@ -153,14 +160,14 @@ class AuthMiddleware:
 
 
 def _refuse_doubles(scope: Scope) -> None:
-    """Refuse a query parameter that occurs twice: readers differ in which value they take."""
+    """Raise `AuthRefusal` when a query parameter occurs twice: parsers differ in which value they take."""
     names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
     if len(set(names)) != len(names):
         raise AuthRefusal("request_invalid", "A parameter of the query stands there twice.")
 
 
 def _bearer(values: list[bytes]) -> str:
-    """The API key in `Authorization: Bearer`; "" unless there is exactly one such field."""
+    """Return the API key of `Authorization: Bearer`; "" unless there is exactly one such header field."""
     scheme, _, text = values[0].partition(b" ")
     if len(values) != 1 or scheme.lower() != b"bearer" or len(text) > 256:
         return ""
@@ -195,8 +202,8 @@ async def _strict_body(scope: Scope, receive: Receive) -> Receive:
 
 
 def _check_type(scope: Scope) -> None:
-    """Refuse bodies that are not declared as JSON. Another site's page can send text/plain without a preflight, not
-    JSON."""
+    """Raise `AuthRefusal` when the body is not declared as JSON: only with other types, such as text/plain, can another
+    site's page send a request without a CORS preflight."""
     types = field_values(scope, b"content-type")
     kind = types[0].partition(b";")[0].strip().lower() if len(types) == 1 else b""
     if kind != b"application/json":

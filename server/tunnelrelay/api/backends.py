@@ -1,4 +1,4 @@
-"""`/backends/tunnel_group`: tunnels that carry the same labels."""
+"""The API's `/backends/tunnel_group`: groups of tunnels by their labels, which serve edges."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ Labels = Annotated[dict[_LabelText, _LabelText], Field(max_length=MAX_LABELS)]
 
 
 class TunnelGroup(ResponseBody):
-    """A group of tunnels: those of its owner that carry all of its labels."""
+    """A tunnel group: all tunnels of its owner that carry all of its labels."""
 
     id: str
     uri: str
@@ -28,12 +28,12 @@ class TunnelGroup(ResponseBody):
     metadata: str
     labels: dict[str, str]
     tunnels: list[Ref]
-    """Those that are online and carry the labels."""
+    """The tunnels of the group that are online now."""
     owner: str
 
 
 class TunnelGroupList(ResponseBody):
-    """A page of groups, the newest first."""
+    """A page of tunnel groups, the newest first."""
 
     backends: list[TunnelGroup]
     uri: str
@@ -41,26 +41,26 @@ class TunnelGroupList(ResponseBody):
 
 
 class NewTunnelGroup(RequestBody):
-    """A group to make."""
+    """A tunnel group to create."""
 
     labels: Annotated[Labels, Field(min_length=1)]
-    """Labels that its tunnels carry."""
+    """Labels that the group's tunnels carry."""
     description: Description = ""
     metadata: Metadata = ""
     owner: Owner | None = None
 
 
 class TunnelGroupChange(RequestBody):
-    """A change of a group. Absent fields stay as they are, and so do labels given as an empty object."""
+    """A change of a tunnel group. Absent fields stay as they are, and so do labels given as an empty object."""
 
     labels: Labels = {}
-    """Labels that its tunnels carry; those given are all there are."""
+    """Labels that the group's tunnels carry; they replace the former labels."""
     description: Description = ""
     metadata: Metadata = ""
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/backends/tunnel_group`."""
     backends = services.backends
 
     def viewer(call: Call) -> Callable[[BackendRow], TunnelGroup]:

@@ -1,16 +1,16 @@
-"""The API's error codes, each with HTTP status and ngrok's number where the two mean the same."""
+"""The table of the API's error codes, each with its HTTP status, its title, and ngrok's number for the same error."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One row of the table.
+    """An error of the API.
 
     Attributes:
-        status: HTTP status.
-        title: What it means, the same every time (RFC 9457 section 3.1.3).
-        number: ngrok's error number, for programs that know it; None where ngrok has no such error.
+        status: HTTP status of the response.
+        title: Short summary, which never varies between responses (RFC 9457 section 3.1.3).
+        number: ngrok's number of this error, for programs that know it; None where ngrok has no such error.
     """
 
     status: int
@@ -18,12 +18,16 @@ class ErrorCode:
     number: int | None = None
 
     def error_code(self, code: str) -> str:
-        """The error code that programs written for ngrok compare."""
+        """Return the value of `error_code` in the response, which programs written for ngrok compare.
+
+        Args:
+            code: The error's code in `CODES`.
+        """
         return f"ERR_NGROK_{self.number}" if self.number is not None else f"ERR_TUNNEL_{code.upper()}"
 
 
 CODES: dict[str, ErrorCode] = {
-    # Before anything is looked at.
+    # From authentication, routing and the check of the schema.
     "key_missing": ErrorCode(401, "No API key was sent", 4018),
     "key_unknown": ErrorCode(401, "This API key is not good", 4018),
     "key_of_agent": ErrorCode(401, "This is an agent's token, not an API key", 206),
@@ -36,7 +40,7 @@ CODES: dict[str, ErrorCode] = {
     "method_not_allowed": ErrorCode(405, "This method is not for this path"),
     "request_invalid": ErrorCode(400, "The request is not as the schema says"),
     "internal_error": ErrorCode(500, "The relay failed"),
-    # What ngrok has and this relay does not.
+    # For features of ngrok that this relay does not have.
     "not_supported": ErrorCode(400, "This relay does not have that"),
     "route_exists": ErrorCode(409, "The edge has its one route already"),
     # From the service layer.
@@ -61,4 +65,4 @@ CODES: dict[str, ErrorCode] = {
     "store_away": ErrorCode(503, "The relay's database does not answer"),
     "provider_away": ErrorCode(503, "The OpenID provider does not answer"),
 }
-"""By the code that stands in `type`; docs/reference/api.md lists them."""
+"""All errors by their code, the last part of the response's `type`; docs/reference/api.md lists them."""

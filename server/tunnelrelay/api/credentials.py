@@ -1,4 +1,4 @@
-"""`/credentials`: agents' tokens."""
+"""The API's `/credentials`: the authtokens of agents."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ Acl = Annotated[list[Filled], Field(max_length=MAX_LIST)]
 
 
 class Credential(ResponseBody):
-    """An agent's token."""
+    """An authtoken, with which agents connect."""
 
     id: str
     uri: str
@@ -38,19 +38,19 @@ class Credential(ResponseBody):
     description: str
     metadata: str
     token: str | None
-    """The token itself, only in the answer to its creation."""
+    """The text of the authtoken, only in the response to its creation; otherwise null."""
     acl: list[str]
-    """What it may bind: `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for everything."""
+    """What the token may bind: `bind:demo.tun.example`, `bind:pr-*`, `bind:edge=edghts_…`; empty for everything."""
     owner_id: str | None
-    """The user who made it; null for an operator's command."""
+    """The user who created the token; null for a token made by an operator's command."""
     owner: str
-    """Whose tunnels its agents open."""
+    """The owner of the tunnels that agents open with the token."""
     expires_at: Time | None
     last_used_at: Time | None
 
 
 class CredentialList(ResponseBody):
-    """A page of tokens, the newest first."""
+    """A page of authtokens, the newest first."""
 
     credentials: list[Credential]
     uri: str
@@ -58,29 +58,29 @@ class CredentialList(ResponseBody):
 
 
 class NewCredential(RequestBody):
-    """A token to make."""
+    """An authtoken to create."""
 
     description: Description = ""
     metadata: Metadata = ""
     acl: Acl = []
-    """What it may bind; empty for everything."""
+    """What the token may bind; empty for everything."""
     owner_id: Reference | None = None
-    """The user whose owner it is for; administrators may name another than themselves."""
+    """The user whose owner the token is for; administrators may name another user than themselves."""
     owner: Owner | None = None
-    """Whose tunnels its agents open; administrators may name another than their own."""
+    """The owner of the tunnels that agents open with the token; administrators may name another than their own."""
     expires_at: RequestTime | None = None
-    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
+    """When the token expires, as in 2026-01-31T12:00:00Z; null for never."""
 
 
 class CredentialChange(RequestBody):
-    """A change of a token. Absent fields stay as they are."""
+    """A change of an authtoken. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
     acl: Acl = []
-    """What it may bind; empty for everything."""
+    """What the token may bind; empty for everything."""
     expires_at: RequestTime | None = None
-    """When it ends, as 2026-01-31T12:00:00Z; null for never."""
+    """When the token expires, as in 2026-01-31T12:00:00Z; null for never."""
 
 
 def _view(links: Links, row: Token, text: str | None = None) -> Credential:
@@ -88,7 +88,7 @@ def _view(links: Links, row: Token, text: str | None = None) -> Credential:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/credentials`."""
     credentials = services.credentials
 
     async def create(call: Call, body: NewCredential) -> Credential:

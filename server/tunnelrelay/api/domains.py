@@ -1,4 +1,4 @@
-"""`/reserved_domains`: host names kept for an owner."""
+"""The API's `/reserved_domains`: host names that are reserved for an owner."""
 
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ _Resolves = Annotated[list[dict[str, str]], NotOffered("regions"), Field(max_len
 
 
 class Domain(ResponseBody):
-    """A reserved host name."""
+    """A host name that is reserved for an owner."""
 
     id: str
     uri: str
@@ -41,7 +41,7 @@ class Domain(ResponseBody):
 
 
 class DomainList(ResponseBody):
-    """A page of domains, the newest first."""
+    """A page of reserved host names, the newest first."""
 
     reserved_domains: list[Domain]
     uri: str
@@ -49,10 +49,10 @@ class DomainList(ResponseBody):
 
 
 class NewDomain(RequestBody):
-    """A name to reserve."""
+    """A host name to reserve."""
 
     domain: Host | Literal[""] = ""
-    """A host name, or one label for a name below the relay's domain; empty for a random one."""
+    """A host name, or one label for a name below the relay's domain; empty for a random name."""
     description: Description = ""
     metadata: Metadata = ""
     owner: Owner | None = None
@@ -63,7 +63,7 @@ class NewDomain(RequestBody):
 
 
 class DomainChange(RequestBody):
-    """A change of a reserved name. Absent fields stay as they are."""
+    """A change of a reserved host name. Absent fields stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
@@ -89,7 +89,7 @@ def _view(links: Links, row: DomainRow) -> Domain:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/reserved_domains`."""
     domains = services.domains
 
     async def create(call: Call, body: NewDomain) -> Domain:

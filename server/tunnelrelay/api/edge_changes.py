@@ -1,4 +1,4 @@
-"""Changes of an edge's one route by API requests: its modules and its tunnel group."""
+"""Changes that API requests make to an edge's one route: to its modules and to its tunnel group."""
 
 import msgspec
 
@@ -14,10 +14,10 @@ from tunnelrelay.services.services import Services
 
 
 async def route_view(services: Services, call: Call, edge_id: str, route_id: str) -> EdgeView:
-    """The edge, when this is its route.
+    """Return the edge that has this route.
 
     Raises:
-        ManageError: MISSING.
+        ManageError: MISSING when there is no such edge, or it has no route with this id.
     """
     view = await services.edges.get(call.actor, edge_id)
     if view.settings.route is None or view.settings.route.id != route_id:
@@ -26,9 +26,10 @@ async def route_view(services: Services, call: Call, edge_id: str, route_id: str
 
 
 def on_route(route_id: str, change: Change) -> Change:
-    """A change of the edge's current settings that fails when the edge has another route by then.
+    """Wrap a change of an edge's settings so that it raises `ManageError` MISSING when the edge has no such route then.
 
-    Two programs can thus change different modules at the same time. The change raises `ManageError` MISSING.
+    The change is applied to the settings as they are when it is written, so two programs can change different modules
+    at the same time.
     """
 
     def changed(settings: EdgeSettings) -> EdgeSettings:
@@ -40,10 +41,10 @@ def on_route(route_id: str, change: Change) -> Change:
 
 
 def take_modules(settings: EdgeSettings, modules: dict[str, ModuleBody], host_header: str | None) -> EdgeSettings:
-    """The settings with these modules in place of the former ones.
+    """Return the edge's settings with these modules in place of its modules of the same names.
 
     Args:
-        host_header: "" for the visitor's; None leaves it.
+        host_header: The Host sent to the app; "" for the one that the visitor sent, None for no change.
     """
     for name, module in modules.items():
         settings = with_module_body(settings, name, module)
@@ -54,7 +55,7 @@ def take_modules(settings: EdgeSettings, modules: dict[str, ModuleBody], host_he
 
 
 def secrets_with(modules: dict[str, ModuleBody]) -> EdgeSecrets:
-    """All secrets that come with modules."""
+    """Return the secrets in the bodies of all these modules."""
     together = EdgeSecrets()
     for name, module in modules.items():
         together = secrets_of(name, module).over(together)
@@ -62,20 +63,23 @@ def secrets_with(modules: dict[str, ModuleBody]) -> EdgeSecrets:
 
 
 def without_route(settings: EdgeSettings) -> EdgeSettings:
-    """The settings without the route and its modules."""
+    """Return an edge's settings without its route and the route's modules."""
     return msgspec.structs.replace(settings, route=None, policy=PolicySpec(), disabled=(), sticky=False)
 
 
 def with_backend(settings: EdgeSettings, backend: Backend) -> EdgeSettings:
-    """The settings with those of the backend module. The group's id is a column of its own."""
+    """Return an edge's settings with `enabled` and `sticky` of the backend module.
+
+    The module's tunnel group is not part of the settings: its id is a column of the edge's row.
+    """
     return msgspec.structs.replace(settings, backend_enabled=backend.enabled, sticky=backend.sticky)
 
 
 async def check_group(services: Services, call: Call, edge_id: str, backend: Backend) -> None:
-    """Check that the edge can be served by this tunnel group, before anything is written.
+    """Check that the tunnel group of a backend module can serve the edge, before anything is written.
 
     Raises:
-        ManageError: INVALID when there is no such one of the edge's owner.
+        ManageError: INVALID when the edge's owner has no such tunnel group.
     """
     if backend.backend_id is None:
         return
@@ -93,9 +97,9 @@ def _no_group() -> ManageError:
 
 
 async def set_backend(services: Services, call: Call, view: EdgeView, backend: Backend) -> EdgeView:
-    """Set who serves an edge.
+    """Set which tunnels serve an edge, and whether any do. Returns the changed edge.
 
-    The group is written first, so that an edge that is enabled again is never served by its former group.
+    The tunnel group is written before `enabled`: an edge that is enabled again must not be served by its former group.
     """
     if (backend.backend_id or "") != view.row.backend_id:
         view = await services.edges.set_backend(call.actor, view.row.id, backend.backend_id)

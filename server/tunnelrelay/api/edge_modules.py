@@ -1,4 +1,4 @@
-"""`/edges/https/{edge_id}/routes/{id}/…`: single modules of a route, to be replaced, read and deleted."""
+"""The API's `/edges/https/{edge_id}/routes/{id}/…`: replaces, reads and deletes single modules of an edge's route."""
 
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +18,7 @@ from tunnelrelay.services.services import Services
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of the single modules of an edge's route."""
     router = APIRouter(tags=["https_edge_route_modules"])
     for name in MODULES:
         _add(router, services, name)
@@ -31,7 +31,7 @@ def routes(services: Services) -> APIRouter:
 
 
 def _refusal(what: str) -> Callable[[], Awaitable[None]]:
-    """A route that refuses a module of ngrok's that does not exist here, with the reason instead of a 404."""
+    """Return a handler that refuses a module which only ngrok has, with the reason instead of a 404."""
 
     async def refuse() -> None:
         raise ManageError(Kind.INVALID, "not_supported", f"This relay does not have {what}.")
@@ -96,17 +96,17 @@ def _add_backend(router: APIRouter, services: Services) -> None:
 
     @router.put(path, **needs("edges:write"))
     async def replace_https_edge_route_backend(call: Calling, edge_id: Id, id: Id, body: Backend) -> BackendView:
-        """Sets who serves the edge, from the next request on."""
+        """Sets which tunnels serve the edge, from the next request on."""
         view = await route_view(services, call, edge_id, id)
         return backend_of(call.links, await set_backend(services, call, view, body))
 
     @router.get(path, **needs("edges:read"))
     async def get_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> BackendView:
-        """Who serves the edge."""
+        """Which tunnels serve the edge."""
         return backend_of(call.links, await route_view(services, call, edge_id, id))
 
     @router.delete(path, status_code=204, **needs("edges:write"))
     async def delete_https_edge_route_backend(call: Calling, edge_id: Id, id: Id) -> None:
-        """Has the edge served by the tunnels that join this very edge again."""
+        """Removes the tunnel group: the edge is served by the tunnels that join it by its name or id again."""
         view = await route_view(services, call, edge_id, id)
         await set_backend(services, call, view, Backend())

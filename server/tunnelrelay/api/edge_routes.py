@@ -1,4 +1,4 @@
-"""`/edges/https/{edge_id}/routes`: an edge's one route, which holds its modules."""
+"""The API's `/edges/https/{edge_id}/routes`: an edge's one route, which holds the edge's modules."""
 
 import time
 from collections.abc import Callable
@@ -52,51 +52,52 @@ with_modules = with_fields(
     {name: (model | None, None) for name, model in BODIES.items()}
     | {name: (Annotated[None, NotOffered(what)], None) for name, what in FOREIGN.items()}
 )
-"""Gives a model of a request all modules, and those of ngrok's that must stay null."""
+"""Class decorator: gives the model of a request a field for every module, and fields that must stay null for the
+modules that only ngrok has."""
 
 
 class Modules(RequestBody):
-    """The modules of a route in one request; absent or null ones stay as they are."""
+    """The modules of an edge's route in one request; absent modules and null stay as they are."""
 
     description: Description = ""
     metadata: Metadata = ""
     backend: Backend | None = None
     host_header: Line | None = None
-    """The Host that the app is sent; empty for the visitor's."""
+    """The `Host` field sent to the app; empty for the one that the visitor sent."""
 
     def modules(self) -> dict[str, ModuleBody]:
-        """The modules in the request, by name."""
+        """Return the modules that the request contains, by name."""
         given = {name: getattr(self, name) for name in BODIES}
         return {name: module for name, module in given.items() if module is not None}
 
 
 @with_modules
 class NewRoute(Modules):
-    """The route to make."""
+    """An edge's route to create."""
 
     match_type: MatchType
-    """How `match` is meant."""
+    """How `match` is compared with a request's path: always as a prefix."""
     match: Match
-    """Which paths it is for."""
+    """The prefix of the paths that the route is for: always `/`, which is every path."""
 
 
 @with_modules
 class RouteChange(Modules):
-    """A change of the route. What is absent, null or an empty match stays as it is."""
+    """A change of an edge's route. Absent fields, null, and an empty match stay as they are."""
 
     match_type: MaybeMatchType = ""
-    """How `match` is meant."""
+    """How `match` is compared with a request's path: always as a prefix."""
     match: MaybeMatch = ""
-    """Which paths it is for."""
+    """The prefix of the paths that the route is for: always `/`, which is every path."""
 
 
 def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of an edge's route, `/edges/https/{edge_id}/routes`."""
     router = APIRouter(tags=["https_edge_routes"])
 
     @router.post(ROUTES, status_code=201, **needs("edges:write"))
     async def create_https_edge_route(call: Calling, edge_id: Id, body: NewRoute) -> EdgeRoute:
-        """Makes the route, with all of its modules at once: it is never more open than they say."""
+        """Creates the edge's route with all of its modules at once, so that it is never open without them."""
         now = clock()
         route = RouteSettings(
             id=new_id("route", now), created_at=now, description=body.description, metadata=body.metadata
@@ -112,16 +113,16 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
     @router.get(f"{ROUTES}/{{id}}", **needs("edges:read"))
     async def get_https_edge_route(call: Calling, edge_id: Id, id: Id) -> EdgeRoute:
-        """The route with its modules."""
+        """An edge's route with its modules."""
         return _view(call, await route_view(services, call, edge_id, id))
 
     @router.patch(f"{ROUTES}/{{id}}", **needs("edges:write"))
     async def update_https_edge_route(call: Calling, edge_id: Id, id: Id, body: RouteChange) -> EdgeRoute:
-        """Changes what is given; a module that is given takes the place of the one there was."""
+        """Changes the fields that are given; a module that is given replaces the former one."""
         texts = body.model_dump(exclude_unset=True, include={"description", "metadata"})
 
         def changed(settings: EdgeSettings) -> EdgeSettings:
-            assert settings.route is not None  # `on_route` has looked
+            assert settings.route is not None  # `on_route` has checked this
             route = msgspec.structs.replace(settings.route, **texts)
             return take_modules(msgspec.structs.replace(settings, route=route), body.modules(), body.host_header)
 
@@ -129,7 +130,7 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
     @router.delete(f"{ROUTES}/{{id}}", status_code=204, **needs("edges:write"))
     async def delete_https_edge_route(call: Calling, edge_id: Id, id: Id) -> None:
-        """Deletes the route and its modules. The edge is not served then."""
+        """Deletes the edge's route and its modules. Without a route the edge is not served."""
         change = on_route(id, without_route)
         await services.edges.set_policy(call.actor, edge_id, change, secrets_without("basic_auth"))
 
@@ -137,7 +138,11 @@ def routes(services: Services, clock: Callable[[], float] = time.time) -> APIRou
 
 
 async def _changed(services: Services, call: Call, edge_id: str, body: Modules, change: Change) -> EdgeRoute:
-    """Write the route and its modules first, then who serves it, so that no visitor is served before the rules hold."""
+    """Write an edge's route and modules, then its backend, so that no visitor is served before the modules' rules hold.
+
+    Returns:
+        The changed route, for the response.
+    """
     if body.backend is not None:
         await check_group(services, call, edge_id, body.backend)
     view = await services.edges.set_policy(call.actor, edge_id, change, secrets_with(body.modules()))
@@ -148,5 +153,5 @@ async def _changed(services: Services, call: Call, edge_id: str, body: Modules, 
 
 def _view(call: Call, view: EdgeView) -> EdgeRoute:
     route = route_of(call.links, view)
-    assert route is not None  # the caller has looked
+    assert route is not None  # the caller has checked this
     return route

@@ -1,4 +1,4 @@
-"""The API's schemas of edges and of their one route."""
+"""The API's response models of an edge and of its one route."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ FOREIGN = {
     "user_agent_filter": "filters of user agents",
     "traffic_policy": "traffic policies",
 }
-"""Modules of ngrok's that there are none of here, and what this relay does not have: always null."""
+"""Modules of a route that ngrok has and this relay does not, each with its feature's name. They are always null."""
 
 
 @with_fields({name: (model | None, ...) for name, model in VIEWS.items()} | dict.fromkeys(FOREIGN, (None, ...)))
 class EdgeRoute(ResponseBody):
-    """What an edge does with requests. There is one, for every path."""
+    """An edge's route: the modules that its requests pass. An edge has one route, for every path."""
 
     edge_id: str
     id: str
@@ -37,11 +37,11 @@ class EdgeRoute(ResponseBody):
     metadata: str
     backend: BackendView | None
     host_header: str | None
-    """The Host that the app is sent; null for the visitor's."""
+    """The `Host` field sent to the app; null for the one that the visitor sent."""
 
 
 class Edge(ResponseBody):
-    """A durable endpoint: its rules are kept here, and tunnels join it."""
+    """An edge: an endpoint that lasts. The relay stores its rules, and tunnels join it to serve it."""
 
     id: str
     description: str
@@ -54,22 +54,22 @@ class Edge(ResponseBody):
     routes: list[EdgeRoute]
     owner: str
     url: str | None
-    """Where visitors reach it."""
+    """The URL at which visitors reach the edge; null without a host."""
     redirect_uri: str | None
-    """What to register at the OpenID provider; null without one."""
+    """The redirect URI to register at the OpenID provider; null when the edge has no login."""
     online: int
-    """Tunnels that serve it now."""
+    """The number of tunnels that serve the edge now."""
 
 
 def backend_of(links: Links, view: EdgeView) -> BackendView:
-    """Who serves an edge."""
+    """Return the backend module of an edge for a response: which tunnels serve the edge."""
     group = view.row.backend_id
     ref = Ref(id=group, uri=links.to("backends/tunnel_group", group)) if group else None
     return BackendView(enabled=view.settings.backend_enabled, backend=ref, sticky=view.settings.sticky)
 
 
 def route_of(links: Links, view: EdgeView) -> EdgeRoute | None:
-    """An edge's route, if it has one."""
+    """Return an edge's route for a response; None when the edge has none."""
     route = view.settings.route
     if route is None:
         return None
@@ -91,7 +91,7 @@ def route_of(links: Links, view: EdgeView) -> EdgeRoute | None:
 
 
 def edge_of(links: Links, view: EdgeView) -> Edge:
-    """An edge."""
+    """Return an edge for a response."""
     row = view.row
     route = route_of(links, view)
     return Edge(

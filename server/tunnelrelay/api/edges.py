@@ -1,4 +1,4 @@
-"""`/edges/https`: durable endpoints."""
+"""The API's `/edges/https`: edges, the endpoints whose name and rules the relay stores."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ FOREIGN = {
     "mutual_tls": "client certificates at edges",
     "tls_termination": "TLS settings of single edges; the operator sets them up",
 }
-"""Settings of ngrok's that there are none of here."""
+"""Settings of an edge that ngrok has and this relay does not, each with its feature's name. They are always null."""
 _MutualTls = Annotated[None, NotOffered(FOREIGN["mutual_tls"])]
 _Termination = Annotated[None, NotOffered(FOREIGN["tls_termination"])]
 
@@ -55,14 +55,14 @@ class EdgeList(ResponseBody):
 
 @with_modules
 class NewEdge(Modules):
-    """An edge to make, with its route if any module, a Host or a backend is given. A refused request makes nothing."""
+    """An edge to create, with a route if a module, a Host or a backend is given. A refused request creates nothing."""
 
     hostports: HostPorts | None = None
-    """Where it answers: one host, with the relay's public port or none. It is reserved if it is free."""
+    """The edge's address: one host, with the relay's public port or none. A free host is reserved."""
     mutual_tls: _MutualTls = None
     tls_termination: _Termination = None
     owner: Owner | None = None
-    """Whose it is to be; administrators may name another than their own."""
+    """The owner of the edge; administrators may name another than their own."""
 
 
 class EdgeChange(RequestBody):
@@ -71,13 +71,13 @@ class EdgeChange(RequestBody):
     description: Description = ""
     metadata: Metadata = ""
     hostports: HostPorts = []
-    """Empty takes the host away."""
+    """The edge's address: one host, with the relay's public port or none. An empty list removes the host."""
     mutual_tls: _MutualTls = None
     tls_termination: _Termination = None
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/edges/https`."""
     router = APIRouter(tags=["https_edges"])
     edges = services.edges
 
@@ -132,7 +132,7 @@ def routes(services: Services) -> APIRouter:
     ).add_to(router)
 
     async def test_https_edge_oidc(call: Calling, id: Id, body: ModuleBody) -> Check:
-        """Asks a provider what a login would ask it, before the module is set, and says what would go wrong."""
+        """Tests an OpenID module before it is set: sends the provider a login's requests, and lists what would fail."""
         return check_of(await edges.test_provider(call.actor, login_of(body), id))
 
     test_https_edge_oidc.__annotations__["body"] = BODIES["oidc"]
@@ -141,7 +141,7 @@ def routes(services: Services) -> APIRouter:
 
 
 def _host(links: Links, hostports: list[str]) -> str:
-    """The host in a list of at most one host and port; "" for none."""
+    """Return the host in a list of at most one `HOST` or `HOST:PORT`; "" for an empty list."""
     host, _, port = (hostports[0] if hostports else "").partition(":")
     if port and int(port) != links.address.port:
         raise invalid({"hostports": f"visitors reach this relay at port {links.address.port}"})

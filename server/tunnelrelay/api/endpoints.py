@@ -1,4 +1,4 @@
-"""`/endpoints`: the public addresses that are served. They are made by tunnels and edges, and only read here."""
+"""The API's `/endpoints`: reads the public addresses that are served now, which tunnels and edges create."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ PATH = "endpoints"
 
 
 class Endpoint(ResponseBody):
-    """A public address."""
+    """A public address at which the relay serves visitors."""
 
     id: str
     uri: str
@@ -28,14 +28,14 @@ class Endpoint(ResponseBody):
     host: str
     port: int
     type: Literal["ephemeral", "edge"]
-    """Whether an agent asked for it, or it is an edge's."""
+    """`ephemeral` for an address that an agent has bound, `edge` for the address of an edge."""
     region: str
     metadata: str
     description: str
     domain: None
     tcp_addr: None
     tunnel: Ref | None
-    """The tunnel that serves it, where an agent asked for it."""
+    """The tunnel that serves an address which an agent has bound."""
     edge: Ref | None
     upstream_url: None
     upstream_protocol: None
@@ -47,11 +47,11 @@ class Endpoint(ResponseBody):
     pooling_enabled: bool
     owner: str
     tunnels: list[Ref]
-    """All tunnels that serve it now."""
+    """All tunnels that serve the endpoint now."""
     guard: str
-    """Who is let in, for people; empty for everybody."""
+    """Which visitors are let in, as a text for people; empty for all."""
     has_login: bool
-    """People sign in there."""
+    """Whether visitors have to sign in."""
 
 
 class EndpointList(ResponseBody):
@@ -102,7 +102,7 @@ def _view(links: Links, view: EndpointView) -> Endpoint:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/endpoints`."""
     router = APIRouter(tags=["endpoints"])
     tunnels = services.tunnels
 
@@ -118,7 +118,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get(f"/{PATH}/{{id}}", **needs("edges:read"))
     async def get_endpoint(call: Calling, id: Id) -> Endpoint:
-        """One endpoint."""
+        """One endpoint of this relay."""
         return _view(call.links, tunnels.endpoint(call.actor, id))
 
     return router

@@ -1,4 +1,4 @@
-"""The schema of a provider check: its findings."""
+"""The API's response models of a provider check: its findings and its result."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,26 +10,26 @@ Level = Literal["ok", "warning", "error"]
 
 
 class Finding(ResponseBody):
-    """One finding of the check."""
+    """One thing that a check of an OpenID provider found."""
 
     topic: str
-    """What it is about; never renamed."""
+    """A stable name of what the finding is about."""
     level: Level
-    """`error`: no login will work. `warning`: some will not, or less safely."""
+    """`error`: no login will work. `warning`: some logins will fail, or be less safe."""
     found: str
     why: str
     fix: str
 
 
 class Check(ResponseBody):
-    """The result of a provider check: whether people could log in, and the findings."""
+    """The result of a check of an OpenID provider: whether people could log in, and the findings."""
 
     ok: bool
-    """Nothing was found that keeps every login from working."""
+    """Whether logins can work: no finding has the level `error`."""
     findings: list[Finding]
 
 
 def check_of(found: Sequence[findings.Finding]) -> Check:
-    """The schema for these findings."""
+    """Return the response for these findings."""
     shown = [Finding(topic=one.topic, level=one.level, found=one.found, why=one.why, fix=one.fix) for one in found]
     return Check(ok=all(one.level != "error" for one in shown), findings=shown)

@@ -1,4 +1,4 @@
-"""The URLs in answers: always under the relay's public address, never under the request's Host."""
+"""The URLs in the API's responses. They begin with the relay's public address, never with the request's Host."""
 
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -6,29 +6,30 @@ from urllib.parse import quote, urlencode
 from tunnelrelay.address import PublicAddress
 
 LOCAL_PREFIX = "/_tunnel/api"
-"""Where a relay on its own machine answers too, under its address: many clients do not resolve `api.localhost`."""
+"""The path under which a relay on localhost serves the API too, as many clients do not resolve `api.localhost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses below one of the API's base addresses."""
+    """Makes the URLs in the response to one request, below the base URL by which the request came."""
 
     base: str
     address: PublicAddress
 
     def to(self, path: str, *ids: str) -> str:
-        """The absolute address of a resource: a path, then ids."""
+        """Return the absolute URL of a resource: the base URL, a path, and ids as further segments."""
         return "/".join((self.base, path, *(quote(part, safe="") for part in ids)))
 
     def next_page(self, path: str, query: dict[str, object]) -> str:
-        """The URL of a list's next page."""
+        """Return the absolute URL of a list's next page, with this query."""
         return f"{self.base}/{path}?{urlencode(query)}"
 
 
 def base_urls(address: PublicAddress) -> dict[str, str]:
-    """The API's base address for each prefix of requested paths; the first is the public one.
+    """Return the API's base URL for each prefix of a requested path; the prefix "" has the public one.
 
-    A client of a local relay that came by its prefix gets links with that prefix: it may not resolve the other name.
+    A client of a local relay that used `LOCAL_PREFIX` gets links with that prefix, as it may not resolve the other
+    host.
     """
     bases = {"": address.url(address.api_host)}
     if address.is_local:

@@ -1,4 +1,4 @@
-"""Converts modules of the API to an edge's settings and back, by the rows of the table of settings."""
+"""Converts modules in API requests to an edge's settings and back, by the table of settings (`tunnelctl.policy`)."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def has_module(settings: EdgeSettings, stored_secrets: StoredSecrets, module: st
 
 
 def with_module_body(settings: EdgeSettings, module: str, body: ModuleBody) -> EdgeSettings:
-    """The settings with this module in place of the former one."""
+    """Return an edge's settings with this module in place of the former one of its name."""
     parts = _parts(MODULES[module], body)
     if module == "ip_restriction" and not any(parts.values()):
         raise invalid({module: "list at least one network in allow or deny"})
@@ -34,13 +34,13 @@ def with_module_body(settings: EdgeSettings, module: str, body: ModuleBody) -> E
 
 
 def login_of(body: ModuleBody) -> OidcSpec:
-    """The login settings of an OpenID module, with its client secret."""
+    """Return the login settings of an OpenID module in a request, with the client secret."""
     login: OidcSpec = _parts(MODULES["oidc"], body)["oidc"]
     return msgspec.structs.replace(login, client_secret=secrets_of("oidc", body).client_secret or "")
 
 
 def secrets_of(module: str, body: ModuleBody) -> EdgeSecrets:
-    """The secrets that come with a module; what is None in it keeps what there is."""
+    """Return the secrets in a module of a request; None in place of a secret keeps the stored one."""
     for row in MODULES[module].rows:
         if row.kind == "secret":
             return EdgeSecrets(client_secret=getattr(body, row.api_name))
@@ -50,23 +50,23 @@ def secrets_of(module: str, body: ModuleBody) -> EdgeSecrets:
 
 
 def secrets_without(module: str) -> EdgeSecrets:
-    """The secrets to set when a module is deleted. A client secret is dropped with its login anyway."""
+    """Return the secrets to store when a module is deleted. A client secret needs none: it goes with its login."""
     return EdgeSecrets(basic_auth=()) if module == "basic_auth" else EdgeSecrets()
 
 
 def view_of_module(settings: EdgeSettings, stored_secrets: StoredSecrets, module: str) -> ModuleView | None:
-    """The module as responses show it; None when the edge has none."""
+    """Return a module of an edge for a response; None when the edge does not have this module."""
     if not has_module(settings, stored_secrets, module):
         return None
     fields = _fields(settings, stored_secrets, MODULES[module])
     return VIEWS[module].model_validate({"enabled": module not in settings.disabled, **fields})
 
 
-# Into settings
+# From requests to settings
 
 
 def _parts(module: PolicyModule, body: ModuleBody) -> dict[str, Any]:
-    """The parts of a policy that a module is, without secrets."""
+    """Return the attributes of `PolicySpec` that a module sets, with their values and without secrets."""
     if module.name == "jwt":
         issuers: list[ModuleBody] = body.issuers  # type: ignore[attr-defined]  # a made model
         return {"jwt": tuple(JwtSpec(**_members(module.rows, issuer)) for issuer in issuers)}
@@ -98,11 +98,11 @@ def _to_wire(row: PolicyField, value: Any) -> Any:
             return tuple(value) if row.is_list else value
 
 
-# Out of settings
+# From settings to responses
 
 
 def _fields(settings: EdgeSettings, stored_secrets: StoredSecrets, module: PolicyModule) -> dict[str, Any]:
-    """The module's fields in an answer, but `enabled`."""
+    """Return the fields of a module in a response, except `enabled`."""
     match module.name:
         case "jwt":
             return {"issuers": [_of_struct(module.rows, issuer) for issuer in settings.policy.jwt]}

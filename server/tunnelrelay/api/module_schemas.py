@@ -1,7 +1,7 @@
-"""The schemas of a route's modules, for requests and responses, made from the table of settings.
+"""The pydantic models of a route's modules, for requests and responses, generated from the table of settings.
 
-A module's fields are the rows of `tunnelctl.policy.fields` that name it, of a type by their kind and with the row's
-help as description. Fields beyond the table stand here. Next: `module_mapping.py`.
+Each row of `tunnelctl.policy.fields` that names a module becomes a field of its models: the row's kind gives the type,
+its help the description. Fields that are not in the table are added here. Next: `module_mapping.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ Network = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Fa-
 Secret = Annotated[str, Field(max_length=1024, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
 Password = Annotated[str, Field(min_length=3, max_length=256, pattern=PRINTABLE, json_schema_extra={"writeOnly": True})]
 COOKIE_PREFIXES = ("", "ngrok.")
-"""What ngrok's clients send when nothing was chosen."""
+"""Cookie prefixes that ngrok's clients send when their user has chosen none; the only ones that the API accepts."""
 
 
 def _no_prefix(value: Any) -> Any:
@@ -56,14 +56,14 @@ _Policies = Annotated[list[str], NotOffered("IP policies: list networks in `allo
 _HasValue = SkipJsonSchema[Annotated[dict[HeaderName, bool], Field(max_length=MAX_LIST)]]
 
 Fields = dict[str, Any]
-"""Names of a model's fields, each with its type and its default, as `create_model` takes them."""
+"""A model's fields for pydantic's `create_model`: each name with its type and its default."""
 
 
 class ModuleBody(RequestBody):
-    """A module in a request; it replaces the former one."""
+    """A module in a request; it replaces the route's former module of its name."""
 
     enabled: bool = True
-    """Whether it is in force."""
+    """Whether the module is in force."""
 
 
 class ModuleView(ResponseBody):
@@ -73,49 +73,49 @@ class ModuleView(ResponseBody):
 
 
 class Claim(RequestBody):
-    """One claim and a value it may have."""
+    """A claim of a login and a value that it may have."""
 
     name: Filled
     value: Filled
 
 
 class ClaimView(ResponseBody):
-    """One claim and a value it may have."""
+    """A claim of a login and a value that it may have."""
 
     name: str
     value: str
 
 
 class JwtClaim(Claim):
-    """A claim and a value it may have; each name that is given must match one of its values."""
+    """A claim of a token and a value that it may have; every claim that is named must have one of its values."""
 
 
 class JwtClaimView(ClaimView):
-    """A claim and a value it may have."""
+    """A claim of a token and a value that it may have."""
 
 
 class Backend(RequestBody):
-    """Who serves."""
+    """The backend module in a request: which tunnels serve the edge."""
 
     enabled: bool = True
-    """Whether it is in force."""
+    """Whether the edge is served at all."""
     backend_id: Reference | None = None
-    """A tunnel group; without one, the tunnels that join this very edge (`edge=edghts_…`)."""
+    """The tunnel group that serves the edge; null for the tunnels that join the edge itself (`edge=edghts_…`)."""
     sticky: bool = False
-    """A visitor stays with the tunnel that served him first, by a cookie."""
+    """Whether a cookie keeps each visitor at the tunnel that served the visitor first."""
 
 
 class BackendView(ResponseBody):
-    """Who serves."""
+    """The backend module in a response: which tunnels serve the edge."""
 
     enabled: bool
     backend: Ref | None
-    """The tunnel group; null for the tunnels that join this very edge."""
+    """The tunnel group that serves the edge; null for the tunnels that join the edge itself."""
     sticky: bool
 
 
 def request_field(row: PolicyField) -> tuple[Any, Any]:
-    """The type and the default of a setting in a request; `...` where it must be given."""
+    """Return the type and the default of a setting in a request; the default of a required setting is `...`."""
     default = default_of(row)
     text = Annotated[str, Field(max_length=row.api_length, pattern=PRINTABLE)]
     described = Field(description=_description(row))
@@ -144,7 +144,7 @@ def request_field(row: PolicyField) -> tuple[Any, Any]:
 
 
 _ITEMS: Mapping[str, Any] = {"network": Network, "header_name": HeaderName, "password": Password}
-"""Types of one entry of a list, by kind; of all others it is a text."""
+"""Types of one entry of a list, by the setting's kind; entries of all other kinds are bounded texts."""
 
 
 def _list_of(item: Any) -> Any:
@@ -152,7 +152,10 @@ def _list_of(item: Any) -> Any:
 
 
 def _description(row: PolicyField) -> str:
-    """The row's help and what a request must know. Request and response headers share one model."""
+    """Return the description of a setting in a request: its help, and how the API treats its kind.
+
+    Request and response headers share one model, so their descriptions name neither.
+    """
     match row.kind:
         case "secret":
             return f"{row.help} Kept when it is not given and issuer and client id stay the same. Never shown."
@@ -172,7 +175,7 @@ def _description(row: PolicyField) -> str:
 
 
 def response_type(row: PolicyField) -> Any:
-    """The type of a setting in an answer."""
+    """Return the type of a setting in a response."""
     match row.kind:
         case "secret":
             return None
@@ -194,9 +197,9 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def _model(name: str, base: type[M], about: str, fields: Fields) -> type[M]:
-    """A model made of a base and fields.
+    """Create a pydantic model from a base and fields.
 
-    Its fields carry their descriptions: pydantic must not look for docstrings of attributes. For a class that stands in
+    The fields carry their descriptions, so pydantic must not look for docstrings of attributes: for a class that is in
     no source file it searches all loaded modules, which took a quarter of the API's import time.
     """
     no_docstrings = {"use_attribute_docstrings": False}
@@ -204,7 +207,7 @@ def _model(name: str, base: type[M], about: str, fields: Fields) -> type[M]:
 
 
 def _module_models() -> tuple[dict[str, type[ModuleBody]], dict[str, type[ModuleView]]]:
-    """The models of every module, by its name."""
+    """Create the models of all modules, by the module's name: those of requests, and those of responses."""
     bodies: dict[str, type[ModuleBody]] = {}
     views: dict[str, type[ModuleView]] = {}
     titles: dict[str, str] = {}
@@ -220,7 +223,7 @@ def _module_models() -> tuple[dict[str, type[ModuleBody]], dict[str, type[Module
 
 
 _TITLES = {"request_headers": "Headers", "response_headers": "Headers"}
-"""Names of the models of modules that are alike; those of others follow from the module's name."""
+"""The model's name for modules that share one model; other models are named after their module."""
 _HEADERS = "Header fields to add and to remove, on their way to the app or back."
 _BODY_TITLES = {"oidc": "OidcModule"}
 
@@ -271,12 +274,14 @@ def _response_fields(module: PolicyModule) -> Fields:
 _ISSUER = "An issuer whose tokens programs may show."
 _ISSUERS = """Issuers whose tokens open: `{"issuer": …, "audience": …, "claims": […]}`."""
 BODIES, VIEWS = _module_models()
-"""Each module's form in a request, and in an answer."""
+"""The model of each module in a request, and in a response."""
 
 
 def with_fields(fields: Fields) -> Callable[[type[M]], type[M]]:
-    """A decorator that gives a model more fields. Of the model's subclasses pydantic reads no docstrings of attributes,
-    unless they ask for it with `use_attribute_docstrings=True`."""
+    """Return a class decorator that gives a pydantic model these fields.
+
+    pydantic then reads attribute docstrings of the model's subclasses only if they set `use_attribute_docstrings=True`.
+    """
 
     def extended(model: type[M]) -> type[M]:
         return _model(model.__name__, model, model.__doc__ or "", fields)

@@ -1,4 +1,4 @@
-"""Error responses: RFC 9457 problems with ngrok's members beside them."""
+"""The API's error responses: problem details (RFC 9457), with the members of ngrok's errors added."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tunnelrelay.web.request_parsing import page_request_of
 
 MEDIA_TYPE = "application/problem+json"
 MAX_FIELDS = 32
-"""Fields an answer names; a body can be wrong in more places than anybody reads."""
+"""Wrong fields that an error response names at most; a body can be wrong in many more places."""
 
 
 class Problem(BaseModel):
@@ -46,10 +46,11 @@ def problem(
     fields: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """The error response for a code of the table.
+    """Return the error response for a code of `codes.CODES`.
 
     Args:
-        detail: For people; never repeats what was sent.
+        detail: Explanation for people, which never repeats values of the request.
+        fields: A message for each wrong field of the request.
     """
     row = CODES[code]
     known = dict(list((fields or {}).items())[:MAX_FIELDS])
@@ -68,18 +69,18 @@ def problem(
     return Response(content, body.status, headers, media_type=MEDIA_TYPE)
 
 
-# As exception handlers of the app
+# Exception handlers of the FastAPI app
 
 
 async def of_manage(request: Request, error: ManageError) -> Response:
-    """The error response for a refusal of the service layer."""
+    """Return the error response for a `ManageError`, with which the service layer refuses an operation."""
     detail = f"{error.message} {error.hint}".strip()
     headers = {"Retry-After": str(error.retry_after)} if error.kind in (Kind.AWAY, Kind.BUSY) else None
     return problem(error.code, detail, _id_of(request), fields=error.fields, headers=headers)
 
 
 async def of_validation(request: Request, error: RequestValidationError) -> Response:
-    """The error response for a request that the schema does not allow. A malformed id gets 404, as any unknown id."""
+    """Return the error response for a request that the schema does not allow; 404 for a malformed id in the path."""
     problems = error.errors()
     if any(found["loc"][:1] == ("path",) for found in problems):
         return problem("not_found", "There is no such thing.", _id_of(request))
@@ -90,7 +91,7 @@ async def of_validation(request: Request, error: RequestValidationError) -> Resp
 
 
 async def of_http(request: Request, error: HTTPException) -> Response:
-    """The error response for unknown paths and methods."""
+    """Return the error response for an unknown path, or for a method that the path does not allow."""
     if error.status_code == 405:
         # Starlette lists the methods of the first matching route only.
         allowed = request.app.state.methods_at(request.scope["path"])
@@ -102,7 +103,7 @@ async def of_http(request: Request, error: HTTPException) -> Response:
 
 
 async def of_failure(request: Request, _error: Exception) -> Response:
-    """The 500 for an unexpected error: it has the request's id, the log has the rest."""
+    """Return the 500 response for an unexpected error. It names only the request's id; the log has the rest."""
     return problem("internal_error", "The relay failed; its log says why.", _id_of(request))
 
 
@@ -111,8 +112,10 @@ def _id_of(request: Request) -> str:
 
 
 def _name(loc: Sequence[Any]) -> str:
-    """`("body", "oidc", "scopes", 0)` -> `oidc.scopes.0`; parts that are no field names come from the sender and are
-    left out."""
+    """Return the name of a wrong field: `oidc.scopes.0` for pydantic's location `("body", "oidc", "scopes", 0)`.
+
+    Parts that are no field names come from the sender and are left out.
+    """
     parts = [str(part) if _FIELD.fullmatch(str(part)) else "…" for part in loc if part not in ("body", "query")]
     return ".".join(parts) or "body"
 

@@ -1,4 +1,4 @@
-"""`/providers`: OpenID providers that an administrator sets up once and owners name as `@name`."""
+"""The API's `/providers`: OpenID providers that an administrator sets up once, and that owners refer to as `@name`."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -43,27 +43,27 @@ class Provider(ResponseBody):
     uri: str
     created_at: Time
     name: str
-    """What owners name it by, behind an `@`."""
+    """The name by which owners refer to the provider, after an `@`."""
     description: str
     metadata: str
     issuer: str
     client_id: str
     client_secret: None
     has_client_secret: bool
-    """Whether its secret can be read; if not, endpoints that name it refuse everybody."""
+    """Whether the provider's client secret can be read; if not, endpoints that use the provider refuse all visitors."""
     scopes: list[str]
     groups_claim: str
     email_verified: str
     request_params: dict[str, str]
     callback: str
     redirect_uri: str
-    """What to register at the provider, once for all that name it."""
+    """The redirect URI to register at the provider, once for all endpoints that use it."""
     owners: list[str]
-    """Who may name it; empty for everybody. A member sees himself at most."""
+    """Owners who may use the provider; empty for all. A member sees no owner but the member's own."""
 
 
 class ProviderList(ResponseBody):
-    """A page of providers, the newest first."""
+    """A page of named OpenID providers, the newest first."""
 
     providers: list[Provider]
     uri: str
@@ -71,7 +71,7 @@ class ProviderList(ResponseBody):
 
 
 _FROM_TABLE = ("scopes", "groups_claim", "email_verified", "request_params")
-"""Fields that are those of an OpenID module."""
+"""Settings of a provider that have the same type and description as in an edge's OpenID module."""
 
 
 @with_fields({name: request_field(BY_PATH[f"oidc.{name}"]) for name in _FROM_TABLE})
@@ -79,18 +79,18 @@ class _Settings(RequestBody):
     description: Description = ""
     metadata: Metadata = ""
     client_secret: Secret = ""
-    """Client secret at the provider, never shown."""
+    """The client secret at the provider, never shown."""
     callback: CallbackKind = "relay"
-    """Where the provider sends visitors back to."""
+    """Which host the provider sends visitors back to after the login."""
     owners: Owners = []
-    """Who may name it; empty for everybody."""
+    """Owners who may use the provider; empty for all."""
 
 
 class NewProvider(_Settings, use_attribute_docstrings=True):
-    """A provider to set up."""
+    """A named OpenID provider to create."""
 
     name: Name
-    """What owners name it by, behind an `@`."""
+    """The name by which owners refer to the provider, after an `@`."""
     issuer: Filled
     """Issuer URL."""
     client_id: Filled
@@ -98,7 +98,7 @@ class NewProvider(_Settings, use_attribute_docstrings=True):
 
 
 class ProviderChange(_Settings, use_attribute_docstrings=True):
-    """A change of a provider. Absent fields stay as they are, a secret only with the same client."""
+    """A change of a named provider. Absent fields stay; the secret only when issuer and client id stay too."""
 
     issuer: Filled = "-"
     """Issuer URL."""
@@ -124,7 +124,7 @@ def _view(links: Links, view: ProviderView) -> Provider:
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a body that belong to a provider's settings, in their form."""
+    """Return the fields of a request that are settings of a provider, in the service layer's types."""
     found = {name: value for name, value in given.items() if name in _OF_SETTINGS}
     if "scopes" in found:
         found["scopes"] = tuple(found["scopes"])
@@ -134,7 +134,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/providers`."""
     router = APIRouter(tags=["providers"])
     providers = services.providers
 
@@ -175,7 +175,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{PATH}/{{id}}/test", **needs("providers:write"))
     async def test_provider(call: Calling, id: Id) -> Check:
-        """Asks the provider what a login would ask it, and says what would go wrong. Administrators only."""
+        """Tests a provider: sends it a login's requests, and lists what would fail. For administrators only."""
         view = await providers.get(call.actor, id)
         return check_of(await providers.test(call.actor, view.settings, provider_id=id))
 

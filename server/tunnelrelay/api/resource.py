@@ -1,5 +1,6 @@
-"""The five routes of a resource: list, create, get, update, delete. Each resource gives its models, its texts, and the
-calls of its service.
+"""The five routes that most resources of the API have: list, create, get, update and delete.
+
+Each resource gives its models, its help texts and its service.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,29 +21,30 @@ class ResourceService(Protocol[V]):
     """The methods of a service that the routes call for lists, reads and deletes."""
 
     async def page(self, actor: Actor, *, before: str | None = None, limit: int = 100) -> list[V]:
-        """The rows that the actor may see, the newest first."""
+        """Return the rows that the user may see, the newest first: at most `limit`, and only those before this id."""
 
     async def get(self, actor: Actor, row_id: str, /) -> V:
-        """One row by its id."""
+        """Return the row with this id, if the user may see it."""
 
     async def delete(self, actor: Actor, row_id: str, /) -> None:
-        """Delete a row."""
+        """Delete the row with this id, if the user may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRoutes(Generic[V]):
-    """The five routes of one resource, and the texts that describe them.
+    """The five routes of one resource, with their models and help texts.
 
     Attributes:
-        path: Of the list; a row's path is this one with its id.
-        area: The area of the scopes.
-        one, many: As the names of the operations call a thing and a list.
-        shape, page_shape: Models of the responses.
-        new, change: Models of the bodies.
+        path: Path of the list; a row's path is this one and the row's id.
+        area: First part of the scopes that the routes need, such as `edges` of `edges:read`.
+        one, many: The resource's name in the operation ids, singular and plural.
+        shape, page_shape: Models of the responses for one row and for a list.
+        new, change: Models of the bodies that create and change a row.
         help: What each route does, by `list`, `create`, `get`, `update` and `delete`.
-        viewer: Makes the function that turns the service's views into responses for one request.
+        service: Lists, reads and deletes rows.
+        viewer: Makes the function that turns the service's rows into responses for one request.
         create: Creates the row of a body. Returns the response.
-        update: Applies a body to a row.
+        update: Changes the row with an id by a body. Returns the changed row.
     """
 
     path: str
@@ -60,7 +62,7 @@ class ResourceRoutes(Generic[V]):
     update: Callable[[Call, str, Any], Awaitable[V]]
 
     def add_to(self, router: APIRouter) -> APIRouter:
-        """Adds the routes and returns the router."""
+        """Add the routes to a router. Returns the router."""
         service, rows_field = self.service, next(iter(self.page_shape.model_fields))
 
         async def list_all(call: Calling, page: Annotated[Page, Query()]) -> ResponseBody:
@@ -106,9 +108,9 @@ class ResourceRoutes(Generic[V]):
 
 
 def answer(shape: type[S], source: object, **more: object) -> S:
-    """A model filled from the attributes of `source`; `more` adds or replaces fields.
+    """Return a response model filled from the attributes of `source`; `more` adds or replaces fields.
 
-    Unix times (`…_at`) become RFC 3339, tuples lists.
+    Unix times (`…_at`) become texts as in RFC 3339, and tuples become lists.
     """
     values: dict[str, Any] = {}
     for name in shape.model_fields.keys() - more.keys():

@@ -1,4 +1,4 @@
-"""The API's OpenAPI document: FastAPI's, with our error responses in place of its validation errors."""
+"""The API's OpenAPI document: the one that FastAPI generates, with this API's error responses in it."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ PROBLEMS = {
     "500": "The relay failed.",
     "503": "The store or a provider cannot be asked at the moment.",
 }
-"""What every operation may answer besides what it is for."""
+"""The errors that every operation may answer with, by HTTP status, for the OpenAPI document."""
 DESCRIPTION = """\
 Everything an administrator or member can do in the dashboard. Resources that ngrok's API has too have its paths and
 field names. A member's key sees and changes what his owner owns; everything else does not exist for it."""
@@ -55,15 +55,15 @@ TAGS = {
     "traffic": "The last requests of visitors.",
     "audit": "What happened, and who did it.",
 }
-"""What each kind of resource is."""
+"""Descriptions of the OpenAPI document's tags, one for each kind of resource."""
 CACHE_CONTROL = "public, max-age=3600"
-"""Of the schema: it says the same to everybody, and changes with the relay's release only."""
+"""`Cache-Control` of the OpenAPI document, which is the same for all clients and changes only with a release."""
 
 
 class SchemaPage:
-    """An ASGI app that answers with the schema, written and packed once.
+    """ASGI app that answers with the OpenAPI document, serialised and gzipped once.
 
-    It needs no key, so it must be cheap: writing the JSON for each request took 7 to 11 ms of the relay's one loop.
+    Clients need no key for it, so it must be cheap: serialising it for each request took 7 to 11 ms of the event loop.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class SchemaPage:
         self._unchanged = Response(status_code=304, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer GET and HEAD with the schema, gzipped where accepted."""
+        """Answer GET and HEAD with the OpenAPI document, gzipped for clients that accept it."""
         if scope["method"] not in ("GET", "HEAD"):
             detail, allowed = "This method is not for this path.", {"Allow": "GET, HEAD"}
             answer = problem("method_not_allowed", detail, page_request_of(scope).request_id, headers=allowed)
@@ -94,7 +94,7 @@ class SchemaPage:
 
 
 def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
-    """The OpenAPI document. Its servers are the relay's public addresses, whatever the request's Host."""
+    """Return the app's OpenAPI document. Its servers are the relay's public URLs, whatever the request's Host is."""
     document: dict[str, Any] = get_openapi(
         title="tunnelrelay",
         version=__version__,
@@ -133,7 +133,7 @@ def describe(app: FastAPI, address: PublicAddress) -> dict[str, Any]:
 
 
 def methods_at(document: dict[str, Any]) -> Callable[[str], list[str]]:
-    """A function that returns the methods a path allows."""
+    """Return a function that lists the HTTP methods which the OpenAPI document has for a path."""
     known = [
         (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), [method.upper() for method in operations])
         for path, operations in document["paths"].items()
@@ -146,7 +146,7 @@ def methods_at(document: dict[str, Any]) -> Callable[[str], list[str]]:
 
 
 def _close(schema: Any) -> None:
-    """Forbid other names in every map whose names have a pattern; pydantic leaves that open."""
+    """In a JSON schema, forbid keys that do not match the pattern of their map; pydantic's schema allows them."""
     if isinstance(schema, dict):
         if "patternProperties" in schema:
             schema["additionalProperties"] = False
@@ -158,7 +158,7 @@ def _close(schema: Any) -> None:
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter's schema without null: a parameter in a URL is a text or absent."""
+    """Return a parameter's JSON schema without null: a parameter of a URL is a text or absent."""
     kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema

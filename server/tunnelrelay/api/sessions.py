@@ -1,4 +1,4 @@
-"""`/app/sessions`: who is signed in at which endpoint, and ending that."""
+"""The API's `/app/sessions`: lists visitors' login sessions and ends them."""
 
 from typing import Annotated
 
@@ -14,13 +14,13 @@ PATH = "app/sessions"
 
 
 class ApplicationSession(ResponseBody):
-    """One visitor's login at one endpoint."""
+    """The login session of one visitor at one endpoint."""
 
     id: str
-    """A handle; not what the visitor's cookie holds."""
+    """The session's id in the API, which differs from the secret in the visitor's cookie."""
     uri: str
     public_url: str
-    """The endpoint."""
+    """The URL of the endpoint."""
     browser_session: None
     application_user: None
     created_at: Time
@@ -36,7 +36,7 @@ class ApplicationSession(ResponseBody):
 
 
 class ApplicationSessionList(ResponseBody):
-    """A page of logins, the most recently used first."""
+    """A page of login sessions, the most recently used first."""
 
     application_sessions: list[ApplicationSession]
     uri: str
@@ -44,12 +44,12 @@ class ApplicationSessionList(ResponseBody):
 
 
 class SessionQuery(Page):
-    """Filters of the list of logins."""
+    """Filters of the list of login sessions."""
 
     host: Host | None = None
-    """Only at this host."""
+    """Only sessions at this host."""
     email: Annotated[str, Field(min_length=1, max_length=254, pattern=PRINTABLE)] | None = None
-    """Only of this address, whole and exact, in whatever case."""
+    """Only sessions of this whole e-mail address; upper and lower case are the same."""
 
 
 def _view(links: Links, row: LoginView) -> ApplicationSession:
@@ -73,7 +73,7 @@ def _view(links: Links, row: LoginView) -> ApplicationSession:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/app/sessions`."""
     router = APIRouter(tags=["application_sessions"])
     logins = services.logins
 
@@ -81,7 +81,7 @@ def routes(services: Services) -> APIRouter:
     async def list_application_sessions(
         call: Calling, page: Annotated[SessionQuery, Query()]
     ) -> ApplicationSessionList:
-        """Logins that are not over; a member sees those at the member's own endpoints."""
+        """Login sessions that have not ended; a member sees those at the endpoints of the member's owner."""
         rows = await logins.page(
             call.actor, host=page.host, email=page.email, before=page.before_id, limit=page.one_more
         )
@@ -94,12 +94,12 @@ def routes(services: Services) -> APIRouter:
 
     @router.get(f"/{PATH}/{{id}}", **needs("sessions:read"))
     async def get_application_session(call: Calling, id: Id) -> ApplicationSession:
-        """One login."""
+        """One login session."""
         return _view(call.links, await logins.get(call.actor, id))
 
     @router.delete(f"/{PATH}/{{id}}", status_code=204, **needs("sessions:write"))
     async def delete_application_session(call: Calling, id: Id) -> None:
-        """Ends a login, and closes what it had open, at once."""
+        """Ends a login session, and closes its open connections at once."""
         await logins.revoke(call.actor, id)
 
     return router

@@ -1,4 +1,4 @@
-"""`/traffic`: the last requests of visitors. ngrok's API has no such resource."""
+"""The API's `/traffic`: lists the last requests of visitors. ngrok's API has no such resource."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 
 
 class Request(ResponseBody):
-    """A finished request."""
+    """A visitor's request that is finished."""
 
     id: str
     at: Time
@@ -21,34 +21,34 @@ class Request(ResponseBody):
     method: str
     host: str
     path: str
-    """Without the query."""
+    """The path of the request without the query."""
     status: int
     seconds: float
     peer: str
     user: str
-    """Subject of the login or the token; empty without one."""
+    """The subject of the visitor's login or token; empty when there is none."""
     email: str
     verdict: Verdict
-    """Whether the visitor came in; `neither` when it did not come to that."""
+    """Whether the endpoint's rules let the visitor in; `neither` when the request ended before the decision."""
     rule: str
-    """Which rule decided."""
+    """The rule that decided whether the visitor was let in."""
     tunnel_id: str
-    """The tunnel that served it; empty for none."""
+    """The tunnel that served the request; empty when none did."""
     error: str
     source: str
-    """Whose the error is."""
+    """The side that caused the error; empty without an error."""
     bytes_in: int
     bytes_out: int
     upgrade: str
 
 
 class RequestList(ResponseBody):
-    """The last requests of this relay, the newest first."""
+    """A list of the last requests that this relay has answered, the newest first."""
 
     requests: list[Request]
     uri: str
     next_page_uri: None
-    """Always null: older ones are in the access log."""
+    """Always null: older requests are only in the access log."""
 
 
 class TrafficQuery(BaseModel):
@@ -59,11 +59,11 @@ class TrafficQuery(BaseModel):
     host: Host | None = None
     """Only requests for this host."""
     status: Annotated[int, Field(ge=1, le=5), BeforeValidator(digits)] | None = None
-    """Only answers of this class: 4 for 400 to 499."""
+    """Only requests answered with a status of this class: 4 for 400 to 499."""
     verdict: Verdict | None = None
-    """Only those that came in, were kept out, and so on."""
+    """Only requests with this verdict of the endpoint's rules."""
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 100
-    """Items of one answer."""
+    """The number of requests in one response."""
 
 
 def _view(row: TrafficRow) -> Request:
@@ -91,12 +91,12 @@ def _view(row: TrafficRow) -> Request:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/traffic`."""
     router = APIRouter(tags=["traffic"])
 
     @router.get("/traffic", **needs("traffic:read"))
     async def list_traffic(call: Calling, query: Annotated[TrafficQuery, Query()]) -> RequestList:
-        """The last requests that this relay has answered; a member sees those for the member's own endpoints."""
+        """The last requests that this relay has answered; a member sees those for endpoints of the member's owner."""
         rows = services.traffic.recent(
             call.actor, host=query.host, status=query.status, verdict=query.verdict, limit=query.limit
         )

@@ -1,4 +1,4 @@
-"""`/tunnels` and `/tunnel_sessions`: what agents serve at this moment, and the agents themselves."""
+"""The API's `/tunnels` and `/tunnel_sessions`: the tunnels that are online now, and the agents' links."""
 
 from typing import Annotated
 
@@ -16,11 +16,11 @@ SESSIONS = "tunnel_sessions"
 
 
 class Tunnel(ResponseBody):
-    """One agent's offer to serve."""
+    """A tunnel that is online: an agent's local service that the relay can forward requests to."""
 
     id: str
     public_url: str
-    """Where visitors reach it; empty for one that serves edges."""
+    """The URL at which visitors reach the tunnel; empty for a tunnel that serves edges."""
     started_at: Time
     metadata: str
     proto: str
@@ -30,27 +30,27 @@ class Tunnel(ResponseBody):
     endpoint: Ref | None
     labels: dict[str, str]
     backends: list[Ref]
-    """Tunnel groups it belongs to."""
+    """The tunnel groups that the tunnel belongs to."""
     forwards_to: str
-    """The local service, as the agent tells it."""
+    """The address of the local service, as the agent reports it."""
     owner: str
     name: str
-    """The agent's own name for it."""
+    """The name that the agent has given the tunnel."""
     urls: list[str]
-    """Where visitors reach it now, by its own name or by edges."""
+    """All URLs at which visitors reach the tunnel now: its own, or those of the edges that it serves."""
     edges: list[Ref]
     credential: Ref | None
     ip: str
-    """Where the agent connects from."""
+    """The IP address that the agent connects from."""
     weight: int
     open: int
-    """Requests it has now."""
+    """The number of requests that the tunnel serves at this moment."""
     requests: int
     errors: int
     draining: bool
     healthy: bool
     problem: str
-    """Why its local service is not well; empty when it is."""
+    """Why the tunnel is unhealthy; empty when it is healthy."""
 
 
 class TunnelList(ResponseBody):
@@ -62,7 +62,7 @@ class TunnelList(ResponseBody):
 
 
 class TunnelSession(ResponseBody):
-    """One agent's link to this relay."""
+    """One agent's link to this relay, over which all its tunnels run."""
 
     id: str
     uri: str
@@ -79,7 +79,7 @@ class TunnelSession(ResponseBody):
 
 
 class TunnelSessionList(ResponseBody):
-    """A page of sessions, the newest first."""
+    """A page of agents' links, the newest first."""
 
     tunnel_sessions: list[TunnelSession]
     uri: str
@@ -87,7 +87,7 @@ class TunnelSessionList(ResponseBody):
 
 
 class Done(ResponseBody):
-    """An empty object, as ngrok's Python package cannot take a response without a body."""
+    """An empty JSON object: the response of operations that return nothing, as ngrok's Python package needs a body."""
 
 
 def _refs(links: Links, path: str, ids: tuple[str, ...]) -> list[Ref]:
@@ -146,7 +146,7 @@ def _session(links: Links, view: SessionView) -> TunnelSession:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of both resources."""
+    """Return the routes of `/tunnels` and `/tunnel_sessions`."""
     router = APIRouter()
     tunnels = services.tunnels
 
@@ -167,12 +167,12 @@ def routes(services: Services) -> APIRouter:
 
     @router.get(f"/{PATH}/{{id}}", tags=["tunnels"], **needs("edges:read"))
     async def get_tunnel(call: Calling, id: Id) -> Tunnel:
-        """One tunnel."""
+        """One tunnel that is online at this relay."""
         return (await shown(call, [tunnels.tunnel(call.actor, id)]))[0]
 
     @router.post(f"/{PATH}/{{id}}/drain", tags=["tunnels"], status_code=204, **needs("edges:write"))
     async def drain_tunnel(call: Calling, id: Id) -> None:
-        """Gives a tunnel no more requests; those it has go on."""
+        """Drains a tunnel: it gets no new requests, and its open requests go on."""
         tunnels.drain(call.actor, id)
 
     @router.get(f"/{SESSIONS}", tags=["tunnel_sessions"], **needs("edges:read"))
@@ -187,7 +187,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.get(f"/{SESSIONS}/{{id}}", tags=["tunnel_sessions"], **needs("edges:read"))
     async def get_tunnel_session(call: Calling, id: Id) -> TunnelSession:
-        """One agent's link."""
+        """One agent's link to this relay."""
         return _session(call.links, tunnels.session(call.actor, id))
 
     @router.post(f"/{SESSIONS}/{{id}}/stop", tags=["tunnel_sessions"], **needs("edges:write"))
@@ -198,7 +198,7 @@ def routes(services: Services) -> APIRouter:
 
     @router.post(f"/{SESSIONS}/{{id}}/restart", tags=["tunnel_sessions"], **needs("edges:write"))
     async def restart_tunnel_session(call: Calling, id: Id) -> Done:
-        """Ends an agent's link; the agent comes back with a new one. Its process goes on."""
+        """Ends an agent's link; the agent's process goes on and opens a new link."""
         tunnels.stop_session(call.actor, id, is_restart=True)
         return Done()
 
@@ -214,4 +214,4 @@ def routes(services: Services) -> APIRouter:
 
 
 MAX_GROUPS = 1000
-"""Tunnel groups that are looked through for those a tunnel belongs to: as many as an owner can have."""
+"""Tunnel groups that are read to find those that a tunnel belongs to: as many as an owner can have."""

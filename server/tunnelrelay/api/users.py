@@ -1,4 +1,4 @@
-"""`/users` and `/me`: who may sign in and own keys. ngrok has no such resource in this form."""
+"""The API's `/users` and `/me`: users, who may sign in to the dashboard and own API keys. ngrok's API differs here."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100, pattern=PRINTABLE)]
 
 
 class User(ResponseBody):
-    """A user who may sign in."""
+    """A user who may sign in to the dashboard and own API keys."""
 
     id: str
     uri: str
@@ -29,10 +29,10 @@ class User(ResponseBody):
     name: str
     role: Role
     owner: str
-    """Whose things a member sees and changes."""
+    """The owner whose tunnels, edges and tokens a member sees and changes."""
     email: str
     issuer: str
-    """Who they are at the operator's OpenID provider; empty before they have signed in there."""
+    """The issuer of the user's account at the operator's OpenID provider; empty before the first sign-in there."""
     subject: str
     disabled: bool
     last_seen_at: Time | None
@@ -47,7 +47,7 @@ class UserList(ResponseBody):
 
 
 class Me(ResponseBody):
-    """The user of a key, and what the key may do."""
+    """The API key of a request: its user and its scopes."""
 
     user: User
     api_key_id: str
@@ -55,14 +55,14 @@ class Me(ResponseBody):
 
 
 class NewUser(RequestBody):
-    """A user to add."""
+    """A user to create."""
 
     name: Name
-    """For people."""
+    """The user's name, as people read it."""
     role: Role = "member"
-    """Whether they see and change everything, or what their owner owns."""
+    """Whether the user sees and changes everything, or only what the user's owner owns."""
     owner: Owner | None = None
-    """Whose things a member sees and changes; null for your own owner."""
+    """The owner whose tunnels, edges and tokens a member sees and changes; null for your own owner."""
     email: Email = ""
     """E-mail address."""
 
@@ -71,21 +71,21 @@ class UserChange(RequestBody):
     """A change of a user. Absent fields stay as they are."""
 
     name: Name = "-"
-    """For people."""
+    """The user's name, as people read it."""
     role: Role = "member"
-    """Whether they see and change everything, or what their owner owns."""
+    """Whether the user sees and changes everything, or only what the user's owner owns."""
     owner: Owner = "-"
     email: Email = ""
     """E-mail address."""
     disabled: bool = False
-    """Whether they are locked out."""
+    """Whether the user is locked out."""
 
 
 class Invitation(ResponseBody):
-    """A link that signs a user in once."""
+    """A link that signs a user in to the dashboard, once."""
 
     url: str
-    """To be opened in a browser within the hour; it signs in as this user."""
+    """The URL to open in a browser within one hour; it signs the browser in as this user."""
 
 
 def _view(links: Links, row: UserRow) -> User:
@@ -93,7 +93,7 @@ def _view(links: Links, row: UserRow) -> User:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/users` and `/me`."""
     router = APIRouter(tags=["users"])
     users = services.users
 

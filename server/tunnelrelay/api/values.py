@@ -1,4 +1,4 @@
-"""Types that many resources share: bounded texts, ids, times, references, and the query of a list."""
+"""Types of fields that many of the API's models share: bounded texts, ids, times, references, the query of a list."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -23,12 +23,12 @@ from tunnelctl.wire.texts import MAX_DESCRIPTION, MAX_METADATA
 from tunnelrelay.api.auth_middleware import Call
 
 MAX_LIST = 100
-"""Entries of the longest list a request may hold."""
+"""Entries that a list in a request may have."""
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
-"""No control characters: they would end up in terminals and logs, and PostgreSQL keeps no NUL."""
+"""Pattern of a text without control characters, which would reach terminals and logs; PostgreSQL stores no NUL."""
 TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-"""The same, with line breaks and tabs."""
+"""Pattern of a text whose only control characters are line breaks and tabs."""
 ID = r"^[A-Za-z0-9_-]{1,64}$"
 
 Description = Annotated[str, Field(max_length=MAX_DESCRIPTION, pattern=PRINTABLE, description="For people.")]
@@ -45,7 +45,7 @@ Owner = Annotated[
 
 
 def _whole(value: Any) -> Any:
-    """`60.0` is a whole number in JSON, which has one kind of number only."""
+    """Convert `60.0` to 60, as JSON has only one kind of number; other values pass unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -57,29 +57,29 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\
 
 
 class RequestBody(BaseModel):
-    """Base of request bodies: unknown fields and values of other types are refused."""
+    """Base of the models of request bodies: refuses unknown fields and values of other types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class ResponseBody(BaseModel):
-    """Base of response bodies."""
+    """Base of the models of response bodies."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Ref(ResponseBody):
-    """Another resource."""
+    """A reference to another resource: its id and its URL."""
 
     id: str
     uri: str
 
 
 def seconds_of(text: str) -> float:
-    """RFC 3339 -> Unix time.
+    """Convert a text as in RFC 3339 to Unix time.
 
     Raises:
-        ValueError: It is not RFC 3339, or no day of the calendar.
+        ValueError: The text is not in the form of RFC 3339, or names no day of the calendar.
     """
     if not _RFC3339.fullmatch(text):
         raise ValueError("should be a time as 2026-01-31T12:00:00Z")
@@ -92,17 +92,17 @@ def seconds_of(text: str) -> float:
 
 
 def maybe_seconds(text: str | None) -> float | None:
-    """RFC 3339 -> Unix time; None for never."""
+    """Convert a text as in RFC 3339 to Unix time; None, which means never, stays None."""
     return None if text is None else seconds_of(text)
 
 
 def rfc3339(at: float) -> str:
-    """Unix time -> RFC 3339 in UTC, whole seconds."""
+    """Convert Unix time to a text as in RFC 3339, in UTC and whole seconds."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def maybe_rfc3339(at: float | None) -> str | None:
-    """As `rfc3339`; None for never."""
+    """Convert Unix time to a text as in RFC 3339; None, which means never, stays None."""
     return None if at is None else rfc3339(at)
 
 
@@ -119,20 +119,22 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 @dataclass(frozen=True, slots=True)
 class NotOffered:
-    """Marks a field of ngrok's that must be null or empty here: ignoring a restriction would leave the endpoint open.
+    """Annotation of a field of ngrok's API that must be null or empty here.
+
+    Such a field is refused, not ignored: an ignored restriction would leave an endpoint open.
 
     Attributes:
-        what: What this relay does not have.
+        what: The feature that this relay does not have, for the error message.
     """
 
     what: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The field's own type, behind a check whose error names what is missing."""
+        """Return the core schema of the field's type, preceded by a check that refuses any value but null and empty."""
         return core_schema.no_info_before_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The field's JSON schema."""
+        """Return the JSON schema of the field's type, with a description that says what the relay does not have."""
         return {**handler(schema), "description": f"This relay does not have {self.what}."}
 
     def _check(self, value: Any) -> Any:
@@ -142,27 +144,26 @@ class NotOffered:
 
 
 def needs(scope: str) -> dict[str, Any]:
-    """The schema's note on the scope a route needs. `services` checks it."""
+    """Return the arguments of a route that note its scope in the OpenAPI document. The services check the scope."""
     return {"openapi_extra": {"x-scope": scope}}
 
 
 def digits(value: Any) -> Any:
-    """Numbers in a query are ASCII digits; Python would also take `1_0`, blanks and other scripts' digits."""
+    """Raise ValueError unless a number in a query is ASCII digits; Python also reads `1_0`, blanks and other digits."""
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,4}", value, re.ASCII):
         raise ValueError("should be a whole number")
     return value
 
 
 class Page(BaseModel):
-    """The query of a list. Parameters that neither this nor the list names are refused: a filter must never be
-    ignored."""
+    """The query of a request for a list. Unknown parameters are refused, as a filter must never be ignored."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     before_id: Annotated[str, Field(pattern=ID)] | None = None
-    """The list goes on behind this id, whether it still exists or not."""
+    """The list continues after the item with this id, which need not exist any more."""
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = 100
-    """Items of one answer."""
+    """The number of items in one response."""
 
     @property
     def one_more(self) -> int:
@@ -179,7 +180,12 @@ class Cut(NamedTuple, Generic[T]):
 
 
 def cut(call: Call, path: str, page: Page, rows: list[T], id_of: Callable[[T], str]) -> Cut[T]:
-    """Cut fetched rows, one more than the page at most, to the page."""
+    """Return one page of the fetched rows, with the URL of the next page when there is one row more than `page.limit`.
+
+    Args:
+        path: Path of the list, for its URLs.
+        rows: The fetched rows, at most `page.one_more`.
+    """
     kept = rows[: page.limit]
     more = None
     if len(rows) > page.limit:
@@ -189,18 +195,18 @@ def cut(call: Call, path: str, page: Page, rows: list[T], id_of: Callable[[T], s
 
 
 class HasId(Protocol):
-    """A value with an id."""
+    """A value with an id, such as a tunnel."""
 
     @property
     def id(self) -> str:
-        """Sorts by when it was made."""
+        """The value's id; ids sort by the time of creation."""
 
 
 H = TypeVar("H", bound=HasId)
 
 
 def newest(things: Iterable[H], page: Page) -> list[H]:
-    """The page's rows and one more, of rows that are all in memory."""
+    """Return the rows of a page and one more, the newest first, out of values that are all in memory."""
     older = (thing for thing in things if page.before_id is None or thing.id < page.before_id)
     return sorted(older, key=lambda thing: thing.id, reverse=True)[: page.one_more]
 
@@ -212,4 +218,4 @@ def _call(request: Request) -> Call:
 
 
 Calling = Annotated[Call, Depends(_call)]
-"""The argument by which handlers learn who asks."""
+"""Type of a handler's argument that gets the request's authenticated user and base URL."""
