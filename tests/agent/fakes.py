@@ -170,7 +170,7 @@ class Diary(Watcher):
     def unready(self, url: str, reason: str) -> None:
         self.unreadies.put_nowait(reason)
 
-    def lost(self, reason: str, retry_in: float) -> None:
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
         self.words.append(f"lost: {reason}")
         self.losses.put_nowait((reason, retry_in))
 

@@ -370,7 +370,7 @@ async def test_the_session_is_connecting_online_reconnecting_and_ended():
         def connected(self, relay, owner):
             states.append(agent.status.state)
 
-        def lost(self, reason, retry_in):
+        def lost(self, reason, retry_in, error):
             states.append(agent.status.state)
 
     agent.watchers.add(States())

@@ -73,7 +73,7 @@ async def test_with_ever_new_tokens_an_owner_opens_no_more_links_and_others_do(t
         with pytest.raises(DialFailed) as caught:
             await opened(relay, "mallory")
         assert (caught.value.status, relay.metrics.counts["limited"]) == (503, {"owner_links": 1})
-        assert caught.value.wait == SHORTEST_WAIT
+        assert (caught.value.wait, caught.value.error) == (SHORTEST_WAIT, "too_many_agents")
         assert isinstance(await (await opened(relay, "ann")).bind("app"), Bound)
         await links[0].close()
         await links[1].round_trip()

@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.every import every
 from tunnelctl import __version__
-from tunnelctl.agent.outcome import Stopped
+from tunnelctl.agent.outcome import Failed, NameTaken, NotAllowed, Stopped
 from tunnelctl.cli.about import SHELLS, update_command
 from tunnelctl.cli.main import run, tunnel
 from tunnelctl.cli.persona import AS_NGROK, NGROK_VARIABLES, NGROK_VERSION, adopt_variables
@@ -232,6 +232,26 @@ def test_a_refused_authtoken_is_told_in_ngroks_four_records_and_lines(code, numb
         "ERROR:  ",
         f"ERROR:  ERR_NGROK_{number}",
     ]
+
+
+@every(
+    "outcome, code, number",
+    [
+        (NameTaken("demo is taken", "choose another", "name_taken"), 5, 334),
+        (NameTaken("demo was taken over", "choose another", "superseded"), 5, 334),
+        (Failed("too many tunnels", "choose another", "too_many"), 1, 324),
+        (NotAllowed("the token may not bind it", "choose another", "not_allowed"), 3, 308),
+    ],
+)
+def test_a_tunnel_that_is_refused_ends_with_ngroks_number(outcome, code, number, capfd, monkeypatch):
+    monkeypatch.setattr("tunnelctl.cli.run.run_agent", lambda config, output, api: outcome)
+    assert run(["http", "80", "--subdomain=demo", "--log=stdout"], AS_NGROK) == code
+    out, err = capfd.readouterr()
+    (told,) = records_of(out)
+    assert (told["lvl"], told["msg"]) == ("crit", "command failed")
+    assert told["err"].endswith(f"\\r\\n\\r\\nERR_NGROK_{number}\\r\\n")
+    assert outcome.message in err
+    assert err.endswith(f"ERROR:  choose another\nERROR:  \nERROR:  ERR_NGROK_{number}\n")
 
 
 def test_under_our_own_name_errors_are_told_in_our_own_words(capfd):

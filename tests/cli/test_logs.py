@@ -96,18 +96,31 @@ def test_an_exchange_is_one_line_without_its_query():
 def test_the_same_trouble_is_not_logged_five_times_a_second():
     heard = Heard()
     for _ in range(10):
-        heard.watcher.lost("connection refused", 0.1)
-    heard.watcher.lost("no answer in 5 s", 0.1)
+        heard.watcher.lost("connection refused", 0.1, "")
+    heard.watcher.lost("no answer in 5 s", 0.1, "")
     heard.now += REPEAT_SECONDS
-    heard.watcher.lost("no answer in 5 s", 0.1)
+    heard.watcher.lost("no answer in 5 s", 0.1, "")
     assert [record["err"] for record in heard.records] == ["connection refused", "no answer in 5 s", "no answer in 5 s"]
+
+
+def test_under_ngroks_name_a_limit_of_sessions_is_an_error_with_its_number():
+    heard = Heard()
+    as_ngrok = LogWatcher(heard.log, speaks_ngrok=True)
+    heard.watcher.lost("too many", 1.0, "too_many_agents")
+    as_ngrok.lost("too many", 1.0, "too_many_agents")
+    as_ngrok.lost("the relay is busy", 1.0, "relay_busy")
+    assert [(one["lvl"], one["msg"], one["err"]) for one in heard.records] == [
+        ("warn", "failed to reconnect session", "too many"),
+        ("eror", "failed to reconnect session", "too many\r\n\r\nERR_NGROK_108\r\n"),
+        ("warn", "failed to reconnect session", "the relay is busy"),
+    ]
 
 
 def test_a_lost_session_is_told_apart_from_one_that_never_was():
     heard = Heard()
-    heard.watcher.lost("gone", 0.1)
+    heard.watcher.lost("gone", 0.1, "")
     heard.watcher.connected("r", "ann")
-    heard.watcher.lost("gone", 0.1)
+    heard.watcher.lost("gone", 0.1, "")
     assert heard.messages[0] == "failed to reconnect session"
     assert heard.messages[-1] == "session closed, starting reconnect loop"
 
@@ -146,7 +159,7 @@ SECRETS = ["tt_canarycanarycanarycanary", "Authorization: Bearer canary", "clien
 def test_what_is_shaped_like_a_secret_never_reaches_the_log(text):
     """Row 158."""
     heard = Heard("debug")
-    heard.watcher.lost(f"the relay said {text}", 0.1)
+    heard.watcher.lost(f"the relay said {text}", 0.1, "")
     heard.watcher.moving(text)
     heard.watcher.unready("https://a", text)
     heard.watcher.exchange("n", exchange(status=0, code=Code.UPSTREAM_BROKEN, reason=text))
@@ -207,7 +220,7 @@ def test_whatever_is_asked_and_named_is_one_record_a_line_without_a_key_called_l
         watcher.started(Started(name=name, upstream=path, url="https://a.example", let_in=name, redirect_uri=path))
         watcher.removed(name)
         watcher.ended(name, path)
-        watcher.lost(path, 1.0)
+        watcher.lost(path, 1.0, "")
         watcher.joined(
             name, path, exchange(head=b"GET / HTTP/1.1\r\nX-Forwarded-For: " + path.encode("utf-8", "ignore"))
         )

@@ -105,7 +105,7 @@ def test_it_is_not_online_before_the_address_answered(screen):
 
 def test_trouble_is_shown_with_its_reason(screen):
     online(screen)
-    screen.lost("connection refused", 0.3)
+    screen.lost("connection refused", 0.3, "")
     shown = lines(screen)
     assert "Session Status                reconnecting (connection refused)" in shown
     assert "Latency                       -" in shown

@@ -159,7 +159,7 @@ def test_the_log_messages_are_the_codes():
 
     heard = Heard("info")
     watcher = heard.watcher
-    watcher.lost("x", 0.1)
+    watcher.lost("x", 0.1, "")
     watcher.connected("r", "o")
     labels = (("a", "b"),)
     watcher.started(Started(name="n", upstream="u", url="https://a", let_in="anyone", redirect_uri="r", labels=labels))
@@ -171,7 +171,7 @@ def test_the_log_messages_are_the_codes():
     watcher.left("n", "https://a")
     watcher.unready("https://a", "x")
     watcher.exchange("n", exchange())
-    watcher.lost("y", 0.1)
+    watcher.lost("y", 0.1, "")
     watcher.moving("x")
     watcher.draining(0)
     table = TEXT.partition("### The log")[2].partition("\n## ")[0]

@@ -73,7 +73,7 @@ class Diary(Watcher):
     def exchange(self, name: str, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
 
-    def lost(self, reason: str, retry_in: float) -> None:
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
         self.events.append("lost")
         self.lost_for.append(reason)
 

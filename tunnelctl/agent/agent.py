@@ -360,11 +360,11 @@ class Agent:
             match end:
                 case GoingAway(reason):
                     self.watchers.moving(reason)
-                case Trouble(reason, wait):
+                case Trouble(reason, wait, error):
                     # What a busy relay asks for, and up to half as much again: not all agents at once.
                     delay = self._backoff.next_delay(self._world.clock())
                     delay = max(delay, wait * (1 + self._world.random() / 2))
-                    self.watchers.lost(reason, delay)
+                    self.watchers.lost(reason, delay, error)
                     self._note_lost(reason)
                     await self._world.sleep(delay)
                 case _:

@@ -10,6 +10,7 @@ NGROK_CODES = {
     "token_required": 4018,
     "token_revoked": 300,
     "too_many": 324,
+    "too_many_agents": 108,
 }
 """The relay's name of an error to the number of ngrok's that means the same."""
 

@@ -106,10 +106,12 @@ class Trouble:
 
     Attributes:
         wait: Seconds the relay asks to wait at least.
+        error: The relay's name for the error, "" without one; see `ngrok_codes`.
     """
 
     reason: str
     wait: float = 0.0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = ""
             if failure.kind == "unreachable" and not failure.status and not was_connected:
                 hint = hint or _address_hint(relay_from)
             text = f"{failure.message} (hint: {hint})" if hint else failure.message
-            return Trouble(text, failure.wait)
+            return Trouble(text, failure.wait, failure.error)
         case _:
             assert_never(failure.kind)
 

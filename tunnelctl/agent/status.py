@@ -49,7 +49,7 @@ class SessionStatus(Watcher):
         """Keep the round trip."""
         self.round_trip = seconds
 
-    def lost(self, reason: str, retry_in: float) -> None:
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
         """There is no link. An agent that never had one is still connecting."""
         self.round_trip = None
         self.reason = reason

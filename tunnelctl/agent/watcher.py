@@ -96,8 +96,12 @@ class Watcher:
     def exchange(self, name: str, exchange: Exchange) -> None:
         """An exchange of this tunnel is over."""
 
-    def lost(self, reason: str, retry_in: float) -> None:
-        """There is no link; the next try comes in so many seconds."""
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
+        """There is no link; the next try comes in so many seconds.
+
+        Args:
+            error: The relay's name for the reason, "" without one.
+        """
 
     def moving(self, reason: str) -> None:
         """The relay drains; a new link is opened while the old one finishes."""

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from tunnelctl.agent.ngrok_codes import with_ngrok_code
+from tunnelctl.agent.ngrok_codes import NGROK_CODES, with_ngrok_code
 from tunnelctl.agent.outcome import NotAllowed, Outcome
 from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.cli.format_exchange import MAX_PATH, failure_words, path_of, peer_of, status_of
@@ -156,18 +156,21 @@ class LogWatcher(Watcher):
             fields["err"] = failure_words(exchange)
         self._log.exchange(fields)
 
-    def lost(self, reason: str, retry_in: float) -> None:
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
         """Log that the link is lost, or could not be made again; repeated reasons once in a while."""
         was_connected, self._is_connected = self._is_connected, False
         now = self._clock()
         if not was_connected and self._last_trouble[0] == reason and now - self._last_trouble[1] < REPEAT_SECONDS:
             return
         self._last_trouble = (reason, now)
+        level = "warn"
+        if self._speaks_ngrok and error in NGROK_CODES:  # what it would end with there
+            level, reason = "eror", with_ngrok_code(reason, error)
         fields: dict[str, Value] = {"err": reason, "retry_in": round(retry_in, 3)}
         if was_connected:
-            self._log.record("warn", "session closed, starting reconnect loop", obj="csess", **fields)
+            self._log.record(level, "session closed, starting reconnect loop", obj="csess", **fields)
         else:
-            self._log.record("warn", "failed to reconnect session", obj="tunnels.session", **fields)
+            self._log.record(level, "failed to reconnect session", obj="tunnels.session", **fields)
 
     def moving(self, reason: str) -> None:
         """Log that the relay drains."""

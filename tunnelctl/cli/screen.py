@@ -126,7 +126,7 @@ class Screen(Watcher):
         self._traffic.ended(exchange.seconds)
         self._requests.appendleft((time.time(), exchange))
 
-    def lost(self, reason: str, retry_in: float) -> None:
+    def lost(self, reason: str, retry_in: float, error: str) -> None:
         """Show that the agent reconnects, and why."""
         self._latency = ""
         self._status = Text(f"reconnecting ({printable(reason.encode())})", "red")

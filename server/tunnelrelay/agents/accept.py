@@ -159,7 +159,7 @@ class Acceptor:
             ahead: Bytes that arrived after the head.
         """
         if len(self._sessions) >= self._max_links:
-            self._turn_away(exchange, "relay_links", "", "the relay has as many links as it may have")
+            self._turn_away(exchange, "relay_links", "relay_busy", detail="the relay has as many links as it may have")
             return
         token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
         if self._needs_tokens:
@@ -218,8 +218,7 @@ class Acceptor:
     def _open(self, exchange: ConnectRequest, head: bytes, ahead: bytes, token: Token) -> None:
         if not self._context.quotas.open_link(token.owner, len(self._sessions)):
             self._context.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=exchange.peer.host)
-            detail = "this owner has as many links as one owner may have now"
-            self._turn_away(exchange, "owner_links", token.owner, detail)
+            self._turn_away(exchange, "owner_links", "too_many_agents", owner=token.owner)
             return
         ws, answer = accept(head)
         if not is_accepted(ws):
@@ -237,11 +236,13 @@ class Acceptor:
         link.take_over(transport, ws, ahead)
         transport.resume_reading()
 
-    def _turn_away(self, exchange: ConnectRequest, limit: str, owner: str, detail: str) -> None:
+    def _turn_away(
+        self, exchange: ConnectRequest, limit: str, error: str, *, owner: str = "", detail: str = ""
+    ) -> None:
         """Refuse an agent, as a limit of links is reached. `Retry-After` spreads the retries of refused agents."""
         self._metrics.limited(limit)
         wait = self._turned_away.next(f"{limit} {owner}", asyncio.get_running_loop().time())
-        exchange.fail("relay_busy", detail=detail, closes=True, retry_after=wait)
+        exchange.fail(error, detail=detail, closes=True, retry_after=wait)
 
     def _left(self, session: AgentSession) -> None:
         self._context.quotas.close_link(self._sessions.pop(session))

@@ -75,6 +75,7 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("token_required", 401, "ingress"),
         _kind("token_refused", 401, "ingress"),
         _kind("token_expired", 401, "ingress"),
+        _kind("too_many_agents", 503, "ingress", 5),
         _kind("page_not_found", 404, "ingress"),
         _kind("method_not_allowed", 405, "ingress"),
         _kind("misdirected", 421, "ingress"),
