@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -22,7 +23,15 @@ from tests.store.older import make_sqlite
 from tunnelrelay.model import Token
 from tunnelrelay.store import store as opening
 from tunnelrelay.store import upgrade as upgrading
-from tunnelrelay.store.base import KEEP_REVOKED, NameRow, SessionCriteria, SessionRow, StoreError, StoreTooNewError
+from tunnelrelay.store.base import (
+    KEEP_REVOKED,
+    AuditRow,
+    NameRow,
+    SessionCriteria,
+    SessionRow,
+    StoreError,
+    StoreTooNewError,
+)
 from tunnelrelay.store.resources import ProviderRow
 from tunnelrelay.store.schema import metadata
 from tunnelrelay.store.store import SqliteStore
@@ -135,6 +144,35 @@ async def test_a_cancelled_call_leaves_the_store_usable(path: Path) -> None:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     assert await store.tokens() == []
+    await store.close()
+
+
+async def test_a_cancelled_write_keeps_no_lock(path: Path) -> None:
+    store = await SqliteStore.open(path)
+    loop, began = asyncio.get_running_loop(), asyncio.Event()
+
+    def note(statement: str) -> None:
+        if statement.startswith("INSERT"):
+            loop.call_soon_threadsafe(began.set)
+
+    async with store.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, aiosqlite.Connection)
+        await driver.set_trace_callback(note)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        events = [AuditRow(at=1.0, kind="login.ok"), AuditRow(at=2.0, kind="login.ok")]
+        call = asyncio.ensure_future(store.add_audit(events))
+        await began.wait()  # now the statement waits for the lock, in its thread
+        call.cancel()
+        other.rollback()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+
+    await store.add_token(TOKEN, b"d" * 32)
+
+    assert caught.value.__traceback__ is not None  # it was kept until here, and the statement with it
+    assert await store.tokens() == [TOKEN]
     await store.close()
 
 

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy import event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tunnelrelay.store.engine import BUSY_SECONDS
@@ -63,6 +63,7 @@ class SqliteStore(SqlStore):
             connect_args={"async_creator_fn": connect},
         )
         event.listen(engine.sync_engine, "connect", _prepare)
+        event.listen(engine.sync_engine, "handle_error", _keep_when_cancelled)
         store = cls(engine, threads)
         try:
             await store.ping()
@@ -91,3 +92,14 @@ def _prepare(connection: Any, _: object) -> None:
     for pragma in PRAGMAS:
         cursor.execute(pragma)
     cursor.close()
+
+
+def _keep_when_cancelled(context: ExceptionContext) -> None:
+    """Have a cancelled transaction rolled back, and its connection kept.
+
+    SQLAlchemy would close the connection without a rollback, since the driver of a server may be in the middle of an
+    answer then. SQLite goes on with a closed connection, and with its lock, for as long as a statement of it is in
+    memory: the next writer would wait in vain. aiosqlite finishes the statement in its thread, and rolls back after it.
+    """
+    if isinstance(context.original_exception, asyncio.CancelledError):
+        context.is_disconnect = False
