@@ -313,7 +313,6 @@ def started(monkeypatch):
         ["--region=eu"],
         ["--region", "us"],
         ["--inspect"],
-        ["--inspect=false"],
         ["--inspect=true"],
         ["--binding", "public"],
         ["--scheme=http"],

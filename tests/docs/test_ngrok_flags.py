@@ -33,7 +33,6 @@ NGROKS = {
 }
 """The flags of ngrok's agent 3.39, as its documentation lists them."""
 SAMPLES = {
-    "--inspect": ["--inspect=false"],
     "--binding": ["--binding=public"],
     "--upstream-protocol": ["--upstream-protocol=http1"],
     "--app-protocol": ["--app-protocol=http1"],

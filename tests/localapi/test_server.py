@@ -9,7 +9,7 @@ from tests.support.raw_http import RawConnection
 from tests.support.waiting import turns
 from tunnelctl.localapi import server as server_module
 from tunnelctl.localapi.address import WebAddress, listen
-from tunnelctl.localapi.message import ApiError, text_answer
+from tunnelctl.localapi.message import ApiAnswer, ApiError, text_answer
 from tunnelctl.localapi.server import MAX_BODY, ApiWatcher, LocalServer
 
 ANY_PORT = WebAddress(port=0, is_explicit=True)
@@ -196,3 +196,104 @@ async def test_a_refusal_is_answered_in_its_envelope():
         got = await ask(server, b"GET /x HTTP/1.0\r\nHost: h\r\n\r\n")
     assert got.endswith(b'\r\n\r\n{"status_code":404,"msg":"Not Found","details":{"path":"/x"}}\n')
     assert told.requests == [("began", "/x"), (404, "/x")]
+
+
+class Stream:
+    """Pieces, then what the test makes of it; notes when it is closed."""
+
+    def __init__(self, *pieces, ends=True, fails=False):
+        self.pieces = list(pieces)
+        self.ends = ends
+        self.fails = fails
+        self.closed = 0
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if self.pieces:
+            return self.pieces.pop(0)
+        if self.fails:
+            raise KeyError("secret")
+        if self.ends:
+            raise StopAsyncIteration
+        return await asyncio.get_running_loop().create_future()
+
+    async def aclose(self):
+        self.closed += 1
+
+
+def streaming(*streams):
+    waiting = list(streams)
+
+    async def answer(request):
+        return ApiAnswer(status=200, stream=waiting.pop(0), content_type="text/plain")
+
+    return answer
+
+
+async def test_a_stream_is_sent_in_chunks_and_the_connection_carries_another_request():
+    streams = [Stream(b"one ", b"", b"two"), Stream(b"three")]
+    async with serving(streaming(*streams)) as (server, _), client(server) as visitor:
+        for expected in ("one two", "three"):
+            visitor.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            answer = await visitor.response("GET")
+            assert (answer.text, answer.get("transfer-encoding"), answer.get("content-length")) == (
+                expected,
+                "chunked",
+                None,
+            )
+    assert [stream.closed for stream in streams] == [1, 1]
+
+
+async def test_a_stream_to_an_old_client_ends_with_the_connection():
+    stream = Stream(b"one ", b"two")
+    async with serving(streaming(stream)) as (server, _):
+        got = await ask(server, b"GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+    assert got.endswith(b"\r\n\r\none two")
+    assert b"chunked" not in got
+    assert stream.closed == 1
+
+
+async def test_head_takes_nothing_of_a_stream_and_closes_it():
+    stream = Stream(b"one")
+    async with serving(streaming(stream)) as (server, _):
+        got = await ask(server, b"HEAD / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert got.endswith(b"\r\n\r\n")
+    assert (stream.pieces, stream.closed) == ([b"one"], 1)
+
+
+async def test_a_stream_is_closed_when_its_client_leaves():
+    stream = Stream(b"one", ends=False)
+    async with serving(streaming(stream)) as (server, _):
+        async with client(server) as visitor:
+            visitor.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            await visitor.reader.readuntil(b"one\r\n")
+        await turns(lambda: stream.closed)
+        await turns(lambda: not server.open_connections)
+
+
+async def test_a_stream_is_closed_when_its_client_reads_nothing(monkeypatch):
+    monkeypatch.setattr(server_module, "ANSWER_SECONDS", 0.2)
+    stream = Stream(*[b"x" * 1_000_000] * 50)
+    async with serving(streaming(stream)) as (server, _), client(server) as visitor:
+        visitor.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await turns(lambda: stream.closed)
+        assert stream.pieces
+
+
+async def test_a_stream_that_fails_lacks_its_end_and_is_logged(caplog):
+    stream = Stream(b"one", fails=True)
+    async with serving(streaming(stream)) as (server, _):
+        got = await ask(server, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert got.endswith(b"3\r\none\r\n")
+    assert "local API stream failed" in caplog.text
+    assert stream.closed == 1
+
+
+async def test_streams_end_with_the_server():
+    stream = Stream(b"one", ends=False)
+    async with serving(streaming(stream)) as (server, _), client(server) as visitor:
+        visitor.writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await visitor.reader.readuntil(b"one\r\n")
+    assert stream.closed == 1

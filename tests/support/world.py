@@ -18,6 +18,7 @@ from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.outcome import Outcome
+from tunnelctl.agent.tap import OpenTap
 from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
 from tunnelctl.wire.messages import PolicySpec
 from tunnelrelay.app.relay import Relay
@@ -174,11 +175,15 @@ class World:
         """
         return self.agent_with(tunnel_to(upstream, policy=policy or PolicySpec(), **where), token=token)
 
-    def agent_with(self, *tunnels: TunnelConfig, token: str = "") -> WorldTunnel:
-        """An agent that is started with these tunnels, not waited for."""
+    def agent_with(self, *tunnels: TunnelConfig, token: str = "", open_tap: OpenTap | None = None) -> WorldTunnel:
+        """An agent that is started with these tunnels, not waited for.
+
+        Args:
+            open_tap: Listens to their exchanges.
+        """
         config = AgentConfig(relay=RelayAddress("http", "127.0.0.1", self.port), tunnels=tunnels, token=token)
         diary = Diary()
-        agent = Agent(config, diary)
+        agent = Agent(config, diary, open_tap=open_tap)
         tunnel = WorldTunnel(self, agent, diary, asyncio.create_task(agent.run()))
         self.tunnels.append(tunnel)
         return tunnel

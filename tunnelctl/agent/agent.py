@@ -43,6 +43,7 @@ from tunnelctl.agent.outcome import (
 from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Service
 from tunnelctl.agent.status import SessionState, SessionStatus
+from tunnelctl.agent.tap import OpenTap
 from tunnelctl.agent.tunnel import AgentTunnel, LocalService, open_upstream
 from tunnelctl.agent.watcher import Started, Waiting, Watcher, Watchers
 from tunnelctl.link.dial import DialFailed, dial
@@ -115,6 +116,7 @@ class Agent:
         config: Where the relay is, and what to offer from the start.
         watcher: Hears every event; more can be added to `watchers`.
         surroundings: The real world unless a test says otherwise.
+        open_tap: Called for each exchange of a tunnel that is to be inspected; None: none is.
 
     Attributes:
         instance: Id of this process, the same over all its links: by it the relay tells a reconnect from a rival.
@@ -124,7 +126,12 @@ class Agent:
     """
 
     def __init__(
-        self, config: AgentConfig, watcher: Watcher | None = None, surroundings: Surroundings | None = None
+        self,
+        config: AgentConfig,
+        watcher: Watcher | None = None,
+        surroundings: Surroundings | None = None,
+        *,
+        open_tap: OpenTap | None = None,
     ) -> None:
         self.instance = secrets.token_hex(16)
         self.status = SessionStatus(config.relay.url)
@@ -132,6 +139,7 @@ class Agent:
         self.outcome: Outcome | None = None
         self._config = config
         self._world = surroundings or Surroundings()
+        self._open_tap = open_tap
         self._backoff = Backoff(self._world.random)
         self._was_connected = False
         self._by_name: dict[str, AgentTunnel] = {}
@@ -269,7 +277,8 @@ class Agent:
             for service in self._services:
                 service.report(tunnel)
 
-        tunnel = AgentTunnel(self._free_number(), config, self._world.open_upstream(config, tell), self.watchers)
+        upstream = self._world.open_upstream(config, tell)
+        tunnel = AgentTunnel(self._free_number(), config, upstream, self.watchers, self._open_tap)
         self._by_name[config.name] = self._by_number[tunnel.number] = tunnel
         self._tasks[tunnel] = asyncio.create_task(tunnel.upstream.watch()), asyncio.create_task(self._prove_all(tunnel))
         return tunnel

@@ -73,6 +73,7 @@ class FileConfig:
         proxy_url: Proxy on the way to the relay; a secret's form, as it may hold a password.
         console_ui: `iftty`, `true` or `false`.
         web_addr: Where the local API listens, `false` for none.
+        inspect_db_size: Bytes for captured exchanges; 0 for the default, -1 for none.
         tunnels: What `tunnel start` can start, in the file's order, and what it must refuse.
         warnings: For people, one line each.
         origins: Of several files: the one that says a key.
@@ -91,6 +92,7 @@ class FileConfig:
     log_format: str = ""
     log_level: str = ""
     web_addr: str = ""
+    inspect_db_size: str = ""
     tunnels: tuple[FileTunnel, ...] = ()
     warnings: tuple[str, ...] = ()
     origins: AbstractMapping[str, Path] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class FileConfig:
 
 AGENT_KEYS = (
     "authtoken", "api_key", "api_url", "connect_url", "connect_cas", "proxy_url", "console_ui", "log", "log_format",
-    "log_level", "web_addr",
+    "log_level", "web_addr", "inspect_db_size",
 )  # fmt: skip
 
 

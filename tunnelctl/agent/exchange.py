@@ -6,12 +6,12 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Protocol
 
+from tunnelctl.agent.tap import ExchangeTap
 from tunnelctl.http1.body import Field, Piece, encode_chunk, encode_trailers
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.fields import to_lines
 from tunnelctl.http1.head import ResponseHead
-from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import BODY_CHUNKED, TYPE_UPGRADE, OpenHead
 from tunnelctl.wire.stream import Stream
@@ -22,6 +22,25 @@ CLOSE = b"Connection: close\r\n\r\n"
 """Ends the head of a request whose connection carries no other (see `UpstreamExchange.is_last`)."""
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
 _STATUS = Struct(">H")
+
+
+class ExchangeLink(Protocol):
+    """What an exchange needs of the link its stream is on; see `link.link.Link`. A replay has one without a relay."""
+
+    def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
+        """Send the response's head."""
+
+    def send_data(self, stream: Stream, data: Piece, fin: bool = False) -> None:
+        """Send a piece of its body."""
+
+    def end(self, stream: Stream, trailers: bytes = b"") -> None:
+        """End it behind its body."""
+
+    def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
+        """End it before it is complete."""
+
+    def consumed(self, stream: Stream, size: int) -> None:
+        """Grant credit for as much of the request's body."""
 
 
 class UpstreamCarrier(Protocol):
@@ -51,18 +70,28 @@ class UpstreamExchange:
             shows that a body was read: an app that ignores it sends the same. And so it is with an answer that may be
             followed by a body where none belongs: that would be read as the next answer.
         is_over: Nothing more will happen.
+        tap: Listens to what is exchanged; None for an exchange that is not inspected.
     """
 
     __slots__ = (
         "_body", "_holds_credit", "_is_chunked", "_link", "_on_done", "_owed", "_stream", "_trailers", "code",
         "connection", "head", "is_last", "is_over", "is_repeatable", "is_sent", "is_tunnelled", "is_upgrade", "method",
-        "reason", "seconds", "started", "status", "target",
+        "reason", "seconds", "started", "status", "tap", "target",
     )  # fmt: skip
 
-    def __init__(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: "OnDone") -> None:
+    def __init__(
+        self,
+        link: ExchangeLink,
+        stream: Stream,
+        opened: OpenHead,
+        fin: bool,
+        on_done: "OnDone",
+        tap: ExchangeTap | None = None,
+    ) -> None:
         self._link = link
         self._stream = stream
         self._on_done = on_done
+        self.tap = tap
         self.connection: UpstreamCarrier | None = None
         self._is_chunked = opened.framing == BODY_CHUNKED
         self._body: list[Piece] | None = None  # what came before it could be written
@@ -87,6 +116,8 @@ class UpstreamExchange:
         """Send the request on this connection."""
         self.connection = connection
         connection.exchange = self
+        if self.tap is not None:
+            self.tap.sending()
         connection.reader.start(self.method, self)
         connection.transport.write(self.head + (CLOSE if self.is_last and not self.is_upgrade else b"\r\n"))
         if not self.is_upgrade:
@@ -101,6 +132,8 @@ class UpstreamExchange:
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         """A piece of the request's body, or of an upgraded connection's bytes."""
+        if self.tap is not None:
+            self.tap.request_data(data)
         if self.connection is None or (self.is_upgrade and not self.is_tunnelled):
             # An app that does not switch protocols would read what comes before its answer as the next request.
             self._body = self._body or []
@@ -114,6 +147,8 @@ class UpstreamExchange:
         """The request is complete."""
         self.is_sent = True
         self._trailers = trailers
+        if self.tap is not None:
+            self.tap.request_ended()
         connection = self.connection
         if connection is None:
             return
@@ -147,6 +182,8 @@ class UpstreamExchange:
                 raise HttpError("bad_request", "it switched protocols unasked")
             if head.status in (204, 304) and (head.is_chunked or head.content_length):
                 self.is_last = True
+            if self.tap is not None:
+                self.tap.answered(head.status, head.lines)
         self._link.send_head(self._stream, _STATUS.pack(head.status) + head.lines, fin)
         if self.is_tunnelled and self.connection is not None:
             self._write_waiting()
@@ -154,6 +191,8 @@ class UpstreamExchange:
                 self._end_our_half(self.connection)  # the visitor had ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
+        if self.tap is not None:
+            self.tap.response_data(data)
         stream = self._stream
         self._link.send_data(stream, data, fin)
         if stream.queued > QUEUE_HIGH and self.connection is not None:
@@ -204,6 +243,8 @@ class UpstreamExchange:
         self.seconds = time.monotonic() - self.started
         self.connection = None
         self.release_credit()
+        if self.tap is not None:
+            self.tap.ended(self.code, self.reason)
         if not self._stream.is_closed and not self.is_sent:
             # The service answered without reading the whole request: what still comes is thrown away.
             self._stream.owner = None

@@ -9,8 +9,10 @@ from enum import StrEnum
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.connector import open_connector
 from tunnelctl.agent.errors import AddError
+from tunnelctl.agent.exchange import ExchangeLink, UpstreamExchange
 from tunnelctl.agent.metrics import Meter, MeterReading, read_meters
 from tunnelctl.agent.outcome import Stopped, Trouble, TunnelEnd
+from tunnelctl.agent.tap import ExchangeTap, OpenTap
 from tunnelctl.agent.tcp import TcpUpstream
 from tunnelctl.agent.upstream import Upstream
 from tunnelctl.agent.watcher import Exchange, Watcher
@@ -67,11 +69,18 @@ class AgentTunnel:
     """
 
     __slots__ = (
-        "_exchanges", "_open", "_upgrades", "_watcher", "bindings", "bound", "closed", "config", "end", "idle",
-        "in_flight", "is_bound", "moved", "number", "ready", "settled", "started_at", "told", "upstream",
+        "_exchanges", "_open", "_open_tap", "_upgrades", "_watcher", "bindings", "bound", "closed", "config", "end",
+        "idle", "in_flight", "is_bound", "moved", "number", "ready", "settled", "started_at", "told", "upstream",
     )  # fmt: skip
 
-    def __init__(self, number: int, config: TunnelConfig, upstream: LocalService, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        number: int,
+        config: TunnelConfig,
+        upstream: LocalService,
+        watcher: Watcher,
+        open_tap: OpenTap | None = None,
+    ) -> None:
         self.number = number
         self.config = config
         self.upstream = upstream
@@ -90,6 +99,7 @@ class AgentTunnel:
         self.idle = asyncio.Event()
         self.idle.set()
         self._watcher = watcher
+        self._open_tap = open_tap if config.inspect and not config.is_tcp else None
         self._open: set[Exchange] = set()
         self._exchanges = Meter()
         self._upgrades = Meter()
@@ -128,6 +138,11 @@ class AgentTunnel:
         if self.bound is not None and self.bound.host:
             return self.bound.host
         return self.config.host or self.config.subdomain or self.config.name
+
+    @property
+    def is_inspected(self) -> bool:
+        """Whether its exchanges are captured."""
+        return self._open_tap is not None
 
     def connections(self, now: float) -> MeterReading:
         """What visitors' streams came to: HTTP exchanges and upgraded connections.
@@ -210,10 +225,32 @@ class AgentTunnel:
             meter = self._exchanges
             self.in_flight += 1
             self.idle.clear()
-        exchange = self.upstream.serve(link, stream, opened, fin, self._on_done)
+        upstream = self.upstream
+        exchange: Exchange
+        if self._open_tap is not None and isinstance(upstream, Upstream):
+            exchange = upstream.serve(link, stream, opened, fin, self._on_done, self._open_tap(self.name, opened))
+        else:
+            exchange = upstream.serve(link, stream, opened, fin, self._on_done)
         meter.began(exchange.started)
         if not exchange.is_over:
             self._open.add(exchange)
+
+    def replay(
+        self, link: ExchangeLink, stream: Stream, opened: OpenHead, fin: bool, tap: ExchangeTap
+    ) -> UpstreamExchange | None:
+        """Carry a request that was sent before to the local service once more.
+
+        It is not counted, and watchers are not told. `close` ends it as it ends those of visitors.
+
+        Returns:
+            The exchange; None of a tcp tunnel, and of one that is closed.
+        """
+        if not isinstance(self.upstream, Upstream) or self.closed.is_set():
+            return None
+        exchange = self.upstream.serve(link, stream, opened, fin, self._open.discard, tap)
+        if not exchange.is_over:
+            self._open.add(exchange)
+        return exchange
 
     def _on_connected(self, exchange: Exchange) -> None:
         self._watcher.joined(self.config.name, self.config.upstream.authority, exchange)

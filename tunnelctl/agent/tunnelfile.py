@@ -42,6 +42,7 @@ OWN: dict[str, tuple[str, Kind]] = {
     "metadata": ("metadata", "text"),
     "proxy_proto": ("proxy_protocol", "text"),
     "verify_upstream_tls": ("upstream_tls_verify", "switch"),
+    "inspect": ("inspect", "switch"),
 }
 """Key of a tunnel to the member of `FileTunnel` that it fills."""
 RULES: Mapping[str, PolicyField] = {row.key: row for row in FIELDS if row.key}
@@ -81,6 +82,7 @@ class FileTunnel:
     metadata: str = ""
     upstream_tls_verify: bool | None = None
     proxy_protocol: str = ""
+    inspect: bool = True
     policy: PolicyTexts = field(default_factory=PolicyTexts)
     problems: tuple[str, ...] = ()
     where: str = field(default="", compare=False)

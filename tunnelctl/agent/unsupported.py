@@ -56,12 +56,12 @@ IN_A_DEFINITION = frozenset(
 OFF = frozenset({"", "0", "0.0", "false"})
 """Values that ask for nothing."""
 MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "websocket_tcp_converter"})
-WITHOUT_EFFECT = frozenset({"description", "inspect", "region"})
+WITHOUT_EFFECT = frozenset({"description", "region"})
 """Keys of a tunnel or an endpoint that say nothing which could matter here."""
 OF_THE_AGENT = frozenset(
     {
         "connect_interface", "connect_timeout", "console_ui_color", "crl_noverify", "crl_url", "dns_resolver_ips",
-        "heartbeat_interval", "heartbeat_tolerance", "inspect_db_size", "local_storage", "metadata", "region",
+        "heartbeat_interval", "heartbeat_tolerance", "local_storage", "metadata", "region",
         "remote_management", "update", "update_channel", "update_check", "web_allow_hosts",
     }
 )  # fmt: skip

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import cast
 
 from tunnelctl.agent.connector import Connector
-from tunnelctl.agent.exchange import OnDone, UpstreamExchange
+from tunnelctl.agent.exchange import ExchangeLink, OnDone, UpstreamExchange
 from tunnelctl.agent.lastwords import LastWords, connect_tls
 from tunnelctl.agent.proxy_header import ProxyVersion, local_header, proxy_header
+from tunnelctl.agent.tap import ExchangeTap
 from tunnelctl.http1.connection import ResponseReader
 from tunnelctl.http1.errors import HttpError
-from tunnelctl.link.link import Link
 from tunnelctl.link.tcp import is_no_tls, reason
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead
@@ -88,15 +88,24 @@ class Upstream:
                 await self._try()
             await asyncio.sleep(AWAY_SECONDS if self.problem else CHECK_SECONDS)
 
-    def serve(self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: OnDone) -> UpstreamExchange:
+    def serve(
+        self,
+        link: ExchangeLink,
+        stream: Stream,
+        opened: OpenHead,
+        fin: bool,
+        on_done: OnDone,
+        tap: ExchangeTap | None = None,
+    ) -> UpstreamExchange:
         """Carry one exchange; the stream's events are its from now on.
 
         Args:
             opened: The OPEN payload.
             fin: The request ended with its head.
             on_done: Called once, when the exchange is over.
+            tap: Listens to what is exchanged.
         """
-        exchange = UpstreamExchange(link, stream, opened, fin, on_done)
+        exchange = UpstreamExchange(link, stream, opened, fin, on_done, tap)
         stream.owner = exchange
         if self._proxy_protocol:
             self.connect(exchange)

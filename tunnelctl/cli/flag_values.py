@@ -40,6 +40,7 @@ class TunnelFlags(LinkFlags):
         remote_addr: Its port at the relay, with the relay's domain in front or without.
         schemes: Of the public address: `https`, `http` or both; empty for whatever the relay has.
         proxy_protocol: Version of the PROXY header, "" for none.
+        inspect: Capture its exchanges.
         policy: With forms of secrets, not the secrets.
     """
 
@@ -58,6 +59,7 @@ class TunnelFlags(LinkFlags):
     metadata: str = ""
     upstream_tls_verify: bool | None = None
     proxy_protocol: str = ""
+    inspect: bool = True
     policy: PolicyTexts = field(default_factory=PolicyTexts)
 
 

@@ -128,6 +128,11 @@ TUNNEL: tuple[Decorator, ...] = (
         help="Its share of the requests, relative to other tunnels of the same address [default: 1].",
     ),
 )
+INSPECT: Decorator = click.option(
+    "--inspect/--no-inspect",
+    default=True,
+    help="Keep requests and responses in memory, to see and replay them [default: yes].",
+)
 UPSTREAM: Decorator = click.option(
     "--upstream-tls-verify/--no-upstream-tls-verify",
     default=None,
@@ -180,7 +185,6 @@ def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 FAMILIAR: tuple[Decorator, ...] = (
     click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
     click.option("--region", hidden=True, expose_value=False, help="The relay is where it is."),
-    click.option("--inspect/--no-inspect", hidden=True, expose_value=False, help="There is no inspector."),
     click.option("--description", hidden=True, expose_value=False, help="No effect; --metadata reaches the relay."),
 )
 """Flags of ngrok's that say nothing which could matter here, so that its command lines run as they are."""

@@ -9,6 +9,7 @@ from tunnelctl.cli.flag_values import TunnelFlags, flags_from
 from tunnelctl.cli.flags import (
     CONNECTION,
     FAMILIAR_HTTP,
+    INSPECT,
     LOGGING,
     OLDER_PROXY_PROTOCOL,
     PROXY_PROTOCOL,
@@ -39,7 +40,7 @@ SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Login": (*flags_in("Login"), CHECK),
     "Other rules": flags_in("Other rules"),
     "Headers": flags_in("Headers"),
-    "App": (UPSTREAM, PROXY_PROTOCOL),
+    "App": (UPSTREAM, PROXY_PROTOCOL, INSPECT),
     "Log": LOGGING,
     "-": (*FAMILIAR_HTTP, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
 }

@@ -11,6 +11,8 @@ from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.cli.output_mode import Output
 from tunnelctl.eventlog import EventLog
+from tunnelctl.inspector.routes import inspector_routes
+from tunnelctl.inspector.store import CaptureStore
 from tunnelctl.localapi.address import WebAddress, listen
 from tunnelctl.localapi.api import Build, LocalApi
 from tunnelctl.openfiles import raise_limit
@@ -26,11 +28,13 @@ class ApiSettings:
     Attributes:
         build: Makes the tunnels that programs ask for.
         version: Of the agent, by the name that it runs under.
+        inspect_bytes: What captured exchanges may take in memory; 0: nothing is captured.
     """
 
     address: WebAddress
     build: Build
     version: str
+    inspect_bytes: int
 
 
 def run_agent(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
@@ -47,7 +51,8 @@ def run_agent(config: AgentConfig, output: Output, api: ApiSettings | None) -> O
 
 
 async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
-    agent = Agent(config, output.watcher)
+    store = CaptureStore(api.inspect_bytes if api is not None else 0)
+    agent = Agent(config, output.watcher, open_tap=store.begin if store.max_bytes else None)
     loop = asyncio.get_running_loop()
 
     def stop_from_any_thread() -> None:
@@ -60,7 +65,8 @@ async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> 
             outcome = await agent.run()
         else:
             listener = listen(api.address, output.api_watcher.taken)
-            async with LocalApi(agent, api.build, version=api.version).serve(listener, output.api_watcher):
+            local_api = LocalApi(agent, api.build, version=api.version, routes=inspector_routes(agent, store))
+            async with local_api.serve(listener, output.api_watcher):
                 outcome = await agent.run()
     if output.has_lost_reader:
         raise BrokenPipeError

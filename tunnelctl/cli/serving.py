@@ -84,7 +84,9 @@ def _api_of(settings: Settings) -> "ApiSettings | None":
     from tunnelctl.cli.run import ApiSettings
 
     version = persona_of(click.get_current_context()).version
-    return ApiSettings(settings.web, lambda definition: build_tunnel(definition, os.environ), version)
+    return ApiSettings(
+        settings.web, lambda definition: build_tunnel(definition, os.environ), version, settings.inspect_bytes
+    )
 
 
 def _with_provider_notices(settings: Settings) -> Settings:

@@ -5,6 +5,7 @@ Flags and environment variables arrive here already merged (click does that, fla
 
 import io
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TextIO, TypeVar
@@ -31,6 +32,7 @@ from tunnelctl.agent.proxy_header import ProxyVersion
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags, flags_of
+from tunnelctl.inspector.store import DEFAULT_BYTES
 from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 from tunnelctl.localapi.address import WebAddress, WebAddressInvalid, parse_web_addr
 from tunnelctl.nearest import nearest
@@ -62,12 +64,14 @@ class Settings:
     Attributes:
         file: For what concerns the log and the screen.
         web: Where the local API listens, None for no such API.
+        inspect_bytes: What captured exchanges may take in memory, 0 to capture none.
         notices: Warnings for a person, one line each.
     """
 
     agent: AgentConfig
     file: FileConfig
     web: WebAddress | None = None
+    inspect_bytes: int = DEFAULT_BYTES
     notices: tuple[str, ...] = ()
 
 
@@ -147,6 +151,7 @@ class _Resolver:
         proxy = self._proxy(relay, file)
         tunnels = self._asked_for(flags, file)
         web = self._web(file)
+        inspect_bytes = self._inspect_bytes(file)
         if self._problems:
             raise SettingsInvalid(self._problems, self._hint)
         if not relay_text:
@@ -156,7 +161,7 @@ class _Resolver:
         agent = AgentConfig(
             relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca, proxy=proxy
         )
-        return Settings(agent=agent, file=file, web=web, notices=tuple(self._notices))
+        return Settings(agent=agent, file=file, web=web, inspect_bytes=inspect_bytes, notices=tuple(self._notices))
 
     def _check_login_variable(self, flags: TunnelFlags | StartFlags) -> None:
         """Refuse a login in the environment that would be lost: where there is no such flag, or the value is empty.
@@ -197,6 +202,14 @@ class _Resolver:
         if web is not None and not web.is_loopback:
             self._notices.append(f"web_addr: who reaches {file.web_addr} can publish ports of this machine")
         return web
+
+    def _inspect_bytes(self, file: FileConfig) -> int:
+        """Bytes for captured exchanges. The file says 0 for the default and -1 for none, as ngrok's."""
+        text = file.inspect_db_size or "0"
+        if not re.fullmatch(r"-1|[0-9]{1,12}", text):
+            self._problems.append(f"{file.where('inspect_db_size')}: a number of bytes, 0 for 50 MB, -1 for none")
+            return DEFAULT_BYTES
+        return 0 if text == "-1" else int(text) or DEFAULT_BYTES
 
     def _file(self) -> FileConfig:
         try:
@@ -271,6 +284,7 @@ class _Resolver:
             verify_upstream=flags.upstream_tls_verify,
             policy=_with_known_host(tunnel.policy, upstream),
             proxy_protocol=self._proxy_protocol(flags, upstream),
+            inspect=flags.inspect,
         )
 
     def _upstream(self, flags: TunnelFlags) -> UpstreamAddress:

@@ -9,6 +9,7 @@ from tunnelctl.cli.flag_values import TunnelFlags, flags_from
 from tunnelctl.cli.flags import (
     CONNECTION,
     FAMILIAR,
+    INSPECT,
     LOGGING,
     OLDER_PROXY_PROTOCOL,
     PROXY_PROTOCOL,
@@ -32,7 +33,7 @@ SECTIONS = {
     "Edge": (LABEL,),
     "Relay": CONNECTION,
     "Tunnel": TUNNEL,
-    "App": (UPSTREAM, PROXY_PROTOCOL),
+    "App": (UPSTREAM, PROXY_PROTOCOL, INSPECT),
     "Log": LOGGING,
     "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
 }

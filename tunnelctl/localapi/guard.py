@@ -14,6 +14,9 @@ from tunnelctl.localapi.message import ApiAnswer, ApiRequest, text_answer
 ON_TUNNELS = frozenset({"/status", "/api/status"})
 """Paths that are answered on a tunnel's own public name as well, when that tunnel leads here: they show no more than
 that the agent is up. Everything else would let visitors publish ports of this machine."""
+FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
+"""What a request has that came through a tunnel, whatever its Host: `--host-header=rewrite` makes that a local one.
+Relays always write X-Forwarded-For, and no rule for headers takes it out."""
 
 
 def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[str]) -> ApiAnswer | None:
@@ -24,10 +27,13 @@ def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[st
         tunnel_hosts: Public names of this agent's tunnels, lower-case.
     """
     host = host_of(request.host)
-    is_status = host in tunnel_hosts and request.method in ("GET", "HEAD") and request.path in ON_TUNNELS
-    if not host or not (is_this_machine(host) or host == bound_host or is_status):
+    is_status = request.method in ("GET", "HEAD") and request.path in ON_TUNNELS
+    is_here = is_this_machine(host) or host == bound_host
+    if not host or not (is_here or (host in tunnel_hosts and is_status)):
         said = "The local API answers to localhost and to IP addresses of this machine."
         return text_answer(f'Rejected host "{_printable(request.host)}". {said}', 401)
+    if FORWARDED & request.fields.keys() and not is_status:
+        return text_answer("The local API does not answer requests that come through a tunnel or another proxy.", 403)
     origin = request.fields.get("origin")
     if origin is not None and _authority_of(origin) != request.host.lower():
         return text_answer(f'Rejected origin "{_printable(origin)}".', 403)

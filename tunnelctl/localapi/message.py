@@ -1,10 +1,10 @@
 """What the local API is asked and what it answers, as values."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 JSON = "application/json"
 
@@ -42,12 +42,30 @@ class ApiRequest:
     ends: Ends | None = None
 
 
+class ByteStream(Protocol):
+    """A body that is made while it is sent. An async generator is one."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Its pieces."""
+
+    def __anext__(self) -> Awaitable[bytes]:
+        """The next of them."""
+
+    async def aclose(self) -> None:
+        """Called once at its end, or when its client is gone, also when nothing was taken of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiAnswer:
-    """One response."""
+    """One response.
+
+    Attributes:
+        stream: The body in place of `body`.
+    """
 
     status: int
     body: bytes = b""
+    stream: ByteStream | None = None
     content_type: str = ""
     fields: tuple[tuple[str, str], ...] = ()
 
@@ -97,7 +115,7 @@ def text_answer(text: str, status: int = 200) -> ApiAnswer:
 
 
 def encode_answer(answer: ApiAnswer, *, keeps: bool, has_body: bool) -> bytes:
-    """The bytes of an answer.
+    """The bytes of an answer; of one with a stream those of its head.
 
     Args:
         keeps: The connection carries another request.
@@ -106,10 +124,12 @@ def encode_answer(answer: ApiAnswer, *, keeps: bool, has_body: bool) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
-    if answer.status != HTTPStatus.NO_CONTENT:
+    if answer.stream is not None:
+        lines += ["Transfer-Encoding: chunked"] if keeps else []  # else it ends with the connection
+    elif answer.status != HTTPStatus.NO_CONTENT:
         lines.append(f"Content-Length: {len(answer.body)}")
     lines += [f"{name}: {value}" for name, value in answer.fields]
-    lines += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff"]
+    lines += ["Cache-Control: no-store", "X-Content-Type-Options: nosniff", "Cross-Origin-Resource-Policy: same-origin"]
     if not keeps:
         lines.append("Connection: close")
     head = "\r\n".join(lines) + "\r\n\r\n"

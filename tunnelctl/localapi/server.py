@@ -10,14 +10,15 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 from tunnelctl.eventlog import EventLog
+from tunnelctl.http1.body import LAST_CHUNK
 from tunnelctl.http1.errors import HttpError
 from tunnelctl.http1.head import RequestHead
 from tunnelctl.http1.request_reader import MAX_AHEAD, RequestReader
 from tunnelctl.localapi.address import shown
-from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest, Ends, encode_answer
+from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest, ByteStream, Ends, encode_answer
 
 MAX_CONNECTIONS = 100
 """At once. A wrapper holds one or two; the next one is closed unanswered."""
@@ -47,6 +48,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 log = EventLog(__name__)
 
 Answer = Callable[[ApiRequest], Awaitable[ApiAnswer]]
+T = TypeVar("T")
 
 
 class ApiWatcher:
@@ -62,7 +64,7 @@ class ApiWatcher:
         """A request came; `path` as sent, without the query."""
 
     def ended(self, id_: str, path: str, status: int, seconds: float) -> None:
-        """It was answered. Status 0: its client went away first."""
+        """It was answered, or its answer begins, where that is a stream. Status 0: its client went away first."""
 
 
 class LocalServer:
@@ -152,11 +154,7 @@ class _ApiConnection:
             while (head := await self._next_head()) is not None:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     body = await self._body(head)
-                answer = await self._answered(_request(head, body, self._ends))
-                if answer is None:
-                    return
-                await self._write(encode_answer(answer, keeps=head.keep_alive, has_body=head.method != b"HEAD"))
-                if not head.keep_alive:
+                if not await self._respond(head, body):
                     return
         except HttpError as error:
             await self._refuse(error)
@@ -203,9 +201,25 @@ class _ApiConnection:
         self._requests.feed(data)
         return bool(data)
 
-    async def _answered(self, request: ApiRequest) -> ApiAnswer | None:
-        """What is answered. A client that leaves meanwhile has given up: what it asked for is cancelled, and None."""
-        serving = asyncio.ensure_future(self._serve(request))
+    async def _respond(self, head: RequestHead, body: bytes) -> bool:
+        """Serve one request. False when the connection carries no other."""
+        answer = await self._while_client_stays(self._serve(_request(head, body, self._ends)))
+        if answer is None:
+            return False
+        has_body = head.method != b"HEAD"
+        try:
+            await self._write(encode_answer(answer, keeps=head.keep_alive, has_body=has_body))
+            if answer.stream is None or not has_body:
+                return head.keep_alive
+            sending = self._write_stream(answer.stream, is_chunked=head.keep_alive)
+            return bool(await self._while_client_stays(sending)) and head.keep_alive
+        finally:
+            if answer.stream is not None:
+                await answer.stream.aclose()
+
+    async def _while_client_stays(self, work: Awaitable[T]) -> T | None:
+        """What is done for a client. One that leaves meanwhile has given up: the work is cancelled, and None."""
+        serving = asyncio.ensure_future(work)
         listening = asyncio.ensure_future(self._reader.read(MAX_AHEAD))
         try:
             await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -220,6 +234,21 @@ class _ApiConnection:
             for task in (serving, listening):
                 task.cancel()
             await asyncio.gather(serving, listening, return_exceptions=True)
+
+    async def _write_stream(self, stream: ByteStream, *, is_chunked: bool) -> bool:
+        """Send a body while it is made. False when that failed: the client sees that the end is missing."""
+        try:
+            async for piece in stream:
+                if piece:
+                    await self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+        except (TimeoutError, OSError):
+            raise
+        except Exception:  # a fault of ours: the agent goes on
+            log.exception("local API stream failed")
+            return False
+        if is_chunked:
+            await self._write(LAST_CHUNK)
+        return True
 
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)

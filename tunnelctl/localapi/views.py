@@ -33,9 +33,9 @@ def tunnel_view(entry: Entry, *, collection: str, instance: str, now: float) -> 
         "public_url": entry.url,
         "url": entry.url,
         "proto": entry.proto,
-        "config": {"addr": upstream, "inspect": False},
+        "config": {"addr": upstream, "inspect": tunnel.is_inspected},
         "upstream": {"url": upstream},
-        "inspect": False,
+        "inspect": tunnel.is_inspected,
         "pooling_enabled": tunnel.config.pooling,
         "metrics": {
             "conns": _reading(tunnel.connections(now), has_gauge=True),

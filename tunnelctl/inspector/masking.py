@@ -1,0 +1,318 @@
+"""Takes credentials out of what is shown of an exchange. Pure.
+
+Everything that leaves the inspector passes here: the API's JSON, archives, the terminal. What is masked is known by its
+place: header fields, cookies, parameters of addresses and forms, members of JSON, elements of XML, fields of HTML. The
+redactor of the logs (`tunnelctl.secret`) comes last and knows secrets by their shape wherever they stand. `***` says
+nothing about what it stands for, not even how long it was.
+
+Texts are bytes read as Latin-1, so that every byte stays what it was.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from tunnelctl.secret import REDACTED, redact
+
+MASK = "***"
+MAX_SHOWN = 64 * 1024
+"""Bytes of a body that are shown after decompression, whatever it would inflate to."""
+
+_SECRET_NAME = re.compile(
+    "token|secret|passw|passphrase|passcode|pwd|apikey|accesskey|authkey|privatekey|signingkey|subscriptionkey"
+    "|functionskey|assertion|credential|authorization|jwt|cookie|sessionid|sessid|csrf|xsrf|samlresponse|samlrequest"
+    "|bearer"
+)
+"""In a name without its punctuation, what says that the value opens something."""
+_WHOLE_NAMES = frozenset({"auth", "key", "otp", "pin", "cvc", "cvv", "sid", "session", "ticket"})
+"""Names that say so only when they are the whole name."""
+_OF_ADDRESSES = frozenset({"code", "state", "nonce", "sig", "hmac", "h", "sessionstate"})
+"""The same in addresses and forms: parameters of logins and of signed links. In JSON they mean something else."""
+_HARMLESS_ENDS = ("endpoint", "supported", "uri", "url", "type", "policy", "expires", "expiresin", "limit", "ttl")
+"""Ends of names that are about such a value and do not hold it, as in `token_type`."""
+_HARMLESS_NAMES = frozenset({"accesscontrolallowcredentials"})
+_SHORT_SECRETS = frozenset({"otp", "pin", "cvc", "cvv", "passcode", "password"})
+"""What may be a bare number in JSON. Counts of tokens are numbers too, and no secrets."""
+_SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate", "token", "dpop", "aws4-hmac-sha256", "hawk", "apikey"})
+_ADDRESS_FIELDS = frozenset({"location", "content-location", "referer", "refresh"})
+_LONG_WORD = 24
+"""Characters of an item in Sec-WebSocket-Protocol from which on it is no protocol's name: programs that cannot set
+Authorization put their token there."""
+MAX_LEVELS = 3
+"""Of JSON in a string of JSON in a string that is looked into."""
+_COOKIE_ATTRIBUTES = frozenset(
+    {"path", "domain", "expires", "max-age", "secure", "httponly", "samesite", "partitioned", "priority"}
+)
+_MEDIA = ("image/", "audio/", "video/", "font/")
+
+_PARAMETER = re.compile(r"(?:(?<=[?&;#])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s@\"<>]{1,512}(?=@)")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:(?P<key>"(?=\s{0,64}:))|"|\\?\Z)', re.DOTALL)
+"""A string in double quotes. The last one may be cut off; one that a colon follows is a key of JSON."""
+_ASSIGNED = re.compile(r"([\w.-]{1,64})\s?[:=]\s?\Z")
+"""A name in front of a string that is given to it, as in scripts, settings and HTML: `apiKey: "..."`, `token="..."`."""
+_ASSIGNING = frozenset({":", "="})
+_MIN_SECRET = 8
+"""Characters below which a text holds nothing that is known by its shape."""
+_SCALAR = re.compile(r"\s*:\s*([^\s,\]}{\[]+)")
+_ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
+_PART_NAME = re.compile(r"[;\s]name=(?:\"([^\"\r\n]*)|([^;\s\"]+))", re.IGNORECASE)
+_ELEMENT = re.compile(r"<(?:[\w.-]+:)?([\w.-]+)(?:\s[^<>]*)?>(?:<!\[CDATA\[)?([^<]*)")
+_ATTRIBUTE = re.compile(r"[\s:]([\w.-]{1,64})\s?=\s?(?:\"([^\"<>]*)|'([^'<>]*))")
+_INPUT = re.compile(r"<(?:input|meta)\b[^<>]*>", re.IGNORECASE)
+_INPUT_NAME = re.compile(r"\s(?:name|id|type)\s?=\s?[\"']?([^\"'\s<>]+)", re.IGNORECASE)
+_INPUT_VALUE = re.compile(r"\s(?:value|content)\s?=\s?(?:\"([^\"]*)|'([^']*)|([^\"'\s<>]+))", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBody:
+    """What is shown of a body.
+
+    Attributes:
+        data: Decoded and masked.
+        encoding: Its Content-Encoding, "" for none.
+        is_shown: Whether it could be decoded. One that cannot be is left out: it could hold anything.
+        is_cut: There is more of it than `data` has.
+    """
+
+    data: bytes
+    encoding: str = ""
+    is_shown: bool = True
+    is_cut: bool = False
+
+
+def is_secret_name(name: str, *, in_address: bool = False) -> bool:
+    """Whether a name says that its value opens something.
+
+    Args:
+        in_address: It is a parameter's, of an address or a form.
+    """
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    if plain.endswith(_HARMLESS_ENDS) or plain in _HARMLESS_NAMES:
+        return False
+    if in_address and (plain in _OF_ADDRESSES or plain.endswith("signature")):
+        return True
+    return bool(_SECRET_NAME.search(plain)) or plain in _WHOLE_NAMES
+
+
+def mask_field(name: str, value: str) -> str:
+    """The value of a header field, of a request or a response."""
+    name = name.lower()
+    if name in ("authorization", "proxy-authorization"):
+        scheme, blank, _ = value.partition(" ")
+        return f"{scheme} {MASK}" if blank and scheme.lower() in _SCHEMES else MASK
+    if name == "cookie":
+        return "; ".join(_masked_cookie(one) for one in value.split(";"))
+    if name == "set-cookie":
+        first, *attributes = value.split(";")
+        return "; ".join([_masked_cookie(first), *map(_masked_attribute, attributes)])
+    if name == "sec-websocket-protocol":
+        return ", ".join(MASK if len(one.strip()) >= _LONG_WORD else one.strip() for one in value.split(","))
+    if is_secret_name(name):
+        return MASK
+    return mask_address(value) if name in _ADDRESS_FIELDS else mask_text(value)
+
+
+def mask_address(address: str) -> str:
+    """An address, or the path and query of one."""
+    head, mark, query = address.partition("?")
+    query, hash_, fragment = query.partition("#")
+    return mask_text(f"{head}{mark}{_masked_form(query)}{hash_}{_masked_form(fragment)}")
+
+
+def mask_text(text: str) -> str:
+    """A text in which anything may stand, addresses too."""
+    if len(text) < _MIN_SECRET:
+        return text
+    if "=" in text:
+        text = _PARAMETER.sub(_masked_parameter, text)
+    if "://" in text:
+        text = _USER_INFO.sub(MASK, text)
+    return redact(text).replace(REDACTED, MASK)
+
+
+def show_body(kept: bytes, *, content_type: str, encoding: str, is_whole: bool) -> ShownBody:
+    """What is shown of a body.
+
+    Args:
+        kept: Its beginning, or all of it.
+        content_type, encoding: Of its header fields, "" for none.
+        is_whole: Whether it is all of it.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return ShownBody(_masked_body(kept, content_type), is_cut=not is_whole)
+    inflated = _inflated(kept, encoding)
+    if inflated is None:
+        return ShownBody(b"", encoding, is_shown=not kept, is_cut=not is_whole)
+    data, is_all = inflated
+    return ShownBody(_masked_body(data, content_type), encoding, is_cut=not (is_whole and is_all))
+
+
+def _inflated(data: bytes, encoding: str) -> tuple[bytes, bool] | None:
+    """The first `MAX_SHOWN` bytes of what was compressed, and whether that is all; None when they cannot be had."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    for window in (47, -15):  # gzip or zlib, by their first bytes; some servers send a bare deflate stream
+        inflater = zlib.decompressobj(window)
+        try:
+            inflated = inflater.decompress(data, MAX_SHOWN)
+        except zlib.error:
+            continue
+        return inflated, not (inflater.unconsumed_tail or inflater.unused_data)
+    return None
+
+
+def _masked_body(data: bytes, content_type: str) -> bytes:
+    kind = content_type.partition(";")[0].strip().lower()
+    text = data.decode("latin-1")
+    is_xml = kind.endswith(("/xml", "+xml"))
+    if kind.startswith(_MEDIA) and not is_xml:
+        return redact(text).replace(REDACTED, MASK).encode("latin-1")
+    if kind == "application/x-www-form-urlencoded":
+        text = _masked_form(text)
+    elif kind == "multipart/form-data":
+        text = "\r\n--".join(map(_masked_part, text.split("\r\n--")))
+    elif kind == "text/html":
+        text = _INPUT.sub(_masked_input, text)
+    elif is_xml:
+        text = _ATTRIBUTE.sub(_masked_value, _ELEMENT.sub(_masked_value, text))
+    return (_masked_strings(text) if '"' in text else mask_text(text)).encode("latin-1")
+
+
+def _masked_cookie(cookie: str) -> str:
+    name, equals, _ = cookie.strip().partition("=")
+    return f"{name}={MASK}" if equals else MASK
+
+
+def _masked_attribute(attribute: str) -> str:
+    """An attribute of Set-Cookie; what is none belongs to the value, of a server that wrote it wrongly."""
+    attribute = attribute.strip()
+    return attribute if attribute.partition("=")[0].strip().lower() in _COOKIE_ATTRIBUTES else MASK
+
+
+def _masked_form(text: str) -> str:
+    """Parameters with ampersands between them, whatever else stands in a value."""
+    return "&".join(map(_masked_pair, text.split("&"))) if "=" in text else text
+
+
+def _masked_pair(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    return f"{name}={MASK}" if equals and value and _is_secret_parameter(name) else pair
+
+
+def _masked_parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}={MASK}" if found[2] and _is_secret_parameter(found[1]) else found[0]
+
+
+def _is_secret_parameter(name: str) -> bool:
+    if "%" in name:
+        name = unquote_to_bytes(name).decode("latin-1")
+    return is_secret_name(name, in_address=True)
+
+
+def _masked_value(found: re.Match[str]) -> str:
+    """A match of a name, and of its value in the last group that took part."""
+    group = found.lastindex or 1
+    if group == 1 or not found[group].strip() or not is_secret_name(found[1]):
+        return found[0]
+    return _without(found, group)
+
+
+def _masked_part(part: str) -> str:
+    """One part of a form with files."""
+    head, blank, _ = part.partition("\r\n\r\n")
+    name = _PART_NAME.search(head) if blank else None
+    if name is None or not is_secret_name(name[1] if name[1] is not None else name[2], in_address=True):
+        return part
+    return f"{head}{blank}{MASK}"
+
+
+def _masked_input(found: re.Match[str]) -> str:
+    """A field of a form in HTML, or a `meta` element, in which frameworks put the token against forged forms."""
+    tag = found[0]
+    value = _INPUT_VALUE.search(tag)
+    if value is None or not any(map(is_secret_name, _INPUT_NAME.findall(tag))):
+        return tag
+    return tag[: value.start()] + _without(value, value.lastindex or 0) + tag[value.end() :]
+
+
+def _without(found: re.Match[str], group: int) -> str:
+    """A match with this group masked."""
+    start = found.start()
+    return found[0][: found.start(group) - start] + MASK + found[0][found.end(group) - start :]
+
+
+def _masked_strings(text: str, level: int = 0) -> str:
+    """A text with strings in double quotes: JSON, or whatever holds some JSON, or is written like it.
+
+    Masked are the strings that are given to secret names, and all below such a name. What is around the strings stays,
+    so that JSON is still JSON.
+
+    Args:
+        level: In how many strings this text is itself.
+    """
+    parts: list[str] = []
+    at = depth = 0
+    key = ""
+    for token in _STRING.finditer(text):
+        between = text[at : token.start()]
+        at = token.end()
+        is_given = bool(key) and not between.strip(": \t\r\n")
+        if key or depth:
+            depth = _depth(between, depth, begins=bool(key))
+        parts.append(_masked_scalar(between, key))
+        is_key = token["key"] is not None
+        may_be_given = between[-2:-1] in _ASSIGNING or between[-1:] in _ASSIGNING
+        assigned = _ASSIGNED.search(between[-67:]) if may_be_given and not (key or is_key) else None
+        if is_key:
+            parts.append(token[0])
+        elif depth or is_given or (assigned is not None and is_secret_name(assigned[1])):
+            parts.append(f'"{MASK}"')
+        else:
+            parts.append(_masked_inside(token[0], level))
+        name = _ESCAPE.sub(_unescaped, token[0][1:-1]) if is_key else ""
+        key = name if is_secret_name(name) else ""
+    return "".join([*parts, _masked_scalar(text[at:], key)])
+
+
+def _masked_inside(token: str, level: int) -> str:
+    """A string with what it holds masked: it may be JSON itself, with every quote escaped."""
+    end = '"' if len(token) > 1 and token.endswith('"') else ""
+    inside = token[1 : len(token) - len(end)]
+    if '\\"' in inside and level < MAX_LEVELS:
+        inside = _masked_strings(inside.replace('\\"', '"'), level + 1).replace('"', '\\"')
+    else:
+        inside = mask_text(inside)
+    return f'"{inside}{end}'
+
+
+def _depth(between: str, depth: int, *, begins: bool) -> int:
+    """How many brackets below a secret name are open behind a piece of text.
+
+    Args:
+        depth: How many were open before it; 0 outside of any.
+        begins: A secret name stands before it: the first bracket is its value.
+    """
+    if not depth and (not begins or between.lstrip(": \t\r\n")[:1] not in ("[", "{")):
+        return 0
+    for character in between:
+        if character in "[{":
+            depth += 1
+        elif character in "]}":
+            depth -= 1
+            if depth <= 0:
+                return 0
+    return depth
+
+
+def _masked_scalar(between: str, key: str) -> str:
+    """What stands between two strings. A number that is given to a password's name is masked."""
+    if key and re.sub("[^a-z]", "", key.lower()) in _SHORT_SECRETS and (number := _SCALAR.match(between)) is not None:
+        return f'{between[: number.start(1)]}"{MASK}"{mask_text(between[number.end(1) :])}'
+    return mask_text(between)
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else found[2]

@@ -1,0 +1,216 @@
+"""The paths of the local API that show captured exchanges, clear them, and send one again. As ngrok's, and more.
+
+    GET    /api/requests/http       the newest; `limit`, `tunnel_name`, `format=har`
+    POST   /api/requests/http       send one again, as it was or with changes
+    DELETE /api/requests/http       forget all
+    GET    /api/requests/http/:id   one; `format=har`
+    GET    /api/requests/events     what is new, as a stream of events
+
+A list may be as large as everything that is kept. It is made and sent a piece at a time, so that neither the loop nor
+memory notices: only numbers are held meanwhile, and what is forgotten before its turn is left out.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from tunnelctl.agent.agent import Agent
+from tunnelctl.inspector import har, views
+from tunnelctl.inspector.events import EventFeed, TooManyReaders
+from tunnelctl.inspector.replays import ReplayChanges, Replayer, ReplayInvalid, TooManyReplays, TunnelAway
+from tunnelctl.inspector.store import MAX_CAPTURES, Capture, CaptureStore
+from tunnelctl.inspector.views import REQUESTS_PATH
+from tunnelctl.localapi.api import ApiRoute
+from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer
+
+EVENTS_PATH = "/api/requests/events"
+LARGE_BODIES = 8 * 1024
+"""Bytes of bodies from which on an exchange is made ready to be shown in a thread: masking takes up to 50 ms of a full
+one, and what visitors ask for goes on meanwhile."""
+DEFAULT_LIMIT = 500
+"""Exchanges in a list that is asked for without `limit`."""
+WAIT_SECONDS = 25.0
+"""How long the answer to a replay waits for the replay's end, where it was asked to: below `server.ANSWER_SECONDS`."""
+Make = Callable[[Capture], dict[str, Any]]
+_REPLAY_KEYS: Mapping[str, type] = {
+    "method": str,
+    "uri": str,
+    "set_headers": dict,
+    "remove_headers": list,
+    "body": str,
+    "wait": bool,
+    "tunnel_name": str,
+}
+
+
+def inspector_routes(agent: Agent, store: CaptureStore) -> tuple[ApiRoute, ...]:
+    """The routes of an agent whose exchanges go into this store."""
+    api = InspectorApi(agent, store)
+    return (
+        ApiRoute(REQUESTS_PATH, {"GET": api.show_all, "POST": api.replay, "DELETE": api.clear}),
+        ApiRoute(f"{REQUESTS_PATH}/:id", {"GET": api.show}),
+        ApiRoute(EVENTS_PATH, {"GET": api.follow}),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _AskedReplay:
+    """What a body of POST asks for."""
+
+    capture: Capture
+    tunnel_name: str
+    changes: ReplayChanges
+    waits: bool
+
+
+class InspectorApi:
+    """What each path does."""
+
+    def __init__(self, agent: Agent, store: CaptureStore) -> None:
+        self._store = store
+        self._replayer = Replayer(agent, store)
+        self._feed = EventFeed(store, self._summary)
+
+    async def show_all(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+        """The newest captures, the newest first."""
+        query = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        limit, tunnel = _limit(query.get("limit", "")), query.get("tunnel_name", "")
+        numbers = [one.number for one in self._store.newest() if not tunnel or one.tunnel == tunnel][:limit]
+        if query.get("format") == "har":
+            start: dict[str, Any] = {"log": {**har.archive_head(), "entries": []}}
+            stream = self._pieces(start, numbers, self._entry)
+            return ApiAnswer(status=200, stream=stream, content_type=JSON, fields=_as_file("requests"))
+        start = {"uri": REQUESTS_PATH, "requests": []}
+        return ApiAnswer(status=200, stream=self._pieces(start, numbers, self._view), content_type=JSON)
+
+    async def show(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+        """One capture."""
+        capture = self._found(held["id"])
+        if parse_qs(request.query).get("format") != ["har"]:
+            return json_answer(await _made(self._view, capture))
+        log = {**har.archive_head(), "entries": [await _made(self._entry, capture)]}
+        return json_answer({"log": log}, fields=_as_file(held["id"]))
+
+    async def clear(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+        """Forget all captures."""
+        self._store.clear()
+        return ApiAnswer(status=204)
+
+    async def follow(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+        """Events from now on."""
+        try:
+            return ApiAnswer(status=200, stream=self._feed.open(), content_type="text/event-stream")
+        except TooManyReaders:
+            raise ApiError(503, "too many readers", {"err": "close one of those that follow requests"}) from None
+
+    async def replay(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+        """Send a captured request again."""
+        asked = self._read(request.body)
+        try:
+            made = self._replayer.start(asked.capture, asked.changes, asked.tunnel_name)
+        except ReplayInvalid as error:
+            raise _refused(str(error)) from None
+        except TunnelAway as error:
+            raise ApiError(404, "tunnel not found", {"name": str(error)}, 100) from None
+        except TooManyReplays:
+            raise ApiError(503, "too many replays", {"err": "wait until one of them is over"}) from None
+        id_ = self._store.id_of(made.number)
+        place = (("Location", f"{REQUESTS_PATH}/{id_}"),)
+        if not asked.waits:
+            return ApiAnswer(status=204, fields=place)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._replayer.wait(made)
+        except TimeoutError:
+            pass  # it can be looked at all the same
+        return json_answer({"id": id_, "uri": f"{REQUESTS_PATH}/{id_}"}, 201, place)
+
+    def _found(self, id_: str) -> Capture:
+        capture = self._store.find(self._store.number_of(id_))
+        if capture is None:
+            raise ApiError(404, "request entry not found", {"id": id_}, 106)
+        return capture
+
+    def _view(self, capture: Capture) -> dict[str, Any]:
+        return views.view(capture, self._store.id_of(capture.number), self._replayed_id(capture))
+
+    def _entry(self, capture: Capture) -> dict[str, Any]:
+        return har.entry(capture, self._store.id_of(capture.number))
+
+    def _summary(self, capture: Capture) -> dict[str, Any]:
+        return views.summary(capture, self._store.id_of(capture.number), self._replayed_id(capture))
+
+    def _replayed_id(self, capture: Capture) -> str:
+        return self._store.id_of(capture.replay_of) if capture.replay_of else ""
+
+    async def _pieces(self, start: dict[str, Any], numbers: Sequence[int], make: Make) -> AsyncGenerator[bytes, None]:
+        """JSON with what is made of each capture in the empty list that ends it."""
+        head, _, tail = json.dumps(start, separators=(",", ":")).rpartition("[]")
+        yield head.encode() + b"["
+        comma = b""
+        for number in numbers:
+            if (capture := self._store.find(number)) is not None:
+                yield comma + json.dumps(await _made(make, capture), separators=(",", ":")).encode()
+                comma = b","
+                await asyncio.sleep(0)
+        yield f"]{tail}\n".encode()
+
+    def _read(self, body: bytes) -> _AskedReplay:
+        """What a body of POST asks for. Keys that are not known are passed over: npm's `ngrok` sends one."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ApiError(400, "failed to deserialize request parameter", {"err": str(error)}) from None
+        if not isinstance(fields, dict) or not isinstance(fields.get("id"), str):
+            raise ApiError(400, "failed to deserialize request parameter", {"err": "`id` is missing, or no text"})
+        capture = self._found(fields["id"])
+        given = {name: fields[name] for name in _REPLAY_KEYS if fields.get(name) is not None}
+        for name, value in given.items():
+            if not isinstance(value, _REPLAY_KEYS[name]):
+                raise _refused(f"{name} has a value of the wrong kind")
+        set_headers, remove_headers = given.get("set_headers", {}), given.get("remove_headers", [])
+        if not all(isinstance(text, str) for text in (*set_headers.values(), *remove_headers)):
+            raise _refused("set_headers holds texts by name, and remove_headers names")
+        changes = ReplayChanges(
+            method=given.get("method"),
+            target=given.get("uri"),
+            set_headers=set_headers,
+            remove_headers=tuple(remove_headers),
+            body=_decoded(given["body"]) if "body" in given else None,
+        )
+        return _AskedReplay(capture, given.get("tunnel_name", ""), changes, given.get("wait", False))
+
+
+async def _made(make: Make, capture: Capture) -> dict[str, Any]:
+    """What is made of a capture, while the loop goes on."""
+    if len(capture.request_body) + len(capture.response_body) < LARGE_BODIES:
+        return make(capture)
+    return await asyncio.to_thread(make, capture)
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return DEFAULT_LIMIT
+    if not text.isascii() or not text.isdigit():
+        raise ApiError(400, "failed to deserialize request parameter", {"err": f"limit: {text[:32]!r} is no number"})
+    return min(int(text[:9]), MAX_CAPTURES)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused("body is no base64") from None
+
+
+def _refused(reason: str) -> ApiError:
+    return ApiError(400, "request cannot be replayed", {"err": reason})
+
+
+def _as_file(name: str) -> tuple[tuple[str, str], ...]:
+    return (("Content-Disposition", f'attachment; filename="{name}.har"'),)
