@@ -1,1 +1,1 @@
-"""Calls to OpenID providers: their metadata, keys and tokens, behind the SSRF guard. Start with `provider.py`."""
+"""Calls to OpenID providers: for metadata, keys and tokens, behind the SSRF guard. Start with `provider.py`."""

@@ -1,6 +1,6 @@
-"""Runs the agent's check of a provider (`tunnelctl.agent.preflight`) from the relay, behind the SSRF guard.
+"""Runs the agent's check of a provider (`tunnelctl.agent.preflight`) on the relay, behind the SSRF guard.
 
-A tenant chooses the address and sees the result, so every refusal of the guard has the same text: more would reveal the
+A tenant chooses the URL and sees the result, so all refusals of the guard have the same text: details would reveal the
 relay's own network.
 """
 
@@ -19,12 +19,12 @@ REFUSED = (
 
 
 class ProviderCheck:
-    """Checks providers. It implements `services.provider_tests.ChecksProvider`.
+    """Checks providers. Implements `services.provider_tests.ChecksProvider`.
 
     Args:
-        transport: Makes the calls; the guarded one outside tests.
-        clock: Unix time, to compare the provider's with.
-        ports: At which ports the relay calls providers.
+        transport: Makes the calls; it is guarded except in tests.
+        clock: Function that returns Unix time, to compare with the provider's clock.
+        ports: Rule for the ports at which the relay calls providers.
     """
 
     def __init__(
@@ -37,19 +37,19 @@ class ProviderCheck:
     async def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
     ) -> list[Finding]:
-        """Check a provider and return the findings, in the order in which a login would meet them."""
+        """Check a provider and return the findings, in the order of the steps of a login."""
         client = Client(id=client_id, secret=client_secret, redirect_uri=redirect_uri)
         return await check_provider(
             issuer, client, ports=self._ports, transport=_Lent(self._transport, owner, issuer), clock=self._clock
         )
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections to providers."""
         await self._transport.aclose()
 
 
 class _Lent(httpx.AsyncBaseTransport):
-    """The transport as one check uses it, for one owner. Closing it leaves the shared transport open."""
+    """The shared transport for one check of one owner. Closing it leaves the shared transport open."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
         self._transport = transport

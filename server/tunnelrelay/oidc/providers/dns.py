@@ -1,7 +1,8 @@
-"""Resolves providers' names in separate threads, with a limit by owner: slow name servers delay only their tenant.
+"""Resolves providers' host names in threads of its own, limited per owner, so that slow name servers delay only their
+owner.
 
-The loop's own resolver has four threads in all (libuv), and a name whose servers never answer blocks one for half a
-minute. The guard checks the addresses at each dial, not this module.
+The event loop's own resolver has only four threads (libuv), and a name whose servers never respond blocks one for half
+a minute. The guard checks the resolved addresses at each connection; this module does not.
 """
 
 import asyncio
@@ -16,13 +17,15 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.memo import Recent
 
 MAX_LOOKUPS = 32
-"""Threads at once, of all owners. Each waits for the system's resolver and does nothing else."""
+"""Maximum threads at once for all owners. Each only waits for the system's resolver."""
 MAX_OWNERS_LOOKUPS = 2
-"""Of one owner. The next one begins when a thread is done, not when its caller gives up: the resolver goes on."""
+"""Maximum threads at once for one owner. The next look-up begins when a thread has finished, even if its caller has
+given up."""
 KEPT_SECONDS = 30.0
-"""How long addresses are good for, so that a login's calls look a name up once. Failures are not kept."""
+"""Seconds for which resolved addresses are cached, so that the calls of one login resolve a name once. Failures are not
+cached."""
 MAX_KEPT = 1_000
-"""Names. Beyond that the oldest goes, and is looked up again when needed."""
+"""Maximum cached names. When there are more, the oldest is dropped."""
 
 BOUNDS = (
     DeclaredBound(
@@ -56,11 +59,12 @@ LookUp = Callable[[str], list[str]]
 
 
 class Resolver:
-    """Looks names up.
+    """Resolves host names, with a cache and limits per owner.
 
     Args:
-        look_up: Every address of a name, [] when there is none; blocks, and is called in a thread.
-        monotonic: Seconds.
+        look_up: Function that returns all addresses of a name, [] when there are none; it may block, as it runs in a
+            thread.
+        monotonic: Function that returns monotonic seconds.
     """
 
     def __init__(self, look_up: LookUp | None = None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -68,16 +72,16 @@ class Resolver:
         self._monotonic = monotonic
         self._kept = Recent[str, tuple[float, list[str]]](MAX_KEPT)
         self._all = asyncio.Semaphore(MAX_LOOKUPS)
-        # Weak: an owner's turns last as long as a call waits for one or has one.
+        # Weak references: an owner's semaphore exists only while a call of the owner waits for it or holds it.
         self._owners: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def resolve(self, host: str, owner: str) -> list[str]:
-        """Every address of a name, each once, in the resolver's order; [] when there is none.
+        """Return every address of a name, without duplicates, in the resolver's order; [] when there are none.
 
-        Waits for its turn and for the answer without a time limit; the caller limits the whole call.
+        Waits without a time limit, as the caller limits the whole call.
         """
         if host == "localhost" or host.endswith(".localhost"):
-            # RFC 6761 section 6.3: always loopback; glibc resolves only the bare name.
+            # RFC 6761 section 6.3: always loopback; glibc resolves only `localhost` itself.
             return ["127.0.0.1", "::1"]
         kept = self._known(host)
         if kept:
@@ -86,7 +90,7 @@ class Resolver:
         self._owners[owner] = turn
         await turn.acquire()
         try:
-            kept = self._known(host)  # by the call before, for which this one has waited
+            kept = self._known(host)  # resolved by an earlier call while this one waited
             if kept:
                 turn.release()
                 return kept
@@ -101,7 +105,10 @@ class Resolver:
         return addresses if self._monotonic() < until else []
 
     def _begin(self, host: str, turn: asyncio.Semaphore) -> "asyncio.Future[list[str]]":
-        """Start the look-up. It returns its turns when it ends, also when no call waits for it any more."""
+        """Start the look-up in a thread.
+
+        It releases the semaphore when it ends, even if no call waits for it any more.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()
 
@@ -121,9 +128,9 @@ class Resolver:
                     loop.call_soon_threadsafe(over, addresses)
 
         try:
-            # A daemon: a relay that stops does not wait for other people's name servers.
+            # A daemon thread: a relay that stops does not wait for name servers.
             Thread(target=run, name="resolve", daemon=True).start()
-        except RuntimeError:  # the system has no thread for us
+        except RuntimeError:  # the system cannot create a thread
             over([])
         return answer
 
@@ -133,7 +140,7 @@ class Resolver:
 
 
 def system_addresses(host: str) -> list[str]:
-    """The addresses by the system's resolver; [] for an unknown name."""
+    """Return the addresses from the system's resolver; [] for an unknown name."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -1,6 +1,7 @@
 """Makes one bounded call to a provider, and returns a JSON object or raises `ProviderError`.
 
-Limits time, size, type, redirects and compression of answers. Limits on heads and framing are in `response_limits.py`.
+It limits time, size, type, redirects and compression of responses. Limits on heads and framing are in
+`response_limits.py`.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 from tunnelrelay.oidc.providers.ssrf_guard import CallRefused, Untrusted
 
 JWT_TYPE = "application/jwt"
-"""Media type of a signed userinfo answer (Core section 5.3.2)."""
+"""Media type of a signed userinfo response (Core section 5.3.2)."""
 MAX_BODY = 256 * 1024
-"""Bytes. The largest honest document is a JWK set with certificates, some 20 kB."""
+"""Maximum bytes of a response's body. The largest honest document is a JWK set with certificates, about 20 kB."""
 
 BOUNDS = (
     DeclaredBound(
@@ -30,20 +31,21 @@ BOUNDS = (
     ),
 )
 MAX_PARTS = 2_000
-"""Parts in which a body comes. Each chunk is one, however small, and costs the loop about as much as a large one."""
+"""Maximum pieces in which a body may arrive. Each chunk is a piece, and a small one costs about as much time as a large
+one."""
 PARTS_AT_A_TIME = 128
-"""Then others have their turn: parts that came together are taken without a wait between them."""
+"""Pieces that are read before other tasks get their turn, as pieces that arrived together are read without waiting."""
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 8.0
-"""For one call, everything included. A visitor waits for it."""
+"""Maximum seconds for a whole call. A visitor waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's answer whose body is a JSON object.
+    """A provider's response whose body is a JSON object.
 
     Attributes:
-        token: The body, where a JWT was allowed and came instead; unchecked. "" otherwise.
+        token: The body if it is a JWT, where one is allowed; unverified. Else "".
     """
 
     status: int
@@ -52,10 +54,10 @@ class Answer:
 
 
 class Fetcher:
-    """Makes calls over one transport (the guarded one, outside tests). Keeps no cookies, follows no redirects.
+    """Makes calls over one transport (a guarded one, except in tests). Keeps no cookies and follows no redirects.
 
     Args:
-        total_seconds: Limit for a whole call.
+        total_seconds: Maximum seconds for a whole call.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *, total_seconds: float = TOTAL_SECONDS) -> None:
@@ -63,10 +65,10 @@ class Fetcher:
         self._total_seconds = total_seconds
 
     async def get(self, url: str, *, owner: str = "", issuer: str = "", bearer: str = "") -> Answer:
-        """The JSON object at a URL; with a bearer token the userinfo answer, a JSON object or a JWT.
+        """Return the JSON object at a URL; with a bearer token, the userinfo response (a JSON object or a JWT).
 
         Args:
-            owner: The owner that the call is for. Slow DNS delays only calls of the same owner.
+            owner: Owner that the call is for. Slow DNS delays only calls of the same owner.
             issuer: The issuer of the endpoint. At the port in an issuer's URL, only that issuer's host may be called.
         """
         if not bearer:
@@ -77,12 +79,12 @@ class Fetcher:
     async def post_form(
         self, url: str, form: bytes, headers: dict[str, str], *, owner: str = "", issuer: str = ""
     ) -> Answer:
-        """The JSON object that answers a form (`application/x-www-form-urlencoded`)."""
+        """Send a form (`application/x-www-form-urlencoded`) and return the JSON object in the response."""
         headers = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
         return await self._call("POST", url, (owner, issuer), headers, form)
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Close all connections to providers."""
         await self._transport.aclose()
 
     async def _call(
@@ -114,7 +116,7 @@ class Fetcher:
         request = httpx.Request(
             method,
             url,
-            # No compression: a bomb would pass the size limit packed.
+            # No compression: a compressed bomb would pass the size limit.
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
@@ -139,7 +141,7 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
     if response.status_code == 401 and request.headers.get("Authorization", "").startswith("Bearer "):
         return Answer(
             401, {}
-        )  # why, stands in WWW-Authenticate (RFC 6750 section 3); most bodies are empty, or no JSON
+        )  # the error code is in WWW-Authenticate (RFC 6750 section 3); most bodies are empty, or not JSON
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProviderError("invalid", f"{where} sent a compressed answer, which was not asked for")
     is_token = media_type == JWT_TYPE and JWT_TYPE in request.headers["Accept"]
@@ -165,6 +167,6 @@ async def _read(response: httpx.Response, request: httpx.Request) -> Answer:
 
 
 def _origin(url: str) -> str:
-    """Scheme and host of a URL, for logs: paths and queries may hold secrets."""
+    """Return scheme and host of a URL, for logs: paths and queries may contain secrets."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"[:200]

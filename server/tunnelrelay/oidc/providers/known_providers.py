@@ -1,7 +1,7 @@
-"""The cache of providers' metadata and keys, bounded for each owner and for the relay.
+"""The cache of providers' metadata and keys, bounded per owner and for the whole relay.
 
-Documents are cached per connection and never shared across owners: one tenant's keys must not be used for another's
-tokens, and a tenant with many clients must push out only that tenant's documents. `provider.py` fetches them.
+Documents are cached per connection and never shared by owners: one tenant's keys must not be used for another's tokens,
+and a tenant with many clients must push out only its own documents. `provider.py` fetches them.
 """
 
 import asyncio
@@ -22,54 +22,58 @@ from tunnelrelay.policy.rules import Connection
 T = TypeVar("T")
 
 FRESH_SECONDS = 3600.0
-"""Metadata and keys are read again after this."""
+"""Seconds after which metadata and keys are fetched again."""
 STALE_SECONDS = 24 * 3600.0
-"""And kept this long when that fails: a provider's short outage is no reason to forget where it was."""
+"""Seconds for which they are used if fetching fails, to bridge a provider's outage."""
 MIN_FAILED_SECONDS, MAX_FAILED_SECONDS = 1.0, 30.0
-"""How long a failed read is remembered, so that a flood of visitors does not become a flood at the provider: as long as
-the read took, at least the one; twice as long after each further failure, up to the other. A provider that was started
-a moment after its tunnel is found by the next visitor, and one that is away for long is called twice a minute."""
+"""Minimum and maximum seconds for which a failed fetch is cached, so that a flood of visitors does not become a flood
+of calls: as long as the fetch took, but at least the minimum; doubled after each further failure, up to the maximum. A
+provider that starts a moment after its tunnel is found by the next visitor, and one that is down for long is called
+twice a minute."""
 KEYS_AGAIN_SECONDS = 60.0
-"""After documents were read before their time and that helped nothing, they are not read so again for this long:
-tokens that a stranger makes up must not turn into calls. A re-read that helped costs nothing: the provider did change,
-and may change again within the minute. Worst case for one connection: four calls a minute for tokens (two for those of
-logins, two for those that strangers send) and one for endpoints that do not answer."""
+"""Seconds without another early fetch, after an early fetch of documents brought no change: invalid tokens of strangers
+must not cause calls. After an early fetch that brought a change, the next is allowed at once, as the provider may
+change again. Worst case for one connection: four calls a minute for tokens (two for those of logins, two for those of
+strangers) and one for endpoints that do not respond."""
 MAX_PROVIDERS = 1_000
-"""Of all owners. Beyond that the owner who has the most loses the one that was not used for the longest time; it is
-fetched again when needed."""
+"""Maximum cached providers of all owners. When there are more, the owner with the most loses the least recently used
+one, which is fetched again when needed."""
 MAX_PROVIDERS_BYTES = 32 * 1024 * 1024
-"""Memory of all of them: 10 to 20 kB each with a handful of keys, and 230 kB with as many and as long ones as are
-taken. A provider that publishes such keys pushes out its owner's own."""
+"""Maximum bytes of all cached providers: 10 to 20 kB each with a handful of keys, and 230 kB with keys of maximum
+number and size. A provider that publishes such keys pushes out only documents of its owner."""
 KNOWN_BYTES = 3_000 + ENTRY_BYTES
-"""Memory of one provider without its documents: locks, turns, times."""
+"""Bytes of memory for one provider without its documents: locks, semaphores, times."""
 KEY_BYTES = 2_000
-"""Memory of one key beside its numbers, which are there as text and in the library that checks with it."""
+"""Bytes of memory for one key, in addition to its numbers, which are stored as text and in the library that verifies
+with it."""
 MAX_OWNERS_PROVIDERS = 250
-"""Of one owner, who may invent client after client."""
+"""Maximum cached providers of one owner, who may create any number of clients."""
 MAX_CALLS = 2
-"""Calls under way at once per connection, so that a slow provider holds up its own visitors only."""
+"""Maximum concurrent calls per connection, so that a slow provider delays only its own visitors."""
 MAX_OWNERS_CALLS = 8
-"""And per owner, who may have many connections whose providers never answer: all of them together hold up their own."""
+"""Maximum concurrent calls per owner, whose many connections may have providers that never respond."""
 BUSY_SECONDS = 10.0
-"""How long it is remembered, from when the wait began, that a call got no turn: about as long as the wait itself, for
-those who wait behind it. A failure of ours says nothing about the provider."""
+"""Seconds, from the beginning of the wait, for which it is cached that a call got no turn: about as long as the wait
+itself, for the callers that wait behind it. This failure is the relay's own and says nothing about the provider."""
 
 
 class Busy(ProviderError):
-    """Too many of our own calls are waiting. The provider was not called, so this is no failure of the provider."""
+    """Too many of our own calls are waiting. The provider was not called, so this does not count as its failure."""
 
     def __init__(self) -> None:
         super().__init__("unreachable", "too many calls to this provider, or of this owner, are under way")
 
 
 class Document(Generic[T]):
-    """One fetched document: fresh for an hour, kept for a day when it cannot be fetched again. One fetch at a time.
+    """One document of a provider: fresh for an hour, used for a day when it cannot be fetched again.
+
+    Fetched by one caller at a time.
 
     Args:
-        on_read: Called when there is another value.
+        on_read: Called when the value has changed.
 
     Attributes:
-        value: What was fetched last, however old; None before the first, or when that is too old to use.
+        value: The document fetched last, however old; None before the first fetch, or when it is too old to use.
     """
 
     __slots__ = ("_failed_seconds", "_failure", "_lock", "_on_read", "_read_at", "_retry_at", "value")
@@ -83,7 +87,7 @@ class Document(Generic[T]):
         self._read_at = self._retry_at = float("-inf")
 
     async def get(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> T:
-        """The document, fetched when it is not cached or no longer fresh. Raises ProviderError."""
+        """Return the document, fetched if it is not cached or no longer fresh. Raises ProviderError."""
         if self.value is not None and clock() - self._read_at < FRESH_SECONDS:
             return self.value
         async with self._lock:
@@ -95,13 +99,16 @@ class Document(Generic[T]):
         return self.value
 
     async def read_again(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> bool:
-        """Fetch it although it is fresh. False when that failed, now or a moment ago; then the old one is kept."""
+        """Fetch the document although it is fresh.
+
+        Return False when that failed, now or a moment ago; the old one is then kept.
+        """
         async with self._lock:
             await self._read(read, clock)
         return self._failure is None
 
     async def _read(self, read: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> None:
-        """Read the document, unless the last try failed a moment ago."""
+        """Fetch the document, unless the last try failed a moment ago."""
         began = clock()
         if began < self._retry_at:
             return
@@ -124,10 +131,10 @@ class Document(Generic[T]):
 
 
 class Rereads:
-    """Limits early fetches of documents for one reason: see `KEYS_AGAIN_SECONDS`.
+    """Limits early fetches of documents for one reason; see `KEYS_AGAIN_SECONDS`.
 
     Attributes:
-        turn: Held by the caller that fetches; the others wait and use its result.
+        turn: Lock held by the caller that fetches; the others wait and use its result.
     """
 
     __slots__ = ("_not_before", "turn")
@@ -137,28 +144,32 @@ class Rereads:
         self._not_before = float("-inf")
 
     def begin(self, now: float) -> bool:
-        """Whether an early fetch may begin now. The next one waits `KEYS_AGAIN_SECONDS`, unless `forgive` is called."""
+        """Return whether an early fetch may begin now.
+
+        The next one must wait `KEYS_AGAIN_SECONDS`, unless `forgive` is called.
+        """
         if now < self._not_before:
             return False
         self._not_before = now + KEYS_AGAIN_SECONDS
         return True
 
     def forgive(self) -> None:
-        """Allow the next early fetch at once, as this one helped, or failed and the failure itself is cached."""
+        """Allow the next early fetch at once, as this one brought a change, or failed and the failure itself is
+        cached.
+        """
         self._not_before = float("-inf")
 
 
 class CachedProvider:
-    """The cached documents of one connection's provider, and its limits on calls.
+    """The cached documents of one connection's provider, and the limits on calls to it.
 
     Attributes:
-        calls: Limits concurrent calls to it.
+        calls: Limits concurrent calls to the provider.
         owners_calls: Limits concurrent calls of the owner, to any provider.
-        login_rereads: For tokens that the provider itself gave, over TLS, for a login or a session.
-        stranger_rereads: For tokens from untrusted senders. Separate, so that a flood of invalid tokens does not keep a
-            login
-            from noticing that the provider changed its keys.
-        endpoint_rereads: For endpoints whose answers are wrong.
+        login_rereads: Limits early fetches for tokens that the provider itself sent over TLS, for a login or a session.
+        stranger_rereads: Limits early fetches for tokens from untrusted senders. Separate, so that a flood of invalid
+            tokens does not keep a login from noticing that the provider changed its keys.
+        endpoint_rereads: Limits early fetches for endpoints that respond with errors.
     """
 
     __slots__ = (
@@ -180,7 +191,7 @@ class CachedProvider:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes."""
+        """Bytes of memory that the documents take."""
         return KNOWN_BYTES + _metadata_bytes(self.metadata.value) + _keys_bytes(self.keys.value)
 
 
@@ -232,19 +243,19 @@ BOUNDS = (
 class KnownProviders:
     """One `CachedProvider` for each connection in use, the least recently used first.
 
-    A connection is an owner's client at an issuer. Its other settings (secret, scopes, rules) do not change what is
-    fetched, and make no second entry.
+    A connection is an owner's client at an issuer. Its other settings (secret, scopes, rules) do not affect the
+    documents and do not make a second entry.
     """
 
     def __init__(self) -> None:
         self._known = FairCache[tuple[str, str], CachedProvider](
             max_count=MAX_PROVIDERS, max_bytes=MAX_PROVIDERS_BYTES, max_of_owner=MAX_OWNERS_PROVIDERS
         )
-        # Weak: an owner's turns last as long as a connection of theirs is known, or a call of theirs is under way.
+        # Weak references: an owner's semaphore exists only while one of the owner's connections is cached or called.
         self._calls: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def of(self, connection: Connection) -> CachedProvider:
-        """The cached documents of this connection's provider; empty at first."""
+        """Return the cached documents of this connection's provider; empty at first."""
         key = (connection.owner, connection.id)
         known = self._known.get(key)
         if known is not None:

@@ -1,8 +1,8 @@
-"""Fetches providers' documents when a tunnel is bound, so that no visitor waits for discovery and bad settings show
+"""Fetches providers' documents when a tunnel is bound, so that no visitor waits for them and wrong settings are noticed
 early.
 
-Limited by owner: an owner who binds many tunnels whose providers never answer has two checks running and a short queue.
-What is dropped here is fetched by the first login.
+Limited per owner: an owner who binds many tunnels whose providers never respond has two running checks and a short
+queue. Checks that do not fit are dropped; the first login then fetches the documents.
 """
 
 from collections import Counter
@@ -17,9 +17,10 @@ from tunnelrelay.policy.rules import Connection
 log = EventLog(__name__)
 
 MAX_RUNNING = 2
-"""Checks of one owner at once: a quarter of the calls that owner may have under way, the rest is for visitors."""
+"""Maximum concurrent checks of one owner: a quarter of the owner's concurrent calls, so that the rest is left for
+visitors."""
 MAX_WAITING = 64
-"""Of one owner. Eight providers for each of eight tunnels of an agent that has just connected."""
+"""Maximum queued checks of one owner: eight providers for each of eight tunnels of an agent that has just connected."""
 
 
 BOUNDS = (
@@ -39,11 +40,11 @@ BOUNDS = (
 
 
 class Prefetch:
-    """Checks the providers of connections that were bound, a few of an owner at a time.
+    """Checks the providers of new connections, a few of each owner at a time.
 
     Args:
-        is_bound: Whether a tunnel still has the connection when its turn comes.
-        spawn: Runs a check, until the relay stops.
+        is_bound: Function that returns whether a tunnel still has the connection when its check begins.
+        spawn: Function that runs a check as a task, until the relay stops.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Prefetch:
         self._waiting: dict[str, dict[str, Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        """Queue a check of a connection's provider; drop it when too many of the owner's are waiting."""
+        """Queue a check of a connection's provider; drop it when too many checks of the owner are waiting."""
         owner = connection.owner
         waiting = self._waiting.setdefault(owner, {})
         if len(waiting) >= MAX_WAITING:
@@ -71,7 +72,7 @@ class Prefetch:
             self._spawn(self._run(owner))
 
     async def _run(self, owner: str) -> None:
-        """Checks an owner's connections, the one that waits longest first, until none is left."""
+        """Check an owner's queued connections, the oldest first, until none is left."""
         waiting = self._waiting[owner]
         try:
             while waiting:

@@ -1,6 +1,6 @@
 """Calls providers, and caches their metadata and keys for many logins.
 
-The cache is in `known_providers.py`; requests are written and answers read in `token_request.py`.
+`known_providers.py` has the cache; `token_request.py` builds requests and reads responses.
 """
 
 import asyncio
@@ -32,20 +32,22 @@ log = EventLog(__name__)
 T = TypeVar("T")
 
 QUEUE_SECONDS = 8.0
-"""Longest wait for one's turn to call. It is no part of the call's own time: no provider of others uses that up."""
+"""Maximum seconds to wait for a turn to call. They do not count as part of the call, so other providers cannot use up
+its time."""
 
 
 class ProviderClient:
     """Calls every provider in use, and caches their metadata and keys.
 
     Args:
-        fetcher: Makes the calls; guarded outside tests.
-        clock: Unix time, seconds.
-        monotonic: Seconds; for the age of documents, so that a clock that is set back does not keep old keys.
+        fetcher: Makes the calls; it is guarded except in tests.
+        clock: Function that returns Unix time in seconds.
+        monotonic: Function that returns monotonic seconds, for the age of documents: setting the clock back must not
+            keep old keys.
         allow_http: Allow plain http issuers (domain `localhost` only).
 
     Attributes:
-        known: What is known of each connection's provider.
+        known: The cached documents of each connection's provider.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class ProviderClient:
         self._calls = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def check(self, connection: Connection) -> list[str]:
-        """Find what will keep people from logging in, in words for the owner; [] when nothing does. Fills the cache."""
+        """Return what will prevent logins, in words for the owner; [] when nothing will. Fills the cache."""
         try:
             metadata, _ = await self._documents(connection)
         except ProviderError as error:
@@ -73,11 +75,11 @@ class ProviderClient:
         return [f"the OpenID provider {connection.issuer}: {warning}" for warning in metadata.warnings]
 
     async def metadata(self, connection: Connection) -> Metadata:
-        """The provider's metadata. Raises ProviderError when it is neither cached nor available."""
+        """Return the provider's metadata. Raises ProviderError when it is neither cached nor available."""
         return await self.known.of(connection).metadata.get(lambda: self._read_metadata(connection), self._monotonic)
 
     async def redeem(self, connection: Connection, *, code: str, verifier: str, redirect_uri: str) -> Tokens:
-        """Exchange a code for tokens. Raises ProviderError."""
+        """Exchange an authorization code for tokens. Raises ProviderError."""
 
         async def request(metadata: Metadata) -> Answer:
             form = token_request(connection, metadata, code=code, verifier=verifier, redirect_uri=redirect_uri)
@@ -86,7 +88,7 @@ class ProviderClient:
         return read_tokens(await self._at_endpoint(connection, request))
 
     async def refresh(self, connection: Connection, refresh_token: str) -> Answer:
-        """Send a refresh token and return the token endpoint's answer. Raises ProviderError."""
+        """Send a refresh token and return the token endpoint's response. Raises ProviderError."""
 
         async def request(metadata: Metadata) -> Answer:
             form = refresh_request(connection, metadata, refresh_token)
@@ -95,17 +97,17 @@ class ProviderClient:
         return await self._at_endpoint(connection, request)
 
     async def revoke(self, connection: Connection, metadata: Metadata, refresh_token: str) -> None:
-        """Revoke a refresh token. Raises ProviderError, also for the usual empty answer, which means success."""
+        """Revoke a refresh token. Raises ProviderError, even for the usual empty response, which means success."""
         body, headers = revocation_request(connection, metadata, refresh_token)
         await self._post(connection, metadata.revocation_endpoint, body, headers)
 
     async def claims(
         self, connection: Connection, tokens: Tokens, *, nonce: str, code: str, is_refresh: bool = False
     ) -> dict[str, Any]:
-        """The claims of the person who logged in: of the checked ID token, completed from userinfo where needed.
+        """Return the claims of the visitor: those of the verified ID token, completed by userinfo where needed.
 
         Raises:
-            TokenInvalid: The ID token did not pass.
+            TokenInvalid: The ID token is invalid.
             ProviderError: Keys or userinfo were not available.
         """
 
@@ -120,11 +122,11 @@ class ProviderClient:
         return merge_userinfo(claims, await self.userinfo(connection, tokens))
 
     async def userinfo(self, connection: Connection, tokens: Tokens) -> Answer:
-        """The userinfo endpoint's answer to an access token, whatever the status.
+        """Return the userinfo endpoint's response to an access token, with any status.
 
         Raises:
-            TokenInvalid: It was signed, and did not pass the checks.
-            ProviderError: There was no answer.
+            TokenInvalid: The response was signed, but is invalid.
+            ProviderError: There was no response.
         """
 
         async def request(metadata: Metadata) -> Answer:
@@ -134,7 +136,7 @@ class ProviderClient:
             )
 
         def check(metadata: Metadata, keys: KeySet) -> dict[str, Any]:
-            # It needs no nonce or code, and no recent time: see `check_userinfo`.
+            # Nonce, code and age are not checked: see `check_userinfo`.
             return check_userinfo(
                 answer.token, keys, self._expected(connection, metadata, tokens, "", "", is_refresh=True)
             )
@@ -142,20 +144,20 @@ class ProviderClient:
         answer = await self._at_endpoint(connection, request)
         if not answer.token:
             return answer
-        # Some clients are registered for signed answers; a signed one is always checked.
+        # Some clients are registered for signed responses; a signed one is always verified.
         return Answer(answer.status, await self._check(connection, check, self.known.of(connection).login_rereads))
 
     async def verify(self, connection: Connection, check: Callable[[Metadata, KeySet], T]) -> T:
-        """Check a token that came from an untrusted sender, with the provider's keys.
+        """Check a token from an untrusted sender with the provider's keys.
 
         Raises:
-            TokenInvalid: From `check`.
+            TokenInvalid: Raised by `check`.
             ProviderError: Metadata or keys were not available.
         """
         return await self._check(connection, check, self._strangers(connection))
 
     async def aclose(self) -> None:
-        """Closes every connection to providers."""
+        """Close all connections to providers."""
         await self._fetcher.aclose()
 
     def _strangers(self, connection: Connection) -> Rereads:
@@ -178,11 +180,11 @@ class ProviderClient:
         )
 
     async def _at_endpoint(self, connection: Connection, request: Callable[[Metadata], Awaitable[Answer]]) -> Answer:
-        """Send a request to an endpoint. If it fails, read the metadata again, as the endpoint may have moved, and
-        retry once.
+        """Send a request to an endpoint.
 
-        The retry is sent only if the metadata has changed. So a code goes to a second address only if the provider
-        itself now names it.
+        If it fails and the metadata has changed, retry once, as the endpoint may have moved.
+
+        Without a change there is no retry, so a code is sent to a second URL only if the provider itself now names it.
         """
         metadata = await self.metadata(connection)
         try:
@@ -200,7 +202,9 @@ class ProviderClient:
         return answer if newer == metadata else await request(newer)
 
     async def _newer_metadata(self, connection: Connection, seen: Metadata) -> Metadata:
-        """Read the metadata again, unless another caller has since, or a re-read a moment ago did not help."""
+        """Fetch the metadata again, unless another caller has done so, or an early fetch a moment ago brought no
+        change.
+        """
         known = self.known.of(connection)
         rereads = known.endpoint_rereads
         async with rereads.turn:
@@ -213,8 +217,8 @@ class ProviderClient:
     async def _check(self, connection: Connection, check: Callable[[Metadata, KeySet], T], rereads: Rereads) -> T:
         """Check a token with the cached documents; if they may be outdated, fetch them again and retry.
 
-        A provider that was restarted has other keys, perhaps under the old names (`kid`), other algorithms, or its keys
-        at another address.
+        A provider that was restarted may have new keys (even with the old `kid`), other algorithms, or another URL for
+        its keys.
         """
         seen = await self._documents(connection)
         try:
@@ -225,7 +229,8 @@ class ProviderClient:
                 connection=connection.id,
                 reason=error,
             )
-            # An untrusted token causes no wider re-fetch than needed, to limit the calls that it can cause.
+            # For an untrusted token only the necessary documents are fetched again, to limit the calls that it can
+            # cause.
             is_about_all = isinstance(error, AlgorithmUnknown) or rereads is not self._strangers(connection)
             newer = await self._newer_documents(connection, seen, rereads, with_metadata=is_about_all)
             if newer == seen:
@@ -243,7 +248,9 @@ class ProviderClient:
     async def _newer_documents(
         self, connection: Connection, seen: "_Documents", rereads: Rereads, *, with_metadata: bool
     ) -> "_Documents":
-        """Read metadata and keys again, unless another caller has since, or a re-read a moment ago did not help."""
+        """Fetch metadata and keys again, unless another caller has done so, or an early fetch a moment ago brought no
+        change.
+        """
         known = self.known.of(connection)
         async with rereads.turn:
             if _current(known, seen) == seen and rereads.begin(self._monotonic()):
@@ -273,7 +280,7 @@ class ProviderClient:
         )
 
     async def _find_keys(self, connection: Connection, metadata: Metadata) -> KeySet:
-        """The keys, at their new address where the old one fails and the provider now names another."""
+        """Fetch the keys; if the URL fails, fetch the metadata again and use the URL that it now contains."""
         try:
             return await self._read_keys(connection, metadata)
         except Busy:
@@ -303,7 +310,7 @@ class ProviderClient:
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(QUEUE_SECONDS):
-                    # The narrowest limit first, so that waiting for it blocks no other owner.
+                    # The narrowest limit comes first, so that waiting for it blocks no other owner.
                     for turn in (known.calls, known.owners_calls, self._calls):
                         await turns.enter_async_context(turn)
             except TimeoutError as error:
@@ -323,10 +330,10 @@ def _current(known: CachedProvider, seen: _Documents) -> _Documents:
 
 
 def _may_have_moved(answer: Answer) -> bool:
-    """Whether an endpoint's answer hints that the endpoint has moved.
+    """Return whether an endpoint's response suggests that the endpoint has moved.
 
-    Not after a success, nor an error about the code, the token or the visitor. Of the userinfo endpoint's answers only
-    the status counts.
+    False for a success, and for an error about the code, the token or the visitor. For the userinfo endpoint only the
+    status counts.
     """
     if answer.status == 200:
         return False

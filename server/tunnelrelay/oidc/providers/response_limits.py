@@ -1,6 +1,6 @@
-"""Limits what an answer of a provider may cost, below the HTTP parser.
+"""Limits the cost of a provider's response below the HTTP parser.
 
-`fetch.py` limits bodies. Interim responses, heads and chunk framing are parsed by h11 before that, on the relay's one
+`fetch.py` limits bodies. Interim responses, heads and chunk framing are parsed by h11 before that, on the relay's only
 event loop, so they are limited here.
 """
 
@@ -14,14 +14,15 @@ import httpcore
 from tunnelctl.bounds import DeclaredBound
 
 MAX_HEAD = 16 * 1024
-"""Bytes up to the end of the final head. Honest ones have one or two thousand; a head of 16 KiB with as many fields as
-fit costs about as much CPU as the TLS handshake before it."""
+"""Maximum bytes up to the end of the final head. Honest heads have one or two thousand; a head of 16 KiB with the
+maximum number of fields costs about as much CPU as the TLS handshake before it."""
 MAX_HEADS = 8
-"""Heads in one answer: the final one, and interim ones (1xx), of which providers send none."""
+"""Maximum heads in one response: the final one and interim ones (1xx), which providers do not send."""
 MAX_ANSWER = 512 * 1024
-"""Bytes of one answer with its head and framing; twice what its body may hold."""
+"""Maximum bytes of one response with head and framing: twice the limit of a body."""
 MAX_READS = 1_000
-"""Reads in one answer. A body of 256 KiB comes in some 200 segments; one that drips byte by byte comes to nothing."""
+"""Maximum reads for one response. A body of 256 KiB comes in about 200 segments; one that is sent byte by byte is
+aborted."""
 
 BOUNDS = (
     DeclaredBound(
@@ -58,16 +59,16 @@ BOUNDS = (
     ),
 )
 READS_AT_A_TIME = 32
-"""Then others have their turn: TLS records that came together are read one by one without a wait between them."""
+"""Reads before other tasks get their turn, as TLS records that arrived together are read without waiting."""
 HEAD_READ = 2 * 1024
-"""Bytes at once up to the end of the final head, so that MAX_HEAD is looked at before h11 has worked for long."""
+"""Bytes per read up to the end of the final head, so that MAX_HEAD is checked before h11 has worked for long."""
 
 _HEAD_END = re.compile(rb"\n\r?\n")
-"""Where h11 takes a head to end."""
+"""Matches the end of a head as h11 recognises it."""
 
 
 class Metered(httpcore.AsyncNetworkStream):
-    """A connection on which each answer has its limits. An answer begins when the last byte of a request was sent."""
+    """A connection that limits each response. A response begins when the last byte of a request has been sent."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
@@ -75,11 +76,11 @@ class Metered(httpcore.AsyncNetworkStream):
         self._reads = self._bytes = self._heads = 0
 
     def head_is_complete(self) -> None:
-        """Note that the final head was read; what follows is the body."""
+        """Record that the final head was read; the rest is the body."""
         self._is_head = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read and count bytes of the answer. Raises `httpcore.RemoteProtocolError` beyond a limit."""
+        """Read and count bytes of the response. Raises `httpcore.RemoteProtocolError` when a limit is exceeded."""
         self._check()
         data = await self._stream.read(min(max_bytes, HEAD_READ) if self._is_head else max_bytes, timeout)
         self._reads += 1
@@ -87,7 +88,7 @@ class Metered(httpcore.AsyncNetworkStream):
             await asyncio.sleep(0)
         self._bytes += len(data)
         if self._is_head:
-            # Two bytes of the read before: an end of a head may lie across both.
+            # Include two bytes of the read before: the end of a head may be split between both.
             self._heads += len(_HEAD_END.findall(self._tail + data))
             self._tail = (self._tail + data)[-2:]
             if self._heads > MAX_HEADS:
@@ -95,7 +96,7 @@ class Metered(httpcore.AsyncNetworkStream):
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Write bytes of a request; the next byte read begins a new answer."""
+        """Write bytes of a request; the next byte read begins a new response."""
         self._begin()
         await self._stream.write(buffer, timeout)
 
@@ -105,7 +106,7 @@ class Metered(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        """Start TLS. The stream inside it gets limits of its own."""
+        """Start TLS. The returned stream has limits of its own."""
         return Metered(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:

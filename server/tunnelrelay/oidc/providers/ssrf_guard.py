@@ -1,8 +1,8 @@
-"""The SSRF guard: calls to addresses that tenants choose, kept away from the relay's own network.
+"""The SSRF guard: keeps calls to URLs that tenants choose away from the relay's own network.
 
-It checks the very address that is dialled, after resolving and for every address of the resolver, so that no name that
-points inside and no DNS rebinding gets through. No redirects, proxies or cookies: each URL in a provider's metadata is
-checked by itself.
+It checks the IP address that is connected to, after resolving, and every address of a name, so that neither names that
+point to internal addresses nor DNS rebinding can bypass it. There are no redirects, proxies or cookies: each URL in a
+provider's metadata is checked by itself.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -28,11 +28,12 @@ Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, str], Awaitable[list[str]]]
 
 _OWNER: ContextVar[str] = ContextVar("owner")
-"""Whose call this is, for the resolver. Beside the arguments, as a connection pool does not know for whom it dials."""
+"""The owner of the current call, for the resolver. A context variable, as a connection pool does not pass on for which
+request it connects."""
 
 MAX_CONNECTIONS = 200
-"""Calls under way at once, of all owners: each has a share (`known_providers.py`), and 25 must use theirs up before
-anybody waits. A connection costs a file and some 50 kB."""
+"""Maximum concurrent calls of all owners. Each owner has a share (`known_providers.py`); 25 owners must exhaust theirs
+before others wait. A connection costs a file descriptor and about 50 kB."""
 
 BOUNDS = (
     DeclaredBound(
@@ -45,7 +46,8 @@ BOUNDS = (
     ),
 )
 MAX_PORT = 65_535
-"""uvloop dials a larger one modulo 65,536: 65,558 would lead to port 22, which `PortRule` was not asked about."""
+"""Maximum port. uvloop connects to a larger one modulo 65,536: 65,558 would lead to port 22, which `PortRule` has not
+checked."""
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _REFUSED: tuple[Network, ...] = tuple(
     ip_network(network)
@@ -57,17 +59,16 @@ _REFUSED: tuple[Network, ...] = tuple(
         "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )  # fmt: skip
-"""IANA's special-purpose registries. Spelled out, because `is_global` of Python 3.11 calls NAT64 (64:ff9b::/96), 6to4
-(2002::/16) and multicast global, and each of the first two reaches any IPv4 address."""
+"""IANA's special-purpose registries. Listed here because Python 3.11's `is_global` treats NAT64 (64:ff9b::/96), 6to4
+(2002::/16) and multicast as global, and the first two can reach any IPv4 address."""
 
 
 class CallRefused(httpx.RequestError):
     """The guard refuses this call.
 
     Attributes:
-        is_tellable: The text may be shown to the owner who chose the address: it is about the port, or owners are
-            trusted.
-            What names resolve to would reveal our network.
+        is_tellable: The text may be shown to the owner who chose the URL: it is about the port, or owners are trusted.
+            Texts about what names resolve to would reveal our network.
     """
 
     def __init__(self, message: str, *, request: httpx.Request | None = None, is_tellable: bool = False) -> None:
@@ -76,7 +77,7 @@ class CallRefused(httpx.RequestError):
 
 
 class Untrusted(httpx.TransportError):
-    """The certificate shown is not one that the relay trusts."""
+    """The provider's certificate is not trusted by the relay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +85,12 @@ class GuardRules:
     """The addresses and ports that may be called.
 
     Attributes:
-        allow_http: Plain http too. Only for a relay on domain `localhost`.
-        ports: Ports that may be dialled; None for any.
-        takes_issuers_port: Allow also the port in an issuer's URL, at that issuer's own host.
-        networks: Special networks that the operator allows.
+        allow_http: Allow plain http; only for a relay on domain `localhost`.
+        ports: Ports that may be called; None for all.
+        takes_issuers_port: Also allow the port in an issuer's URL, at that issuer's own host.
+        networks: Special-purpose networks that the operator allows.
         trusts_owners: Owners may learn that a name resolves to a private address.
-        is_own: Whether (host, port) is the relay itself; calls to its own endpoints would loop.
+        is_own: Function that returns whether (host, port) is the relay itself; calls to its own endpoints would loop.
     """
 
     allow_http: bool = False
@@ -103,14 +104,15 @@ class GuardRules:
     def of_relay(
         cls, address: PublicAddress, networks: tuple[Network, ...], ports: tuple[int, ...] = ()
     ) -> "GuardRules":
-        """The rules of a relay: no private addresses, unless the relay is private itself or its operator allows them.
+        """Return the rules of a relay: no private addresses, unless the relay is private itself or its operator allows
+        them.
 
         Args:
-            ports: The operator's setting; empty without one.
+            ports: Ports that the operator allows; empty without such a setting.
         """
 
         def is_own(host: str, port: int) -> bool:
-            # On `localhost` every other port of the name is another program, most likely the provider.
+            # On `localhost` every other port of the name belongs to another program, probably the provider.
             is_our_name = host == address.domain or host.endswith("." + address.domain)
             return is_our_name and (not address.is_local or port == address.port)
 
@@ -133,11 +135,11 @@ class GuardRules:
 
     @property
     def port_rule(self) -> PortRule:
-        """Which ports may be dialled."""
+        """The rule for the ports that may be called."""
         return PortRule(self.ports, self.takes_issuers_port)
 
     def permits_address(self, text: str) -> bool:
-        """Whether an IP address may be dialled."""
+        """Return whether connecting to an IP address is allowed."""
         address = _literal(text.partition("%")[0])
         if address is None:
             return False
@@ -146,8 +148,9 @@ class GuardRules:
         return _within(address, self.networks) or not _within(address, _REFUSED)
 
     def issuer_fault(self, issuer: str) -> str:
-        """Why this issuer cannot be called, for the person who set it; "" when it can. Its name is resolved only when
-        dialled.
+        """Return why an issuer must not be called, for the person who configured it; "" when it may.
+
+        Does not resolve its name.
         """
         try:
             return self.fault(httpx.URL(issuer), issuer)
@@ -155,7 +158,7 @@ class GuardRules:
             return "it is not a URL"
 
     def fault(self, url: httpx.URL, issuer: str = "") -> str:
-        """What is wrong with a URL before any name is resolved; "" when nothing is.
+        """Return why a URL must not be called, before its name is resolved; "" when it may.
 
         Args:
             issuer: The issuer of the endpoint.
@@ -174,20 +177,20 @@ class GuardRules:
             return "the address is this relay's own"
         literal = _literal(host)
         if literal is not None and not _within(literal, self.networks):
-            # Certificates for bare addresses are rare enough that a literal is nearly always a probe.
+            # Certificates for IP addresses are so rare that a URL with one is nearly always a probe.
             return "the address is an IP address; use the provider's name"
         return ""
 
 
 def provider_tls(ca_file: Path | None) -> SSLContext:
-    """The TLS context for providers: the system's authorities, and the operator's own.
+    """Return the TLS context for providers, with the system's certificate authorities and the operator's own.
 
-    One for all transports, as reading the system's authorities takes longer than the rest of a relay's start.
+    All transports share one context, as reading the system's authorities takes longer than the rest of a relay's start.
 
     Raises:
-        OSError: The file cannot be read, or holds no certificate.
+        OSError: The file cannot be read, or contains no certificate.
     """
-    paths = get_default_verify_paths()  # by the environment
+    paths = get_default_verify_paths()  # respects the environment
     return _trusting(ca_file, paths.cafile, paths.capath)
 
 
@@ -200,12 +203,12 @@ def _trusting(ca_file: Path | None, _system_file: str | None, _system_folder: st
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport that calls only what its rules permit.
+    """An httpx transport that makes only the calls its rules allow.
 
     Args:
-        connect: How to dial a checked address.
-        resolve: From (host, owner) to IP addresses.
-        tls: Verifies certificates; there is no way to turn that off.
+        connect: Connects to a checked address.
+        resolve: Resolves (host, owner) to IP addresses.
+        tls: Context that verifies certificates; verification cannot be turned off.
     """
 
     def __init__(
@@ -227,8 +230,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request if the rules allow its URL. Raises `CallRefused` otherwise.
 
-        The extension `owner` names the owner of the call, for the resolver's limits; `issuer` the issuer of the
-        endpoint.
+        The request's extension `owner` is the owner of the call, for the resolver's limits; `issuer` is the issuer of
+        the endpoint.
         """
         _OWNER.set(request.extensions.get("owner", ""))
         issuer = request.extensions.get("issuer", "")
@@ -253,12 +256,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response, request))
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Close all connections to providers."""
         await self._pool.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
-    """A response's body as it comes in, with httpcore's errors translated to httpx's."""
+    """The stream of a response's body, which translates httpcore's errors to httpx's."""
 
     def __init__(self, response: httpcore.Response, request: httpx.Request) -> None:
         self._response = response
@@ -274,7 +277,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Dials only addresses that the rules permit; TLS goes on top of it, with the host's name."""
+    """Connects only to addresses that the rules allow. TLS on top of it uses the original host name."""
 
     def __init__(self, rules: GuardRules, connect: httpcore.AsyncNetworkBackend, resolve: Resolve) -> None:
         self._rules = rules
@@ -293,7 +296,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         if not addresses:
             raise CallRefused(f"{host} cannot be resolved")
         if not all(map(self._rules.permits_address, addresses)):
-            # One refused address refuses the name: a name with a public and a private address is an attack or a
+            # One refused address refuses the whole name: a name with a public and a private address is an attack or a
             # mistake.
             raise CallRefused(
                 f"{host} does not lead to public addresses only; the relay's operator can allow a private network "
@@ -324,7 +327,7 @@ def _translated(request: httpx.Request) -> Iterator[None]:
 
 
 def _untrusted(error: BaseException) -> SSLCertVerificationError | None:
-    """The failed check of a certificate behind an error; None when there was none."""
+    """Return the failed certificate verification that caused an error; None when there was none."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,6 @@
-"""Writes requests to the token endpoint, and reads answers: from a code to tokens, and from tokens to claims. Pure."""
+"""Builds requests to the token endpoint and reads the responses: from a code to tokens, and from tokens to claims. Does
+no I/O.
+"""
 
 import json
 from collections.abc import Mapping
@@ -14,38 +16,39 @@ from tunnelrelay.oidc.tokens.identity import fitting_groups
 from tunnelrelay.policy.rules import Claims, Connection, groups_of
 
 MAX_CLAIMS = 10 * 1024
-"""Bytes of claims kept with a session: who a person is, and 200 groups by their ids. All tenants share the disk."""
+"""Maximum bytes of the claims that a session keeps: the person's identity and 200 groups by id. All tenants share the
+disk."""
 MAX_EXPIRES_IN = 30 * 24 * 3600
-"""Seconds: no session is longer."""
+"""Maximum accepted seconds of `expires_in`, as no session is longer."""
 ABOUT_THE_TOKEN = frozenset(
     {"iss", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "jti", "auth_time"}
 )
-"""Claims that speak of the token and not of the person: never taken from userinfo, never kept."""
+"""Claims about the token instead of the person: never taken from userinfo, never kept."""
 ABOUT_THE_VISITOR = frozenset(
     {
         *("invalid_grant", "interaction_required", "login_required", "consent_required"),
-        *("invalid_token", "insufficient_scope"),  # of a userinfo endpoint (RFC 6750 section 3.1)
+        *("invalid_token", "insufficient_scope"),  # error codes of a userinfo endpoint (RFC 6750 section 3.1)
     }
 )
-"""Errors of an endpoint that speak of the visitor, or of what was given for them. All others speak of the client, or of
-the provider itself."""
+"""Error codes that concern the visitor, or the code or token sent for the visitor. All other codes concern the client
+or the provider itself."""
 _KNOWN_ERRORS = frozenset(
     {"invalid_client", "invalid_grant", "invalid_request", "unauthorized_client", "invalid_scope"}
 )
 
 
 class OtherSubject(ProviderError):
-    """Userinfo speaks of another person than the ID token."""
+    """The userinfo response has another `sub` than the ID token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The tokens in the token endpoint's answer. Never logged.
+    """The tokens in the token endpoint's response. Never logged.
 
     Attributes:
-        id_token: "" when a refresh brought none (Core section 12.2 leaves it to the provider).
-        refresh_token: "" without one.
-        expires_in: Seconds for which the access token is good, 0 when the provider does not say.
+        id_token: The ID token; "" when a refresh returned none (Core section 12.2 allows that).
+        refresh_token: The refresh token; "" without one.
+        expires_in: Lifetime of the access token in seconds; 0 when the provider does not say.
     """
 
     id_token: str
@@ -61,7 +64,7 @@ class Tokens:
 def token_request(
     connection: Connection, metadata: Metadata, *, code: str, verifier: str, redirect_uri: str
 ) -> tuple[bytes, dict[str, str]]:
-    """Body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
+    """Return body and extra header fields of the request that redeems a code (RFC 6749 section 4.1.3, RFC 7636 4.5)."""
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
     return authenticated(
         form,
@@ -72,7 +75,9 @@ def token_request(
 
 
 def refresh_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
-    """Body and extra header fields of a refresh (RFC 6749 section 6). No scope: the one that was granted stays."""
+    """Return body and extra header fields of a refresh request (RFC 6749 section 6), without `scope`, to keep the
+    granted one.
+    """
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     return authenticated(
         form,
@@ -83,7 +88,7 @@ def refresh_request(connection: Connection, metadata: Metadata, refresh_token: s
 
 
 def revocation_request(connection: Connection, metadata: Metadata, refresh_token: str) -> tuple[bytes, dict[str, str]]:
-    """Body and extra header fields of a revocation (RFC 7009 section 2.1)."""
+    """Return body and extra header fields of a revocation request (RFC 7009 section 2.1)."""
     form = {"token": refresh_token, "token_type_hint": "refresh_token"}
     return authenticated(
         form,
@@ -94,17 +99,17 @@ def revocation_request(connection: Connection, metadata: Metadata, refresh_token
 
 
 def read_tokens(answer: Answer) -> Tokens:
-    """The tokens in the token endpoint's answer (RFC 6749 section 5.1, Core section 3.1.3.3).
+    """Return the tokens in the token endpoint's response (RFC 6749 section 5.1, Core section 3.1.3.3).
 
-    A malformed `expires_in` or `refresh_token` counts as absent: without it the login works, with fewer re-checks.
+    A malformed `expires_in` or `refresh_token` counts as missing: the login works without it, with fewer re-checks.
 
     Raises:
-        ProviderError: It is an error, or lacks a required member.
+        ProviderError: The response is an error, or lacks a required member.
     """
     content = answer.content
     if answer.status != 200:
         error = content.get("error")
-        # Only registered words are repeated: this text reaches a log, and the provider may be hostile.
+        # Only registered error codes are repeated: this text is logged, and the provider may be hostile.
         reason = f" ({error})" if isinstance(error, str) and error in _KNOWN_ERRORS else ""
         raise ProviderError("invalid", f"the token endpoint answered {answer.status}{reason}{_hint(error)}")
     tokens = granted(content)
@@ -114,7 +119,7 @@ def read_tokens(answer: Answer) -> Tokens:
 
 
 def granted(content: Mapping[str, object]) -> Tokens:
-    """The tokens in a successful answer, to a code or to a refresh. Raises ProviderError."""
+    """Return the tokens in a successful response, to a code or to a refresh token. Raises ProviderError."""
     kind, id_token, access_token = (content.get(name) for name in ("token_type", "id_token", "access_token"))
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ProviderError("invalid", "the token endpoint's `token_type` is not Bearer")
@@ -130,14 +135,14 @@ def granted(content: Mapping[str, object]) -> Tokens:
 
 
 def _lifetime(seconds: object) -> float:
-    """A lifetime in seconds; 0 for anything that is not a finite number."""
+    """Return a lifetime in seconds; 0 for anything that is not a finite number."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return 0.0
     return float(seconds) if 0 < seconds <= MAX_EXPIRES_IN else 0.0
 
 
 def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
-    """Whether the rules, or the headers the app receives, need a claim that the ID token lacks."""
+    """Return whether the rules, or the app's header fields, need a claim that the ID token lacks."""
     rules = connection.rules
     needed = {name for name, _ in rules.claims}
     if rules.groups:
@@ -149,10 +154,10 @@ def needs_userinfo(claims: dict[str, Any], connection: Connection) -> bool:
 
 
 def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
-    """The ID token's claims, completed by userinfo's (Core section 5.3). The signed ones win.
+    """Return the ID token's claims, completed by userinfo's (Core section 5.3). The signed ones take precedence.
 
     Raises:
-        ProviderError: When the answer is no success or speaks of another person (section 5.3.2).
+        ProviderError: The response is not a success, or is about another person (section 5.3.2).
     """
     if answer.status != 200:
         raise ProviderError("invalid", f"the userinfo endpoint answered {answer.status}")
@@ -160,16 +165,16 @@ def merge_userinfo(claims: dict[str, Any], answer: Answer) -> dict[str, Any]:
         raise OtherSubject("invalid", "the userinfo endpoint speaks of another subject than the ID token")
     more = {name: value for name, value in answer.content.items() if name not in ABOUT_THE_TOKEN}
     if "email" in claims and more.get("email") != claims["email"]:
-        # `email_verified` vouches for the address beside it, not for the one in the other document.
+        # `email_verified` is about the address in the same document, not about one in the other document.
         more.pop("email_verified", None)
     return {**more, **claims}
 
 
 def claims_to_keep(claims: Claims, connection: Connection) -> dict[str, object]:
-    """The claims that a session keeps: the identity, and what rules may need later, within `MAX_CLAIMS`.
+    """Return the claims that a session keeps: the identity, and claims that rules may need later, within `MAX_CLAIMS`.
 
-    If all do not fit, those for the present rules and identity headers are kept. Later rules that need others refuse
-    the session, and the next login brings them again.
+    If not all fit, those for the present rules and identity header fields are kept. If later rules need others, they
+    refuse the session, and the next login provides them.
     """
     kept = {name: value for name, value in claims.items() if name not in ABOUT_THE_TOKEN}
     if _size(kept) <= MAX_CLAIMS:

@@ -1,1 +1,1 @@
-"""Who is signed in: people by a session cookie, programs by an access token. Start with `sessions.py`."""
+"""Sessions: people are identified by a session cookie, programs by an access token. Start with `sessions.py`."""

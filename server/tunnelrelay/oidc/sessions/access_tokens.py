@@ -1,9 +1,9 @@
-"""Access tokens of programs: each token is checked once, then remembered for a minute.
+"""Verifies the access tokens of programs; a valid one is cached for a minute.
 
-Read `AccessTokens.find` first: it runs for every request with a token and is one hash and one look-up. For tokens that
-`find` does not know, `judge` checks whether the token is of an accepted issuer, whether it is valid
-(`oidc/tokens/access_token.py`) and whether the owner's rules let its holder in (`policy/bearer.py`). Refused tokens are
-not remembered.
+Read `AccessTokens.find` first: it runs for every request with a token and costs one hash and one look-up. For tokens
+that are not cached, `judge` checks whether the token is from an accepted issuer, whether it is valid
+(`oidc/tokens/access_token.py`) and whether the owner's rules admit its holder (`policy/bearer.py`). Refused tokens are
+not cached.
 """
 
 import time
@@ -32,18 +32,19 @@ from tunnelrelay.policy.rules import Bearer, TokenIssuer
 log = EventLog(__name__)
 
 CHECKED_SECONDS = ASSERTION_SECONDS / 2
-"""A token that was found good is not looked at again for so long. A key taken away at the issuer counts here after no
-more than this and the keys' own refresh, and the assertion signed with it is still good for as long again."""
+"""Seconds for which a valid token is accepted without another check. A key revoked at the issuer takes effect here
+after at most this time and the refresh of the keys; an assertion signed until then is valid for the same time again."""
 BURST_REFUSED, REFUSED_PER_SECOND = 60, 2.0
-"""Bad tokens from one address at one endpoint before it is told to wait. Each costs up to some 7 ms, so that these are
-about 1 % of a core. Of one endpoint, so that its owner's pages use up nothing of what their visitors have elsewhere."""
+"""Invalid tokens allowed from one address at one endpoint, at once and per second, before it must wait. Each costs up
+to about 7 ms, so this is about 1 % of a core. Counted per endpoint, so that pages of its owner cannot use up what their
+visitors may do elsewhere."""
 MAX_TOKENS = 64
-"""Remembered for one endpoint: a hostile owner, who signs as many as he likes, pushes out his own only."""
+"""Maximum cached tokens of one endpoint. A hostile owner, who can sign any number, pushes out only the owner's own."""
 MAX_TOKEN_BYTES = 128 * 1024
-"""Memory of those of one endpoint, by `Program.weight`. An issuer of the owner's own can put 16 KiB into a token, which
-are 25 kB here; 64 tokens as others issue them take 100 kB."""
+"""Maximum bytes of the cached tokens of one endpoint, by `Program.weight`. An owner's own issuer can put 16 KiB into a
+token, which takes 25 kB here; 64 usual tokens take 100 kB."""
 MAX_HOSTS = 512
-"""Endpoints with remembered tokens: 64 MiB of tokens at the very most."""
+"""Maximum endpoints with cached tokens, which together take at most 64 MiB."""
 
 
 BOUNDS = (
@@ -81,12 +82,12 @@ class Program:
     """The holder of a valid token at one endpoint; the counterpart of a person's `VisitorSession`.
 
     Attributes:
-        id_digest: SHA-256 of the token, which names it in logs and events.
-        version: Version of the rules that admitted it (`Bearer.version`).
-        expires_at: Unix time; connections opened with the token end then.
-        checked_until: Monotonic time until which it is accepted without another check. Not Unix time, which may be set
-            back.
-        fields: The identity as header lines, each ended by CRLF, assertion included.
+        id_digest: SHA-256 of the token, which identifies it in logs and events.
+        version: Version of the rules that admitted the token (`Bearer.version`).
+        expires_at: Unix time at which connections opened with the token end.
+        checked_until: Monotonic time until which the token is accepted without another check. Not Unix time, which may
+            be set back.
+        fields: The identity as header lines, each ended by CRLF, including the assertion.
     """
 
     id_digest: bytes
@@ -98,21 +99,23 @@ class Program:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it takes."""
+        """Bytes of memory that the object takes."""
         return 1_000 + weight_of(self.identity)
 
     def is_over(self, bearer: Bearer | None, now: float) -> bool:
-        """Whether connections opened with the token must end: it expired, or the owner changed the accepted tokens."""
+        """Return whether connections opened with the token must end: it expired, or the owner changed the rules for
+        tokens.
+        """
         return now >= self.expires_at or bearer is None or bearer.version != self.version
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRefused:
-    """A token of an accepted issuer was refused.
+    """The refusal of a token from an accepted issuer.
 
     Attributes:
-        code: Of the error to answer with.
-        reason: The check that failed, for its sender; repeats nothing of the token.
+        code: Error code of the response.
+        reason: The check that failed, for the sender; contains no part of the token.
         wait: Seconds until a retry can help; 0 when waiting does not help.
     """
 
@@ -122,11 +125,11 @@ class TokenRefused:
 
 
 class AccessTokens:
-    """The valid tokens that one relay remembers, and the check of new ones.
+    """The cache of valid tokens of a relay, and the check of new ones.
 
     Args:
-        clock: Unix time.
-        monotonic: Seconds.
+        clock: Function that returns Unix time.
+        monotonic: Function that returns monotonic seconds.
     """
 
     def __init__(
@@ -149,7 +152,7 @@ class AccessTokens:
         self._bad = Buckets(BURST_REFUSED, REFUSED_PER_SECOND)
 
     def find(self, bearer: Bearer, host: str, authorization: bytes, now: float) -> Program | None:
-        """The program that sent this token before. None when the token must be checked with `judge`."""
+        """Return the holder of a cached token; None when the token must be checked with `judge`."""
         known = self._known.get(host)
         program = known.get(sha256(authorization)) if known is not None else None
         if program is None or now >= program.expires_at or program.version != bearer.version:
@@ -162,11 +165,11 @@ class AccessTokens:
         """Check a token and return its holder.
 
         Args:
-            authorization: The values of every `Authorization` field, at least one.
-            peer, request_id: For the audit.
+            authorization: The values of all `Authorization` fields, at least one.
+            peer, request_id: For the audit event.
 
         Returns:
-            None when the request has no token of an accepted issuer; the app judges it then.
+            None when the request has no token from an accepted issuer; the token is then left to the app.
         """
         if len(authorization) > 1:
             # The app might read the other one.
@@ -243,19 +246,22 @@ class AccessTokens:
 
 
 def _sender(peer: str, host: str) -> str:
-    """The address under which bad tokens are counted; "" when it is not limited."""
+    """Return the key under which invalid tokens of an address at a host are counted; "" when it is not limited."""
     address = address_key(peer)
     return f"{address} {host}" if address else ""
 
 
 def _ends_at(claims: dict[str, Any], issuer: TokenIssuer) -> float:
-    """Unix time at which the token stops being accepted: its own expiry, or `max_age` after its sign-in."""
+    """Return the Unix time until which the token is accepted: its own expiry, or `max_age` after its sign-in."""
     ends_at, max_age = float(claims["exp"]), issuer.connection.max_age
     return LEEWAY + (ends_at if max_age is None else min(ends_at, claims["auth_time"] + max_age))
 
 
 def _issuer_named(bearer: Bearer, claimed: str) -> TokenIssuer | None:
-    """The accepted issuer a token claims to be from. Trailing slashes are ignored here and compared by the check, so
-    that a token which differs by one is refused and not passed on to the app."""
+    """Return the accepted issuer that a token names.
+
+    Trailing slashes are ignored here and compared later, so that a token with a slash more or less is refused instead
+    of being passed on to the app.
+    """
     name = claimed.rstrip("/")
     return next((issuer for issuer in bearer.issuers if name and issuer.connection.issuer.rstrip("/") == name), None)

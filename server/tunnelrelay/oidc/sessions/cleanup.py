@@ -1,4 +1,5 @@
-"""Background work on sessions: queued writes, ending expired ones, and polling for those that other relays ended.
+"""Background work on sessions: writes queued changes, ends expired sessions, and polls for sessions ended by other
+relays.
 
 `sessions.py` decides about each session; this module decides when it is checked without a request.
 """
@@ -12,25 +13,25 @@ from tunnelrelay.policy.fair_cache import FairCache
 from tunnelrelay.store.base import SessionStore, StoreError
 
 WRITE_EVERY = 1.0
-"""Seconds between two rounds of queued writes."""
+"""Seconds between two writes of queued changes."""
 HEAR_EVERY = 2.0
-"""Seconds between two looks at what others have ended. A revocation holds everywhere within 5 s, the store's time for
-writing and reading included."""
+"""Seconds between two polls for sessions that other relays have ended. A revocation takes effect everywhere within 5 s,
+including the store's time for writing and reading."""
 SWEEP_EVERY = 5.0
-"""Seconds between two searches for sessions that ran out."""
+"""Seconds between two searches for expired sessions."""
 SWEPT_AT_ONCE = 1000
-"""Sessions looked at before others get their turn: half a millisecond."""
+"""Sessions examined before other tasks get their turn: half a millisecond."""
 PURGE_EVERY = 300.0
-"""Seconds between two clean-ups of the store."""
+"""Seconds between two deletions of expired rows in the store."""
 
 
 class SessionCleanup:
-    """The background work of one relay's sessions.
+    """The background work on the sessions of a relay.
 
     Args:
         sessions: The sessions in memory; read at each step.
-        end: Ends a session, with a reason for the audit log.
-        apply_revocations: Ends the sessions that other relays and commands have ended in the store.
+        end: Function that ends a session, with a reason for the audit log.
+        apply_revocations: Function that ends the sessions that other relays and commands have ended in the store.
     """
 
     def __init__(
@@ -52,22 +53,23 @@ class SessionCleanup:
         self._doubtful: dict[bytes, VisitorSession] = {}
 
     def doubt(self, session: VisitorSession) -> None:
-        """Mark a session to be looked up in the store before it is kept or ended, as another relay may have used it."""
+        """Mark a session to be read from the store before it is kept or ended, as another relay may have used it."""
         self._doubtful[session.id_digest] = session
 
     def forget(self, id_digest: bytes) -> None:
-        """Unmark a session that has ended."""
+        """Remove the mark of a session that has ended."""
         self._doubtful.pop(id_digest, None)
 
     async def run(self) -> None:
-        """Write queued changes, end sessions that expired or were ended elsewhere, and clean the store, until
-        cancelled."""
+        """Write queued changes, end sessions that expired or were ended elsewhere, and delete old rows, until
+        cancelled.
+        """
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._keep_up())
 
     async def sweep(self, now: float) -> None:
-        """Ends every session in memory that is past a limit."""
+        """End every session in memory that has passed one of its limits."""
         for number, session in enumerate(list(self._sessions.values()), 1):
             if number % SWEPT_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -78,7 +80,7 @@ class SessionCleanup:
         await self._settle()
 
     async def _settle(self) -> None:
-        """Ends sessions that are no longer in the store, or that were not used for too long, at any relay."""
+        """End marked sessions that are not in the store any more, or that no relay has used within the idle limit."""
         now = self._clock()
         while self._doubtful:
             digest, session = self._doubtful.popitem()

@@ -1,4 +1,4 @@
-"""Re-checks: asks the provider periodically, in the background, whether it still vouches for signed-in visitors.
+"""Re-checks: asks the provider periodically, in the background, whether signed-in visitors may stay signed in.
 
     due -> requests go on with the old data -> 30 s later they wait for the answer
     provider vouches, rules admit       new data, in memory and in the row
@@ -6,9 +6,9 @@
     provider cannot be asked            the owner's policy: keep | login | 502
     the relay was too busy to ask       later, for as long as claims are believed; then the owner's policy
 
-One at a time for each session: in this process by a task, between relays on one store by a lease. Results are written
-by compare-and-set, so nothing that happened meanwhile (such as a logout) is undone. The requests and
-the meaning of answers are in `refresh.py`.
+Each session has at most one re-check at a time: a task in this process, and a lease among relays that share a store.
+Results are written by compare-and-set, so that no change made meanwhile (such as a logout) is lost. `refresh.py` has
+the requests and interprets the responses.
 """
 
 import asyncio
@@ -33,30 +33,31 @@ from tunnelrelay.store.base import MarkStore, StoreError
 log = EventLog(__name__)
 
 ASK_SECONDS = 15.0
-"""For everything that is asked in one re-check."""
+"""Maximum seconds for all requests of one re-check."""
 TURN_SECONDS = 20.0
-"""Longest wait for the re-checks of one connection before it. As many go at once as calls may (`MAX_CALLS`), so that of
-a thousand sessions that are due together a login waits for two at most."""
+"""Maximum seconds to wait for earlier re-checks of the same connection. As many run at once as calls are allowed
+(`MAX_CALLS`), so that a login waits for at most two of a thousand sessions that are due together."""
 LEASE_SECONDS = 30.0
-"""Longer than a re-check can take. A relay that dies in one keeps the others from this session for so long."""
+"""Seconds of the lease, longer than a re-check can take. If a relay dies during one, the others cannot re-check this
+session for this time."""
 LEASE_WAIT_SECONDS = 10.0
 LEASE_LOOK_SECONDS = 0.25
 RETRY_SECONDS = 30.0
-"""Between two tries when the provider, or the store, could not be asked."""
+"""Seconds between two tries when the provider, or the store, could not be reached."""
 AWAY_SECONDS = 5.0
-"""With policy `502`: how long a provider that could not be asked is not asked again."""
+"""With policy `502`: seconds for which a provider that could not be reached is not called again."""
 KEEP_FACTOR = 2
-"""Claims older than so many intervals are not believed any longer: not with policy `keep`, and with none when it is the
-relay that did not get round to asking."""
+"""Claims older than this many intervals are not trusted any longer; applies to policy `keep`, and to all policies if
+the relay itself was too busy to ask."""
 
 
 class Rechecks:
-    """All re-checks of one relay. Each runs as a task of its own, until it is over or `finish` gives it up.
+    """All re-checks of a relay. Each runs in a task of its own, until it ends or `finish` abandons it.
 
     Args:
         weigh: Called with a session whose size in bytes has changed.
-        end: Ends a session, with a reason for the audit log.
-        close: Closes the connections that were opened under a session, by its `id_digest`.
+        end: Function that ends a session, with a reason for the audit log.
+        close: Function that closes the connections opened under a session, by its `id_digest`.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Rechecks:
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def begin(self, session: VisitorSession) -> "asyncio.Task[None]":
-        """The running re-check of the session, started if there is none."""
+        """Return the task of the session's re-check, which is started if none is running."""
         session.recheck_began()
         task = self._running.get(session.id_digest)
         if task is None:
@@ -93,11 +94,11 @@ class Rechecks:
         return task
 
     async def wait(self, session: VisitorSession) -> None:
-        """Wait until the session was re-checked. Cancelling the wait does not stop the re-check."""
+        """Wait until the session has been re-checked. Cancelling the wait does not stop the re-check."""
         await asyncio.wait([self.begin(session)])
 
     async def finish(self, seconds: float) -> None:
-        """Wait for re-checks under way, as a refresh that is cut off costs its visitor the session."""
+        """Wait for running re-checks for some seconds, as an interrupted refresh costs the visitor the session."""
         tasks = list(self._running.values())
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
@@ -106,13 +107,12 @@ class Rechecks:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _guarded(self, session: VisitorSession) -> None:
-        """Run a re-check. Any unexpected error counts as if the provider could not be asked."""
+        """Run a re-check. Any unexpected error counts as if the provider could not be reached."""
         try:
             await self._take_turn(session)
         except StoreError as error:
-            # Known sessions go on without the store, but no longer than claims are believed: a full disk must not keep
-            # a visitor
-            # signed in whom the provider has dropped.
+            # Cached sessions continue without the store, but only while their claims are trusted: a full disk must not
+            # keep a visitor signed in whom the provider has dropped.
             log.warning("session not re-checked, the store is away", host=session.host, error=error)
             self._not_now(session, "store_away")
         except Exception:
@@ -133,7 +133,7 @@ class Rechecks:
             turn.release()
 
     async def _lead(self, session: VisitorSession) -> None:
-        """Re-check a session as the only relay that does so now."""
+        """Re-check a session, unless another relay is already doing so."""
         lease = sha256(b"recheck\0" + session.id_digest)
         if not await self._is_leased(lease):
             self._not_now(session, "elsewhere")
@@ -237,13 +237,13 @@ class Rechecks:
             self._end(session, refusal)
 
     def _not_asked(self, session: VisitorSession, detail: str) -> None:
-        """Apply the owner's `on_recheck_error` when the provider cannot be asked."""
+        """Apply the owner's `on_recheck_error`, as the provider could not be reached."""
         log.warning("session not re-checked, provider unavailable", host=session.host, reason=detail)
         self._audit.record("session.refresh", reason="unreachable", **session.about())
         self._go_by_policy(session, "provider_unreachable")
 
     def _not_now(self, session: VisitorSession, reason: str) -> None:
-        """Skip a re-check for the relay's own reasons. The session stays while its claims are still believed."""
+        """Skip a re-check for the relay's own reasons. The session continues while its claims are still trusted."""
         log.info("session re-check postponed", host=session.host, reason=reason)
         self._audit.record("session.refresh", reason=reason, **session.about())
         limit = _believed_until(session)
@@ -253,10 +253,10 @@ class Rechecks:
             self._go_by_policy(session, "not_rechecked")
 
     def _go_by_policy(self, session: VisitorSession, reason: str) -> None:
-        """Do with the session what the owner chose for a provider that cannot be asked.
+        """Do with the session what the owner chose for a provider that cannot be reached.
 
         Args:
-            reason: Why it ends if it does, for the audit log.
+            reason: Reason for the audit log if the session ends.
         """
         now, policy, limit = self._clock(), session.connection.on_recheck_error, _believed_until(session)
         if policy == "502":

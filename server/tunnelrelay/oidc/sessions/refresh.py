@@ -1,13 +1,13 @@
-"""Asks a provider again about a person who signed in before, and interprets the answer.
+"""Asks a provider whether a signed-in visitor may stay signed in, and interprets the response.
 
 Uses the refresh grant (RFC 6749 section 6, Core section 12), or without a refresh token the userinfo endpoint while the
-access token is valid. `recheck.py` decides when and by which relay.
+access token is valid. `recheck.py` decides when, and on which relay.
 
-A refresh token that was sent and brought no answer (a time-out, a broken connection, a 5xx) is sent again at the next
-try. The provider was in trouble then, so most likely it never exchanged the token; one that did says `invalid_grant`,
-and the session ends, as it would have without the second try. A token that a relay had sent when it died is not sent
-again (`refreshing_since` in `session.py`): nothing says that the provider was in trouble, so most likely it answered,
-and a repetition is what it takes for theft (RFC 9700 section 4.14.2).
+A refresh token that was sent without getting a response (a time-out, a broken connection, a 5xx) is sent again at the
+next try. The provider had a problem, so it probably did not exchange the token; if it did, it responds with
+`invalid_grant`, and the session ends, as it would without the second try. A token that a relay had sent when it died is
+not sent again (`refreshing_since` in `session.py`): the provider probably responded normally, and takes a repetition
+for theft (RFC 9700 section 4.14.2).
 """
 
 from collections.abc import Callable
@@ -26,10 +26,10 @@ from tunnelrelay.policy.rules import Claims, Connection
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The provider still vouches for the person.
+    """The provider confirmed that the visitor may stay signed in.
 
     Attributes:
-        claims: The current claims, normalised for rules; None when the answer has none.
+        claims: The current claims, normalised for rules; None when the response has none.
         grant: The tokens for the next re-check.
     """
 
@@ -39,20 +39,21 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The provider does not vouch for the person, or its answer proves nothing: the session ends, for `reason`."""
+    """The provider rejected the visitor, or its response proves nothing: the session ends with `reason`."""
 
     reason: str
 
 
 _KEPT_OUT, _NOT_FOR_US = Rejected("invalid_token"), Rejected("insufficient_scope")
-"""What userinfo says to an access token that is no longer good, and to one that never was for it (RFC 6750 section
-3.1)."""
+"""The userinfo endpoint's errors for an access token that is no longer valid, and for one without the right scope (RFC
+6750 section 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotAsked:
-    """The provider could not be asked. `grant` has the tokens for the next re-check; they may have changed all the
-    same.
+    """The provider could not be reached.
+
+    `grant` has the tokens for the next re-check, which may have changed nevertheless.
 
     Attributes:
         is_ours: The relay's own limits prevented the call, not the provider.
@@ -65,7 +66,7 @@ class NotAsked:
 
 @dataclass(frozen=True, slots=True)
 class NoToken:
-    """The session has no token left to ask the provider with."""
+    """The session has no valid token left with which the provider could be asked."""
 
 
 Outcome = Confirmed | Rejected | NotAsked | NoToken
@@ -75,12 +76,12 @@ class ProviderQuery:
     """Asks the provider about one login.
 
     Args:
-        issuer: The issuer that vouched for the login.
+        issuer: The issuer of the login.
         subject: The person's `sub`.
-        clock: Unix time.
+        clock: Function that returns Unix time.
 
     Attributes:
-        grant: The tokens for the next re-check; up to date also when `run` is cancelled.
+        grant: The tokens for the next re-check; up to date even when `run` is cancelled.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class ProviderQuery:
             error = answer.content.get("error")
             if isinstance(error, str) and error in ABOUT_THE_VISITOR:
                 return Rejected(error)
-            # This tells nothing about the token, which is sent again: see the module's docstring.
+            # This failure says nothing about the token, which is sent again: see the module's docstring.
             return NotAsked(f"the token endpoint answered {answer.status}", self.grant)
         try:
             tokens = granted(answer.content)
@@ -135,7 +136,9 @@ class ProviderQuery:
         return Confirmed(None if claims is None else normalised(claims, self._connection), self.grant)
 
     async def _refreshed_claims(self, metadata: Metadata, tokens: Tokens) -> Claims | Rejected | None:
-        """The claims of the new tokens; None when they have none about the visitor (Core section 12.2 allows that)."""
+        """Return the claims in the new tokens; None when they contain none about the visitor (Core section 12.2 allows
+        that).
+        """
         if not tokens.id_token:
             claims = await self._userinfo(tokens) if metadata.userinfo_endpoint else None
             return None if claims is _KEPT_OUT or claims is _NOT_FOR_US else claims
@@ -150,7 +153,7 @@ class ProviderQuery:
         return claims
 
     async def _look(self, metadata: Metadata) -> Outcome:
-        """Ask the userinfo endpoint with the login's own access token, while that is valid."""
+        """Call the userinfo endpoint with the login's own access token, while it is valid."""
         grant = self.grant
         is_known_good = self._clock() < grant.access_until
         has_expired = grant.access_until and not is_known_good
@@ -158,13 +161,13 @@ class ProviderQuery:
             return NoToken()
         claims = await self._userinfo(Tokens(id_token="", access_token=grant.access_token))
         if claims is _NOT_FOR_US or (claims is _KEPT_OUT and not is_known_good):
-            return NoToken()  # for `_KEPT_OUT` the token has probably expired, at a time not given
+            return NoToken()  # with `_KEPT_OUT` the token has probably expired, at an unknown time
         if isinstance(claims, Rejected):
             return claims
         return Confirmed(None if claims is None else normalised(claims, self._connection), grant)
 
     async def _userinfo(self, tokens: Tokens) -> Claims | Rejected | None:
-        """The ID token's claims, updated by userinfo's newer ones.
+        """Return the ID token's claims, updated by the newer ones of userinfo.
 
         None when the ID token was too long to be kept, so that its claims are unknown.
         """
@@ -182,10 +185,10 @@ class ProviderQuery:
 
 
 def merge_claims(signed: Claims, userinfo: Claims) -> dict[str, object]:
-    """The claims of an ID token, updated by newer ones of userinfo."""
+    """Return the claims of an ID token, updated by newer ones of userinfo."""
     newer = {name: value for name, value in userinfo.items() if name not in ABOUT_THE_TOKEN}
     base = dict(signed)
     if "email" in newer and newer["email"] != base.get("email"):
-        # `email_verified` vouches for the address beside it, not for the one in the other document.
+        # `email_verified` is about the address in the same document, not about one in the other document.
         base.pop("email_verified", None)
     return {**base, **newer}

@@ -1,4 +1,4 @@
-"""Remembers sessions that were ended early, here or by other relays and commands."""
+"""Remembers sessions that were ended early, by this relay or by other relays and commands."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,9 @@ from tunnelrelay.store.base import ENDED_SECONDS, SessionStore, StoreError
 log = EventLog(__name__)
 
 MAX_ENDED = 20_000
-"""Ended sessions remembered, so that a read that was under way when one ended cannot bring it back."""
+"""Maximum ended sessions that are remembered, so that a concurrent read from the store cannot restore one."""
 OVERLAP_SECONDS = 60.0
-"""Each look reaches this far back: what was written late, or by a clock that is behind ours, must not slip through."""
+"""Seconds that each poll reaches back, so that a late write, or one by a relay whose clock is slow, is not missed."""
 
 
 BOUNDS = (
@@ -29,10 +29,10 @@ BOUNDS = (
 
 
 class SessionRevocations:
-    """A set of session digests that forgets the oldest.
+    """A bounded set of digests of ended sessions that drops the oldest.
 
     Attributes:
-        has_missed_some: The store was away for so long that ended sessions may be missing. The caller sets it back.
+        has_missed_some: The store was unavailable for so long that ended sessions may be missing. The caller resets it.
     """
 
     def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
@@ -47,11 +47,11 @@ class SessionRevocations:
         return id_digest in self._ended
 
     def add(self, id_digest: bytes) -> None:
-        """Add an ended session."""
+        """Add the digest of an ended session."""
         self._ended[id_digest] = None
 
     async def poll(self) -> list[bytes]:
-        """The sessions that other relays and commands have ended since the last call."""
+        """Return the sessions that other relays and commands have ended since the last call."""
         now = self._clock()
         try:
             ended = await self._store.ended_since(self._polled_at - OVERLAP_SECONDS)

@@ -1,4 +1,4 @@
-"""Reads and writes sessions in the store: rows, and the sealed records inside them. Decides nothing."""
+"""Reads and writes sessions in the store: rows, and the encrypted records inside them. Makes no decisions."""
 
 from dataclasses import dataclass, replace
 
@@ -14,28 +14,30 @@ from tunnelrelay.store.base import SessionRow, SessionStore
 log = EventLog(__name__)
 
 MAX_SEALED = 48 * 1024
-"""Bytes: claims, ID token and two more tokens at their limits are 30 KiB, a third more as text."""
+"""Maximum bytes of an encrypted record: claims, ID token and two more tokens at their limits are 30 KiB, and a third
+more as text."""
 PURPOSE = "session"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """A session's row in the store, and the record that was sealed in it."""
+    """A session's row in the store, and the decrypted record in it."""
 
     row: SessionRow
     record: Record
 
 
 class SessionRows:
-    """The rows of one store, sealed with one key ring. Every method may raise StoreError."""
+    """The sessions of one store, encrypted with one key ring. Every method may raise StoreError."""
 
     def __init__(self, store: SessionStore, ring: KeyRing) -> None:
         self._store = store
         self._ring = ring
 
     async def load(self, id_digest: bytes) -> StoredSession | None:
-        """The session's row and record; None when there is none, or the record was not sealed by this ring for this
-        row."""
+        """Return the session's row and record; None when there is no row, or when this ring did not encrypt the record
+        for this row.
+        """
         row = await self._store.load_session(id_digest)
         record = None if row is None else self._opened(row)
         return None if row is None or record is None else StoredSession(row, record)
@@ -75,11 +77,11 @@ class SessionRows:
     async def change(
         self, kept: StoredSession, record: Record, *, last_seen: float, email: str | None = None
     ) -> StoredSession | None:
-        """Replace the record if the row is unchanged since it was read; None when it is not.
+        """Replace the record if the row is unchanged since it was read; return None when it has changed.
 
         Args:
-            last_seen: As far as this relay knows.
-            email: None to leave it as it is.
+            last_seen: Time of the last use that this relay knows of.
+            email: New e-mail address; None to leave it unchanged.
         """
         before = kept.row
         row = replace(

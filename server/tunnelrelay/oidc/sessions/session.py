@@ -1,5 +1,6 @@
-"""One visitor signed in at one endpoint: its data, its limits, and its identity header lines. `sessions.py` manages
-them. The provider's tokens are in the stored `Record` only: a session in memory has none.
+"""A visitor's session at one endpoint: its data, its limits, and its identity header lines.
+
+`sessions.py` manages sessions. The provider's tokens are only in the stored `Record`, not in a session in memory.
 """
 
 import hashlib
@@ -17,32 +18,33 @@ from tunnelrelay.policy.rules import Connection
 from tunnelrelay.store.base import SessionRow
 
 MAX_ID_TOKEN = 12 * 1024
-"""Characters of an ID token that is kept: one with 200 groups by their ids, the most that Entra ID writes into it. A
-longer one is not, nor is any other token over its limit: the session goes on, and the provider is asked with what there
-is."""
+"""Maximum characters of an ID token that is kept: one with 200 groups by id, the maximum of Entra ID. Longer tokens are
+not kept; the session continues, and re-checks use the tokens that are left."""
 MAX_KEPT_TOKEN = 4 * 1024
 MAX_SID = 512
 MAX_ACR = 512
 MAX_TIME = 2.0**40
-"""Unix time, some 30,000 years on: the largest `auth_time` that is one. JSON has integers that no float holds."""
+"""Maximum accepted `auth_time` in Unix time, some 30,000 years from now. JSON may contain integers that no float can
+hold."""
 TOUCH_SECONDS = 60.0
-"""Activity is written to the store at most this often per session, or each tenth of a shorter idle limit."""
+"""Minimum seconds between two writes of a session's activity to the store, or a tenth of the idle limit if that is
+shorter."""
 SESSION_BYTES = 1_000 + ENTRY_BYTES
-"""Memory of a session beside its claims, identity and fields."""
+"""Bytes of memory for a session, in addition to its claims, identity and header lines."""
 GRACE_SECONDS = 30.0
-"""How long past its time a re-check may run before requests wait for it (or as long as the owner's interval, if that
-is shorter)."""
+"""Seconds that a re-check may take after its due time before requests wait for it (or the owner's interval, if that is
+shorter)."""
 NEVER = float("inf")
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tokens and ids of a login, for re-checks and the logout at the provider. Absent ones are "" or None.
+    """The tokens and ids of a login, for re-checks and the logout at the provider. Missing ones are "" or None.
 
     Attributes:
-        access_until: Unix time; 0 when the provider did not say.
-        sid: The provider's session id, which its logout messages name.
-        nonce: The login's nonce. An ID token from a refresh may repeat it and must not have another.
-        auth_time: When the visitor last proved who they are, Unix time.
+        access_until: Unix time at which the access token expires; 0 when the provider did not say.
+        sid: The provider's session id, which its logout messages contain.
+        nonce: The login's nonce. An ID token from a refresh may repeat it and must not have another one.
+        auth_time: Unix time at which the visitor last authenticated.
     """
 
     refresh_token: str = ""
@@ -60,17 +62,15 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """The sealed part of a session's row. Rows of the first release lack the members after `claims`.
+    """The encrypted part of a session's row. Rows of the first release lack the members after `claims`.
 
     Attributes:
-        rules_version: Of the rules that admitted the claims.
-        claims: JSON, as rules and headers read them.
-        checked_at: When the provider last vouched for them; None for at login.
-        refreshing_since: When a refresh token was sent whose answer is not known yet. The sender clears it, also after
-            a
-            time-out. If another relay finds it, the sender died, and the session ends: providers end the whole login
-            when a
-            token comes twice.
+        rules_version: Version of the rules that admitted the claims.
+        claims: Claims as JSON, in the form for rules and header fields.
+        checked_at: Time at which the provider last confirmed the claims; None for the time of the login.
+        refreshing_since: Time at which a refresh token was sent whose response is not known yet. The sending relay
+            clears it, even after a time-out. If another relay finds it, the sender died, and the session ends:
+            providers end the whole login when a token is sent twice.
     """
 
     rules_version: str
@@ -85,24 +85,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VisitorSession:
-    """One visitor signed in at one endpoint.
+    """A visitor's session at one endpoint, in memory.
 
     Attributes:
-        id_digest: SHA-256 of the cookie's value, which names the session in store and logs.
+        id_digest: SHA-256 of the cookie's value, which identifies the session in store and logs.
         connection: The OpenID connection whose limits apply.
         judged_by: The connection whose rules last admitted these claims; None before the first time.
-        rules_version: Of the rules that last admitted these claims.
+        rules_version: Version of the rules that last admitted these claims.
         claims: The provider's claims as JSON, for rules that change later.
-        idle_seconds: It ends when it was not used for this long.
-        expires_at: Absolute end, Unix time. Neither activity nor a refresh moves it.
-        version: Of the row these claims are from.
-        checked_at: When the provider last vouched for them.
-        is_askable: There is a token to ask the provider with.
-        recheck_at: When the provider is asked again; `NEVER` without re-checks.
-        wait_at: From then on requests wait for the provider's answer.
-        away_until: Until then the provider counts as unavailable.
-        next_due: Until then a request needs no closer check; the only time the hot path compares beside idleness.
-        weight: Bytes of memory that it takes, with the fields that are made for the first request.
+        idle_seconds: Seconds without use after which the session ends.
+        expires_at: Unix time of the latest end. Neither activity nor a refresh extends it.
+        version: Version of the row that these claims come from.
+        checked_at: Time at which the provider last confirmed the claims.
+        is_askable: There is a token with which the provider can be asked.
+        recheck_at: Time of the next re-check; `NEVER` without re-checks.
+        wait_at: Time from which requests wait for the result of the re-check.
+        away_until: Time until which the provider counts as unreachable.
+        next_due: Time until which a request needs no closer check; besides idleness, the only time that the hot path
+            compares.
+        weight: Bytes of memory that the session takes, including the header lines created for the first request.
     """
 
     __slots__ = (
@@ -130,7 +131,10 @@ class VisitorSession:
         self.renew(row, record)
 
     def header_block(self, now: float) -> bytes:
-        """The identity as header lines, each ended by CRLF, assertion included; signed anew at half of its life."""
+        """Return the identity as header lines, each ended by CRLF.
+
+        The assertion in them is signed again at half of its lifetime.
+        """
         if now >= self._sign_at:
             assertion = self._signer.sign(self.identity, audience=self.audience, now=now)
             self._fields = identity_fields(self.identity) + f"X-Tunnel-Assertion: {assertion}\r\n".encode("ascii")
@@ -138,7 +142,7 @@ class VisitorSession:
         return self._fields
 
     def about(self) -> dict[str, str]:
-        """The fields of an audit event about it."""
+        """Return the fields of an audit event about the session."""
         identity = self.identity
         return {
             "host": self.host,
@@ -148,27 +152,27 @@ class VisitorSession:
         }
 
     def adopt(self, connection: Connection) -> None:
-        """Apply the owner's present limits. They can shorten a session, but a longer one needs a new login."""
+        """Apply the owner's current limits. They can shorten the session, but not extend it; that needs a new login."""
         self.connection = connection
         self.idle_seconds = connection.idle_seconds
         self.touch_seconds = min(TOUCH_SECONDS, connection.idle_seconds / 10)
         self.expires_at = min(self.expires_at, self.created_at + connection.max_seconds)
-        # Without `auth_time`, the visitor signed in at the login at the latest.
+        # Without `auth_time`, the visitor authenticated no later than at the login.
         proved_at = self.created_at if self.auth_time is None else self.auth_time
-        # With the leeway of a login: else a login that has just passed could be too old at once, and loop.
+        # With the leeway of a login, as otherwise a login that just passed could already be too old, and loop.
         self.age_ends_at = NEVER if connection.max_age is None else proved_at + connection.max_age + LEEWAY
         every = connection.recheck_seconds
         due = self.checked_at + every if every and self.is_askable else NEVER
         self.put_off(due, due + min(GRACE_SECONDS, every))
 
     def renew(self, row: SessionRow, record: Record) -> None:
-        """Take over what the row in the store holds now."""
+        """Replace the session's data by that of the row in the store."""
         self.version = row.version
         self.last_seen = max(self.last_seen, row.last_seen)
         self.rules_version = record.rules_version
         self.claims = record.claims
         self.identity = identity_of(msgspec.json.decode(record.claims), issuer=row.issuer)
-        # Half of the claims' length again: msgspec leaves as much behind what it has written.
+        # Add half of the claims' length: msgspec allocates as much more than it writes.
         self.weight = SESSION_BYTES + len(self.claims) * 3 // 2 + weight_of(self.identity)
         self.checked_at = self.created_at if record.checked_at is None else record.checked_at
         self.auth_time = record.grant.auth_time
@@ -179,7 +183,10 @@ class VisitorSession:
         self.adopt(self.connection)
 
     def refusal(self, connection: Connection) -> str:
-        """Why the rules no longer admit these claims, "" when they do. Judged once for each version of the rules."""
+        """Return why the rules no longer admit the claims; "" when they do.
+
+        Evaluated once for each version of the rules.
+        """
         if self.rules_version == connection.rules_version:
             return ""
         refusal = connection.rules.admits(msgspec.json.decode(self.claims))
@@ -189,28 +196,30 @@ class VisitorSession:
         return ""
 
     def ended_by(self, now: float) -> str:
-        """Which of its limits has passed, as a word for the audit log; "" for none."""
+        """Return which of the session's limits has passed, as a word for the audit log; "" for none."""
         if now >= self.expires_at:
             return "expired"
         return "max_age" if now >= self.age_ends_at else ""
 
     def is_idle(self, now: float) -> bool:
-        """Whether it was not used for too long, as far as this relay knows."""
+        """Return whether the session was unused for too long, as far as this relay knows."""
         return now - self.last_seen > self.idle_seconds
 
     def recheck_began(self) -> None:
-        """Note that a re-check began. Requests use the old data until `wait_at`."""
+        """Record that a re-check began. Requests use the old data until `wait_at`."""
         self.next_due = min(self.expires_at, self.age_ends_at, self.wait_at)
 
     def put_off(self, recheck_at: float, wait_at: float) -> None:
-        """Schedule the next re-check, as the provider could not be asked."""
+        """Schedule the next re-check, as the provider could not be reached."""
         self.recheck_at, self.wait_at = recheck_at, wait_at
         self.next_due = min(self.expires_at, self.age_ends_at, recheck_at, wait_at)
 
 
 def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
-    """The grant to keep of a login's tokens, once the ID token has passed the checks. Values that are too long are left
-    out."""
+    """Return the grant to keep from a login's tokens, after the ID token was checked.
+
+    Values that are too long are left out.
+    """
     claims = claims_in(tokens.id_token)
     grant = Grant(
         sid=_short(claims.get("sid"), MAX_SID),
@@ -222,9 +231,9 @@ def grant_of(tokens: Tokens, *, nonce: str, now: float) -> Grant:
 
 
 def with_tokens(grant: Grant, tokens: Tokens, *, now: float) -> Grant:
-    """The grant with new access and refresh tokens. The new ID token, which was not checked, is not taken.
+    """Return the grant with new access and refresh tokens, but without the new ID token, which was not checked.
 
-    A refresh token that is not replaced stays good (RFC 6749 section 6).
+    A refresh token that is not replaced remains valid (RFC 6749 section 6).
     """
     refresh_token = _short(tokens.refresh_token, MAX_KEPT_TOKEN) if tokens.refresh_token else grant.refresh_token
     return msgspec.structs.replace(
@@ -236,12 +245,12 @@ def with_tokens(grant: Grant, tokens: Tokens, *, now: float) -> Grant:
 
 
 def with_id_token(grant: Grant, id_token: str) -> Grant:
-    """The grant with an ID token that has passed the check list, "" in the place of one that is too long."""
+    """Return the grant with an ID token that passed the checks, or "" if it is too long."""
     return msgspec.structs.replace(grant, id_token=_short(id_token, MAX_ID_TOKEN))
 
 
 def claims_in(id_token: str) -> dict[str, object]:
-    """The claims of an ID token that was checked before; {} without one."""
+    """Return the claims of an ID token that was checked before; {} without one."""
     payload = unb64url(id_token.split(".")[1]) if id_token.count(".") == 2 else None
     try:
         return {} if payload is None else parse_object(payload, max_bytes=len(payload))
@@ -250,12 +259,12 @@ def claims_in(id_token: str) -> dict[str, object]:
 
 
 def sid_key(connection_id: str, sid: str) -> bytes | None:
-    """The digest of the provider's session id for a row; None without one."""
+    """Return the digest of the provider's session id for a row; None without an id."""
     return hashlib.sha256(f"{connection_id}\0{sid}".encode(errors="replace")).digest() if sid else None
 
 
 def _time(value: object) -> float | None:
-    """Unix time as a finite number; None for anything else."""
+    """Return a Unix time if the value is a finite number; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
         return None
     return float(value)

@@ -1,9 +1,9 @@
-"""Sessions: who is signed in where, remembered on the server and named by an opaque cookie.
+"""The sessions of a relay: who is signed in where. They are stored on the server and identified by an opaque cookie.
 
-Read `Sessions.find` first: it runs for every request to a guarded endpoint, so it is one dict look-up and a few
-comparisons, and never waits. What it cannot decide goes to `current`, which asks the store and the provider
-(`recheck.py`). Writes that `find` causes (activity, ends) are queued and written by `upkeep`
-(`cleanup.py`), which also polls for sessions that another relay, or a command, has ended.
+Read `Sessions.find` first: it runs for every request to an endpoint with a login, so it is one dict look-up and a few
+comparisons, and never waits. Cases that it cannot decide go to `current`, which asks the store and the provider
+(`recheck.py`). Changes that `find` causes (activity, ends) are queued and written by `upkeep` (`cleanup.py`), which
+also polls for sessions that another relay, or a command, has ended.
 
     find -> Session   signed in
          -> None      not signed in here
@@ -33,20 +33,20 @@ from tunnelrelay.policy.rules import Claims, Connection
 from tunnelrelay.store.base import LoginStore, SessionCriteria, StoreError
 
 COOKIE_LENGTH = 43
-"""Characters of a session id: 32 random bytes as base64url. Nothing else is looked up."""
+"""Characters of a session id: 32 random bytes as base64url. Cookies of another length are not looked up."""
 MAX_SESSIONS = 20_000
-"""Sessions in memory. Past that the owner who has the most loses the ones recalled longest ago; the store still has
-them."""
+"""Maximum sessions in memory. When there are more, the owner with the most loses the least recently loaded ones; they
+remain in the store."""
 MAX_SESSION_BYTES = 96 * 1024 * 1024
-"""Memory of all sessions, by `VisitorSession.weight`. Most take 3 to 5 kB, so that there is room for 20,000; one takes
-up to 80 kB when its provider sends as many claims as are kept. A provider that invents such people pushes out sessions
-of its own owner only."""
+"""Maximum bytes of all sessions in memory, by `VisitorSession.weight`. Most take 3 to 5 kB, so that 20,000 fit; one
+takes up to 80 kB when its provider sends the maximum of claims. A provider that invents such users pushes out only
+sessions of its own owner."""
 MAX_OF_PERSON = 100
-"""Sessions of one person at one connection, in the store. A browser has one at each endpoint; whoever signs in again
-and again without a cookie, as scripts do, ends their own that was used longest ago."""
+"""Maximum sessions of one person at one connection, in the store. A browser has one at each endpoint; a script that
+signs in again and again without a cookie ends its own least recently used ones."""
 MAX_TOGETHER = 20_000
-"""Sessions of one connection, and of one host, in the store: a provider of somebody's own, which invents people, fills
-up to 0.8 GB of the disk that all share, also when its clients or its endpoints change names."""
+"""Maximum sessions of one connection, and of one host, in the store: a hostile owner's provider, which invents users,
+can fill at most 0.8 GB of the shared disk, even if its clients or endpoints change names."""
 
 
 BOUNDS = (
@@ -87,15 +87,18 @@ BOUNDS = (
 
 
 class SessionsAway(StoreError):
-    """The store is away, so sessions are unknown. Callers refuse the request (503) and never treat it as signed out."""
+    """The store is unavailable, so sessions are unknown.
+
+    Callers must refuse the request (503) and never treat it as signed out.
+    """
 
 
 class ProviderAway(Exception):
-    """The re-check failed, and by the owner's policy visitors are refused until it works (502)."""
+    """The re-check failed, and the owner's policy is to refuse visitors until it works (502)."""
 
 
 class Lookup(Enum):
-    """The value that `find` returns when only the store can tell."""
+    """The result of `find` when only the store can tell."""
 
     UNKNOWN = auto()
 
@@ -105,17 +108,16 @@ Found = VisitorSession | Literal[Lookup.UNKNOWN] | None
 
 
 class Sessions:
-    """All sessions of one relay.
+    """All sessions of a relay.
 
     Args:
         providers: Makes the re-checks; None for no re-checks.
-        on_session_end: Called with a session's `id_digest` when connections opened under it must be closed: it has
-            ended,
-            or may not be used for now. Must not raise.
+        on_session_end: Called with a session's `id_digest` when the connections opened under it must be closed, as it
+            has ended or may not be used for now. Must not raise.
 
     Attributes:
-        in_memory: Sessions by `id_digest`. One that is not here is read from the store again.
-        upkeep: The background work; its owner runs it.
+        in_memory: Sessions by `id_digest`. A missing one is read from the store when needed.
+        upkeep: The background work, which the owner of this object runs.
     """
 
     def __init__(
@@ -162,10 +164,10 @@ class Sessions:
             )
 
     def find(self, cookie: bytes, host: str, connection: Connection, now: float) -> Found:
-        """The session of a request's cookie, if it is valid for this host under this connection.
+        """Return the session of a request's cookie, if it is valid for this host under this connection.
 
-        Does not count as activity; `seen` does, once the request was let in. A session that is past a limit, or that
-        the connection or rules refuse, is ended here.
+        This does not count as activity; `seen` records it once the request was let in. A session that has passed a
+        limit, or that the connection or rules refuse, is ended here.
         """
         if len(cookie) != COOKIE_LENGTH:
             return None
@@ -182,19 +184,19 @@ class Sessions:
         return self._look_closer(session, host, connection, now)
 
     def seen(self, session: VisitorSession, now: float) -> None:
-        """Note activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
+        """Record activity: a request that was let in, or a visitor's bytes on a connection opened under the session."""
         session.last_seen = now
         if now - session.written_at >= session.touch_seconds:
             session.written_at = now
             self._writes.touch(session.id_digest, now)
 
     async def recall(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
-        """`find` with a look-up in the store, for sessions that are not in memory.
+        """Return the session of a cookie like `find`, but read it from the store if it is not in memory.
 
-        Also finds a session whose re-check is overdue, for the relay's own pages such as signing out.
+        Also returns a session whose re-check is overdue, for the relay's own pages such as signing out.
 
         Raises:
-            SessionsAway: The store is away.
+            SessionsAway: The store is unavailable.
         """
         digest = sha256(cookie)
         if len(cookie) != COOKIE_LENGTH or digest in self._ended:
@@ -210,10 +212,10 @@ class Sessions:
         return session
 
     async def current(self, cookie: bytes, host: str, connection: Connection, now: float) -> VisitorSession | None:
-        """`recall` for requests to the endpoint: waits for an overdue re-check.
+        """Return the session like `recall`, for requests to the endpoint, but wait for an overdue re-check first.
 
         Raises:
-            SessionsAway: The store is away.
+            SessionsAway: The store is unavailable.
             ProviderAway: The re-check failed and the owner's policy is `502`.
         """
         session = await self.recall(cookie, host, connection, now)
@@ -230,9 +232,9 @@ class Sessions:
         return await self.recall(cookie, host, connection, self._clock())
 
     def look_after(self, session: VisitorSession, connection: Connection, now: float) -> bool:
-        """Check a session that has connections open. False when these must be closed.
+        """Check a session that has open connections. Return False when these must be closed.
 
-        An expired session is ended, which closes them too.
+        An expired session is ended, which also closes its connections.
         """
         if session.id_digest in self._ended or not self._is_good(session, session.host, connection, now):
             return False
@@ -245,13 +247,13 @@ class Sessions:
     async def create(
         self, host: str, connection: Connection, *, issuer: str, claims: Claims, grant: Grant | None = None
     ) -> bytes:
-        """Sign a visitor in. Returns the cookie's value, which is always new: a presented one never becomes valid.
+        """Sign a visitor in and return the cookie's value, which is always new: a presented one never becomes valid.
 
         Args:
             grant: The provider's tokens, for re-checks.
 
         Raises:
-            StoreError: It was not stored; the visitor is not signed in.
+            StoreError: The session was not stored; the visitor is not signed in.
         """
         await self._make_room(host, connection, issuer, str(claims["sub"]))
         cookie = secrets.token_urlsafe(32).encode("ascii")
@@ -262,10 +264,10 @@ class Sessions:
         return cookie
 
     async def grant_of(self, session: VisitorSession) -> Grant | None:
-        """The grant of the session's login, for its logout at the provider; None when it is no longer known.
+        """Return the grant of the session's login, for its logout at the provider; None when it is no longer known.
 
         Raises:
-            StoreError: The store is away.
+            StoreError: The store is unavailable.
         """
         kept = await self._rows.load(session.id_digest)
         return None if kept is None else kept.record.grant
@@ -274,11 +276,11 @@ class Sessions:
         """End a session now, here and in the store, and have its connections closed.
 
         Args:
-            reason: For the audit log; "" when the caller records the event.
+            reason: Reason for the audit log; "" when the caller records the event.
 
         Raises:
-            StoreError: It was not deleted from the store. It has ended for this process all the same, and `upkeep`
-                retries.
+            StoreError: The session was not deleted from the store. It has ended in this process nevertheless, and
+                `upkeep` retries.
         """
         session = self.in_memory.get(id_digest)
         if session is not None and reason:
@@ -287,12 +289,12 @@ class Sessions:
         await self._writes.end_now(id_digest)
 
     async def end_where(self, criteria: SessionCriteria) -> int:
-        """End every session that matches, here and in the store, where other relays find it. Returns their number.
+        """End every session that matches, here and in the store, where other relays find it. Return their number.
 
         The caller records the audit event.
 
         Raises:
-            StoreError: The store is away; no session has ended.
+            StoreError: The store is unavailable; no session has ended.
         """
         ended = await self._store.end_sessions(criteria, self._clock())
         for id_digest in ended:
@@ -300,24 +302,24 @@ class Sessions:
         return len(ended)
 
     async def finish(self, seconds: float) -> None:
-        """Wait for re-checks under way and write what is queued, because the relay stops."""
+        """Wait for running re-checks and write queued changes, because the relay stops."""
         if self._rechecks is not None:
             await self._rechecks.finish(seconds)
         await self.flush()
 
     async def apply_revocations(self) -> int:
-        """End the sessions here that other relays and commands ended in the store. Returns their number."""
+        """End the sessions here that other relays and commands ended in the store. Return their number."""
         new = await self._ended.poll()
         for id_digest in new:
             self._forget(id_digest)
         if self._ended.has_missed_some:
-            # The next visitor is looked up anew.
+            # The next request looks the session up again.
             self._ended.has_missed_some = False
             self.in_memory.clear()
         return len(new)
 
     async def reread(self) -> None:
-        """Forget all sessions in memory, as the store may have been replaced.
+        """Drop all sessions from memory, as the store may have been replaced.
 
         Connections of sessions that are not in the store any more are closed; the others are loaded when they are used.
         """
@@ -327,7 +329,7 @@ class Sessions:
         await self.upkeep.sweep(self._clock())
 
     async def flush(self) -> None:
-        """Write queued changes. Those that the store does not take stay queued."""
+        """Write queued changes. Those that the store does not accept stay queued."""
         await self._writes.flush()
 
     # Judging
@@ -336,7 +338,7 @@ class Sessions:
         if not self._is_good(session, host, connection, now):
             return None
         if session.is_idle(now):
-            return UNKNOWN  # another relay may have seen them since
+            return UNKNOWN  # another relay may have seen activity since
         if self._rechecks is not None and now >= session.wait_at:
             return UNKNOWN
         if self._rechecks is not None and now >= session.recheck_at:
@@ -344,7 +346,7 @@ class Sessions:
         return session
 
     def _is_good(self, session: VisitorSession, host: str, connection: Connection, now: float) -> bool:
-        """Whether a session is for this host and configuration and still admitted. Ends one that is not."""
+        """Return whether a session is for this host and configuration and still admitted. Ends one that is not."""
         if session.host != host or session.connection_id != connection.id:
             # The cookie was sent to another endpoint. The session itself stays valid.
             return False
@@ -362,7 +364,7 @@ class Sessions:
     async def _read(
         self, digest: bytes, known: VisitorSession | None, host: str, connection: Connection
     ) -> VisitorSession | None:
-        """The session as the store has it, in memory from now on."""
+        """Read the session from the store and keep it in memory."""
         try:
             kept = await self._rows.load(digest)
         except StoreError as error:
@@ -387,7 +389,7 @@ class Sessions:
         self.in_memory.put(session.id_digest, session, owner=session.connection.owner, weight=session.weight)
 
     async def _make_room(self, host: str, connection: Connection, issuer: str, subject: str) -> None:
-        """Make room for one more session: where a limit is reached, end those used the longest ago."""
+        """Make room for one more session: where a limit is reached, end the least recently used ones."""
         of_connection = SessionCriteria(connection_id=connection.id)
         of_person = replace(of_connection, issuer=issuer, subject=subject)
         limits = ((of_person, MAX_OF_PERSON), (of_connection, MAX_TOGETHER), (SessionCriteria(host=host), MAX_TOGETHER))

@@ -1,4 +1,4 @@
-"""Queues what sessions write to the store, so that no request waits for it."""
+"""Queues the sessions' writes to the store, so that no request waits for them."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ log = EventLog(__name__)
 class WriteBehind:
     """Activity and ends of sessions that are not in the store yet. Failed writes stay queued.
 
-    At most one entry for each session, and only for sessions that were in memory.
+    There is at most one entry for each session, and only for sessions that were in memory.
     """
 
     def __init__(self, store: SessionStore, clock: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ class WriteBehind:
         self._ended[id_digest] = None
 
     async def end_now(self, id_digest: bytes) -> None:
-        """Write the end of a session before this returns. Raises StoreError when that fails; then it is queued."""
+        """Write the end of a session now. Raises StoreError when that fails; the end is then queued."""
         self.end(id_digest)
         await self._store.end_sessions(SessionCriteria(key=id_digest), self._clock())
         self._ended.pop(id_digest, None)

@@ -1,1 +1,1 @@
-"""Checks of ID tokens and access tokens, and the reading of their claims. Pure. Start with `id_token.py`."""
+"""Checks ID tokens and access tokens, and reads their claims. Does no I/O. Start with `id_token.py`."""

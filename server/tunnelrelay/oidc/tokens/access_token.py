@@ -1,7 +1,7 @@
-"""Checks the access tokens that programs send in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Pure.
+"""Checks the access tokens that programs send in `Authorization` (RFC 6750, RFC 9068, RFC 8725). Does no I/O.
 
-`claimed_issuer` reads the unchecked issuer, which only selects the keys to check the token with. Tokens of other
-issuers are left to the app and never judged.
+`claimed_issuer` reads the unverified issuer, which only selects the keys for the check. Tokens of other issuers are
+left to the app and not checked.
 """
 
 from typing import Any
@@ -25,8 +25,8 @@ from tunnelrelay.oidc.tokens.id_token import (
 from tunnelrelay.policy.rules import TokenIssuer
 
 MAX_BEARER = 16 * 1024
-"""Characters. Every request can bring a new one, and reading the worst of this size costs some 3 ms: less than an ID
-token may have, which comes once a login. What is longer is no token for the relay."""
+"""Maximum characters of an access token. Every request can have a new one, and reading the worst of this size costs
+about 3 ms; ID tokens may be longer, as each login has only one. A longer text is not treated as a token."""
 
 BOUNDS = (
     DeclaredBound(
@@ -39,22 +39,22 @@ BOUNDS = (
     ),
 )
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
-"""`typ` of access tokens (RFC 9068 section 2.1), and of those made before there was one."""
+"""Values of `typ` for access tokens (RFC 9068 section 2.1), and for older ones."""
 
 
 def may_be_token(authorization: bytes) -> bool:
-    """Whether the value of an `Authorization` field looks like a JWT. Cheap; few other values look like one."""
+    """Return whether the value of an `Authorization` field looks like a JWT. Cheap; few other values look like one."""
     return authorization[:7].lower() == b"bearer " and authorization.count(b".") == 2
 
 
 def token_in(authorization: bytes) -> str:
-    """The token in the value of an `Authorization` field with the scheme Bearer; "" when it holds none."""
+    """Return the token in an `Authorization` field with the scheme Bearer; "" for any other value."""
     scheme, _, token = authorization.partition(b" ")
     return token.strip(b" ").decode("latin-1") if scheme.lower() == b"bearer" else ""
 
 
 def claimed_issuer(token: str) -> str:
-    """The unchecked `iss` of a JWT; "" when it is no JWT, or has none."""
+    """Return the unverified `iss` of a JWT; "" when the text is not a JWT, or has none."""
     parts = token.split(".", 3) if len(token) <= MAX_BEARER and token.isascii() else []
     if len(parts) != 3 or len(parts[0]) > MAX_HEADER:
         return ""
@@ -70,14 +70,14 @@ def claimed_issuer(token: str) -> str:
 def check_bearer_token(
     token: str, metadata: Metadata, keys: KeySet, issuer: TokenIssuer, *, now: float
 ) -> dict[str, Any]:
-    """The claims of a token that passed every check.
+    """Check an access token and return its claims.
 
     Args:
         now: Unix time.
 
     Raises:
-        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
-        TokenInvalid: Anything else.
+        ProviderChanged: No known key, or no algorithm known to be used, matches the signature.
+        TokenInvalid: Any other check failed.
     """
     with strictly():
         claims, _ = signed_claims(token, keys, algorithms=metadata.algorithms, kinds=KINDS)
@@ -87,17 +87,17 @@ def check_bearer_token(
         _check_times(claims, now)
         _check_purpose(claims, issuer)
         check_subject(claims)
-        # People's required login strength (RFC 9470) applies to tokens too; else tokens would be a way around it.
+        # The required login strength of users (RFC 9470) applies to tokens too; otherwise tokens would bypass it.
         asked = issuer.connection
         check_sign_in(claims, max_age=asked.max_age, required_acr=asked.required_acr, now=now)
     return claims
 
 
 def _check_audience(claims: dict[str, Any], issuer: TokenIssuer) -> None:
-    """Check the audience: one of ours must be in it. With further audiences, `azp` must name one of ours too.
+    """Check the audience, which must contain one of ours. With further audiences, `azp` must be one of ours too.
 
-    Any other service in the audience may hold the token and could send it to us: fine for a client of the owner's, not
-    for a stranger's at the same issuer.
+    Any other service in the audience may have the token and could send it to us: acceptable for the owner's own client,
+    but not for a stranger's at the same issuer.
     """
     audience = claims.get("aud")
     audiences = [audience] if isinstance(audience, str) else audience
@@ -122,11 +122,13 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _check_purpose(claims: dict[str, Any], issuer: TokenIssuer) -> None:
-    """Refuse other tokens that the same keys sign: logout tokens, ID tokens of others, tokens bound to a key."""
+    """Refuse other kinds of tokens that the same keys sign: logout tokens, ID tokens of others, tokens bound to a
+    key.
+    """
     if "events" in claims:
         raise TokenInvalid("it is a logout token or another event")
     if "cnf" in claims:
-        # Bound to a key its holder must prove to have (RFC 8705, RFC 9449): shown without proof, it may be stolen.
+        # Bound to a key that its holder must prove to have (RFC 8705, RFC 9449): without the proof, it may be stolen.
         raise TokenInvalid("it is bound to a key (`cnf`), which cannot be proved here")
     own_client = issuer.connection.client_id
     if "nonce" in claims and (not own_client or claims["aud"] not in (own_client, [own_client])):

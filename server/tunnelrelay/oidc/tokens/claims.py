@@ -1,7 +1,8 @@
-"""Normalises a provider's claims for the rules; applied once to the claims of a login, re-check or access token.
+"""Normalises a provider's claims for the rules, once for each login, re-check or access token.
 
-Rules are strict (`policy.rules`): one form of a verified address, one place of groups. Providers differ; the owner's
-settings for the provider are applied here. No address or group is added that the provider did not send.
+Rules are strict (`policy.rules`): they expect one form of a verified address, and one place of groups. Providers
+differ; the owner's settings for the provider are applied here. No address or group is added that the provider did not
+send.
 """
 
 from collections.abc import Mapping
@@ -12,13 +13,13 @@ from tunnelrelay.policy.rules import Claims, Connection
 log = EventLog(__name__)
 
 GROUPS = "groups"
-"""The claim that rules read."""
+"""Name of the claim in which rules look for groups."""
 MAX_DEPTH = 8
-"""Steps into nested objects."""
+"""Maximum depth in nested objects."""
 
 
 def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
-    """The claims with `email_verified` and `groups` as rules read them; all others as they came."""
+    """Return the claims with `email_verified` and `groups` in the form for rules; all others unchanged."""
     read = dict(claims)
     verified = _verified(claims, connection.email_verified)
     if verified is not None:
@@ -31,7 +32,7 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
         )
         read.pop(GROUPS, None)
     elif connection.groups_claim != GROUPS:
-        # Drop `groups` when the owner named another claim for groups.
+        # Drop `groups` when the owner configured another claim for groups.
         read.pop(GROUPS, None)
         groups = claim_at(claims, connection.groups_claim)
         if groups is not None:
@@ -40,9 +41,9 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
 
 
 def claim_at(claims: Claims, path: str) -> object:
-    """The claim of this name, or the nested one that its dots lead to; None without one.
+    """Return the claim with this name, or the nested one that the dots in the name lead to; None without one.
 
-    A claim of the whole name wins: names may hold dots themselves (`https://acme.example/groups`).
+    A claim with the whole name takes precedence, as names may contain dots themselves (`https://acme.example/groups`).
     """
     if path in claims:
         return claims[path]
@@ -55,18 +56,18 @@ def claim_at(claims: Claims, path: str) -> object:
 
 
 def root_of(path: str, claims: Claims) -> str:
-    """The top-level claim that `claim_at` begins with."""
+    """Return the name of the top-level claim that `claim_at` begins with."""
     return path if path in claims else path.partition(".")[0]
 
 
 def _verified(claims: Claims, mode: str) -> bool | None:
-    """What to write as `email_verified`; None to leave it as it is.
+    """Return the value for `email_verified`; None to leave it unchanged.
 
     Args:
-        mode: `claim`: only JSON true counts. `text`: the text "true" does too (Amazon Cognito writes it so). `assumed`:
-            no claim at all counts as well, for providers that never send it (Microsoft Entra ID). There an address may
-            be one that an administrator of the directory typed in ("nOAuth"), so it is for directories of one's own.
-            A provider that says anything else is always believed.
+        mode: `claim`: only JSON true counts. `text`: the text "true" counts too (Amazon Cognito writes it so).
+            `assumed`: a missing claim counts as well, for providers that never send it (Microsoft Entra ID). There, an
+            administrator of the directory can enter any address ("nOAuth"), so this mode is for an owner's own
+            directories. A provider that sends false is always believed.
     """
     value = claims.get("email_verified")
     if mode in ("text", "assumed") and value == "true":
@@ -77,14 +78,17 @@ def _verified(claims: Claims, mode: str) -> bool | None:
 
 
 def _vouches(value: object) -> bool:
-    """Entra writes its own booleans as true, as 1, or as text. `xms_edov`: the e-mail's domain is the directory's."""
+    """Return whether a claim of Entra ID is true, which it writes as true, as 1, or as text.
+
+    `xms_edov` says that the e-mail's domain belongs to the directory.
+    """
     return value in (True, "1", "true")
 
 
 def _is_overage(claims: Claims, groups_claim: str) -> bool:
-    """Whether the token only points to the groups, as Entra does when they do not fit (Core section 5.6.2).
+    """Return whether the token only references the groups, as Entra ID does when they do not fit (Core section 5.6.2).
 
-    They are not fetched, as the URL comes from the token. A rule about groups then refuses.
+    They are not fetched, as the URL comes from the token. A rule about groups then refuses the visitor.
     """
     elsewhere = claims.get("_claim_names")
     if isinstance(elsewhere, Mapping) and root_of(groups_claim, elsewhere) in elsewhere:

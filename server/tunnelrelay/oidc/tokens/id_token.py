@@ -1,8 +1,8 @@
-"""Checks ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Pure: no I/O, the clock is an argument.
+"""Checks ID tokens (OpenID Connect Core 3.1.3.7, RFC 8725). Does no I/O; the clock is an argument.
 
-joserfc parses the token and checks the signature. It accepts keys, headers and JSON that we do not, so this module
-first reads and checks the header strictly and chooses the key, and then reads the payload strictly. Claims are checked
-here only. Any error, expected or not, makes the token invalid.
+joserfc parses the token and verifies the signature. It accepts keys, headers and JSON that we do not, so this module
+first checks the header strictly and chooses the key, and then parses the payload strictly. Claims are checked only
+here. Any error, expected or not, makes the token invalid.
 """
 
 import hashlib
@@ -21,55 +21,58 @@ from tunnelctl.oidc.metadata import ALGORITHMS
 from tunnelctl.oidc.strict_json import NotStrictJson, parse_object
 
 MAX_TOKEN = 64 * 1024
-"""Characters. Tokens with hundreds of groups reach 20 kB."""
+"""Maximum characters of a token. Tokens with hundreds of groups reach 20 kB."""
 MAX_HEADER = 4 * 1024
 LEEWAY = 60
 """Seconds by which the provider's clock may differ from ours."""
 MAX_AGE = 600
-"""Seconds since `iat`. The token comes straight from the token endpoint: an older one is a replay."""
+"""Maximum seconds since `iat`. The token comes directly from the token endpoint: an older one is a replay."""
 MAX_SUBJECT = 255
-"""Characters (Core section 2: at most 255 ASCII characters)."""
+"""Maximum characters of a subject (Core section 2: at most 255 ASCII characters)."""
 JWT_KIND = frozenset({"jwt"})
-"""`typ` of ID tokens and signed userinfo. Tokens for other purposes say so there (RFC 8725 section 3.11)."""
+"""Allowed `typ` of ID tokens and signed userinfo. Tokens for other purposes have another one (RFC 8725 section
+3.11)."""
 
 
 class TokenInvalid(Exception):
-    """The token is invalid. The text names the check that failed and holds no secret."""
+    """The token is invalid. The message says which check failed and contains no secret."""
 
 
 class SignInTooOld(TokenInvalid):
-    """The visitor signed in at the provider longer ago than the owner allows (`max_age`)."""
+    """The visitor authenticated at the provider longer ago than the owner allows (`max_age`)."""
 
 
 class SignInTooWeak(TokenInvalid):
-    """The visitor signed in by another method than the owner asks for (`acr`)."""
+    """The visitor authenticated with another method than the owner requires (`acr`)."""
 
 
 class ProviderChanged(TokenInvalid):
-    """The known keys did not sign this token. The provider may have changed them since they were fetched, and may have
-    given a new key the name (`kid`) of an old one."""
+    """The signature does not match the known keys.
+
+    The provider may have changed its keys since they were fetched, even with an unchanged key id (`kid`).
+    """
 
 
 class KeyUnknown(ProviderChanged):
-    """No key of the set fits."""
+    """No key of the set matches the token."""
 
 
 class AlgorithmUnknown(ProviderChanged):
-    """The provider's metadata does not list the algorithm."""
+    """The provider's metadata does not list the token's algorithm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """The values that the ID token of one login must have.
+    """The values that the ID token of a login must have.
 
     Attributes:
-        issuer: As in the provider's metadata.
-        algorithms: Advertised by the provider; anything outside `ALGORITHMS` is refused all the same.
-        code: "" for a token that came with a refresh.
+        issuer: Issuer in the provider's metadata.
+        algorithms: Algorithms that the provider advertises; any outside `ALGORITHMS` is refused nevertheless.
+        code: The authorization code; "" for a token from a refresh.
         now: Unix time.
-        is_refresh: It came with a refresh of this login's tokens: it need not repeat the nonce (Core section 12.2).
-        max_age: Seconds since the visitor last signed in at the provider; None for any time.
-        required_acr: One of these must be the `acr`; empty for any.
+        is_refresh: The token is from a refresh: it need not repeat the nonce (Core section 12.2).
+        max_age: Maximum seconds since the visitor authenticated at the provider; None for any time.
+        required_acr: Allowed values of `acr`; empty for any.
     """
 
     issuer: str
@@ -85,11 +88,11 @@ class Expected:
 
 
 def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
-    """The claims of a token that passed every check.
+    """Check an ID token and return its claims.
 
     Raises:
-        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
-        TokenInvalid: Anything else.
+        ProviderChanged: No known key, or no algorithm known to be used, matches the signature.
+        TokenInvalid: Any other check failed.
     """
     with strictly():
         claims, algorithm = signed_claims(token, keys, algorithms=expected.algorithms)
@@ -98,20 +101,22 @@ def check_id_token(token: str, keys: KeySet, expected: Expected) -> dict[str, An
         _check_login(claims, expected, algorithm)
         check_subject(claims)
         if not expected.is_refresh:
-            # A refresh is no sign-in: its token may leave out when and how there was one (Core section 12.2).
+            # A refresh is not a sign-in: its token need not say when and how the visitor authenticated (Core section
+            # 12.2).
             check_sign_in(claims, max_age=expected.max_age, required_acr=expected.required_acr, now=expected.now)
     return claims
 
 
 def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, Any]:
-    """The claims of a signed userinfo answer (Core section 5.3.2), which must name issuer and audience as an ID token.
+    """Check a signed userinfo response, which must contain issuer and audience like an ID token, and return its claims
+    (Core section 5.3.2).
 
     It needs no nonce: it came over TLS for this access token, and its `sub` is compared. Any algorithm of `ALGORITHMS`
     is accepted, as a client's userinfo algorithm may differ from that of ID tokens.
 
     Raises:
-        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
-        TokenInvalid: Anything else.
+        ProviderChanged: No known key, or no algorithm known to be used, matches the signature.
+        TokenInvalid: Any other check failed.
     """
     with strictly():
         claims, _ = signed_claims(token, keys, algorithms=frozenset(ALGORITHMS))
@@ -124,15 +129,15 @@ def check_userinfo(token: str, keys: KeySet, expected: Expected) -> dict[str, An
 def signed_claims(
     token: str, keys: KeySet, *, algorithms: frozenset[str], kinds: frozenset[str] = JWT_KIND
 ) -> tuple[dict[str, Any], str]:
-    """The claims of a token whose signature is valid, and its algorithm. The claims are not checked.
+    """Verify the signature of a token, and return its claims, which are not checked, and its algorithm.
 
     Args:
-        algorithms: Advertised by the provider.
-        kinds: What the header's `typ` may be, lower-case. One that is absent stands for `jwt`.
+        algorithms: Algorithms that the provider advertises.
+        kinds: Allowed values of the header's `typ`, in lower case. A missing one counts as `jwt`.
 
     Raises:
-        ProviderChanged: It was not signed by a known key, or not by an algorithm known to be used.
-        TokenInvalid: Anything else.
+        ProviderChanged: No known key, or no algorithm known to be used, matches the signature.
+        TokenInvalid: Any other check failed.
     """
     with strictly():
         header = _header_of(token)
@@ -147,7 +152,7 @@ def signed_claims(
 
 @contextmanager
 def strictly() -> Iterator[None]:
-    """Turn every exception inside into TokenInvalid."""
+    """Turn every exception raised inside into TokenInvalid."""
     try:
         yield
     except TokenInvalid:
@@ -159,25 +164,28 @@ def strictly() -> Iterator[None]:
 
 
 class _Registry(JWSRegistry):
-    """Lets joserfc check the algorithms of `ALGORITHMS` and no others, in tokens up to our own limits."""
+    """Lets joserfc use only the algorithms of `ALGORITHMS`, for tokens up to our own size limits."""
 
     max_header_length = MAX_HEADER
     max_payload_length = MAX_TOKEN
     max_signature_length = MAX_RSA_BITS // 6 + 4
 
     def get_alg(self, name: str) -> Any:
-        """`EdDSA` (RFC 8037) over an Ed25519 key, the only one we accept, is what RFC 9864 calls `Ed25519`."""
+        """Return the algorithm; `EdDSA` (RFC 8037) is mapped to `Ed25519` (RFC 9864), the only kind of EdDSA key that
+        is accepted.
+        """
         return super().get_alg("Ed25519" if name == "EdDSA" else name)
 
 
 _REGISTRY = _Registry(algorithms=frozenset(ALGORITHMS) - {"EdDSA"} | {"Ed25519"}, strict_check_header=False)
-"""Header fields that it does not know are let pass: providers add their own, and `_check_header` refuses `crit`."""
+"""Allows header fields that joserfc does not know: providers add their own, and `_check_header` refuses `crit`."""
 
 
 def _header_of(token: str) -> dict[str, Any]:
-    """The header of a compact JWS, read strictly: joserfc takes the last of two fields with one name, and skips what is
-    no base64url in a signature, so that one token could be sent in many spellings. Five parts (encrypted tokens) are
-    not accepted."""
+    """Parse the header of a compact JWS strictly. joserfc would accept duplicate fields, and characters outside
+    base64url in the signature, so that one token could have many spellings. Tokens with five parts (encrypted) are not
+    accepted.
+    """
     segment = token.partition(".")[0]
     if len(token) > MAX_TOKEN or not token.isascii() or token.count(".") != 2 or len(segment) > MAX_HEADER:
         raise TokenInvalid("not a signed token, or too large")
@@ -188,9 +196,9 @@ def _header_of(token: str) -> dict[str, Any]:
 
 
 def _check_header(header: dict[str, Any], algorithms: frozenset[str], kinds: frozenset[str]) -> str:
-    """The algorithm of a header that was checked for `alg`, `typ` and extensions.
+    """Check `alg`, `typ` and extensions of a header, and return the algorithm.
 
-    Keys or places of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are the sender's own word and are ignored.
+    Keys or URLs of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) come from the sender and are ignored.
     """
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
@@ -242,7 +250,8 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> None:
     """Check the nonce, which binds the token to this login: where PKCE is not enforced, a stolen code could be
-    injected."""
+    injected.
+    """
     nonce = claims.get("nonce")
     is_left_out = expected.is_refresh and "nonce" not in claims
     if not is_left_out and not (
@@ -258,13 +267,13 @@ def _check_login(claims: dict[str, Any], expected: Expected, algorithm: str) -> 
 
 
 def check_sign_in(claims: dict[str, Any], *, max_age: int | None, required_acr: frozenset[str], now: float) -> None:
-    """Check when and how the visitor signed in at the provider (Core sections 2 and 3.1.2.1), where the owner demands
-    it.
+    """Check when and how the visitor authenticated at the provider, if the owner requires it (Core sections 2 and
+    3.1.2.1).
 
     Raises:
         SignInTooOld: `auth_time` is longer ago than `max_age` seconds.
-        SignInTooWeak: The `acr` is none of those required.
-        TokenInvalid: `auth_time` is missing, no integer, or not yet.
+        SignInTooWeak: The `acr` is not one of those required.
+        TokenInvalid: `auth_time` is missing, not an integer, or in the future.
     """
     if max_age is not None:
         signed_in_at = claims.get("auth_time")
@@ -278,23 +287,23 @@ def check_sign_in(claims: dict[str, Any], *, max_age: int | None, required_acr: 
 
 
 def check_subject(claims: dict[str, Any]) -> None:
-    """`sub` is a text of 1 to `MAX_SUBJECT` printable characters. Raises TokenInvalid."""
+    """Check that `sub` is a text of 1 to `MAX_SUBJECT` printable characters. Raises TokenInvalid."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT or not subject.isprintable():
         raise TokenInvalid("its `sub` is missing or unusable")
 
 
 def _half_hash(value: str, algorithm: str) -> str:
-    """Left half of the value's hash (Core section 3.1.3.6). Ed25519 hashes with SHA-512 (errata 2)."""
+    """Return the left half of a value's hash (Core section 3.1.3.6). Ed25519 uses SHA-512 (errata 2)."""
     bits = algorithm[-3:] if algorithm[-3:] in ("256", "384", "512") else "512"
     digest = hashlib.new(f"sha{bits}", value.encode("ascii")).digest()
     return b64url(digest[: len(digest) // 2])
 
 
 def numeric_date(claims: dict[str, Any], name: str) -> float:
-    """A NumericDate (RFC 7519 section 2); TokenInvalid when it is none.
+    """Return a NumericDate (RFC 7519 section 2); raises TokenInvalid for anything else.
 
-    Booleans are numbers to Python alone.
+    Booleans are excluded, as they are numbers in Python only.
     """
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):

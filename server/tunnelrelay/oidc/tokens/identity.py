@@ -1,7 +1,7 @@
-"""Makes an identity from a provider's claims, and the header fields for the app from an identity.
+"""Creates an identity from a provider's claims, and the app's header fields from an identity.
 
 Providers may send any JSON: the type of every claim is checked, and values of a wrong type are left out. `policy.rules`
-judges whether a person may pass.
+decides whether a person may enter.
 """
 
 import json
@@ -13,19 +13,22 @@ from tunnelrelay.model import Identity
 from tunnelrelay.policy.rules import Claims, groups_of, verified_email
 
 MAX_VALUE = 1024
-"""Bytes of one header value after encoding. Subjects and names are short; a provider could fill the head with more."""
+"""Maximum bytes of one encoded header value. Subjects and names are short; without a limit a provider could fill the
+head."""
 MAX_GROUPS = 4 * 1024
-"""Bytes of the groups' JSON. Whole names that do not fit are left out: an app must not read a cut name as another."""
+"""Maximum bytes of the groups' JSON. Groups that do not fit are left out as a whole: a cut name could be another
+group's."""
 ASSERTION_BYTES = 800
-"""Of a header line with an assertion, beside what it says of the person: its head, signature, times and addresses."""
+"""Bytes of a header line with an assertion, apart from the person's data: JWT header, signature, times and
+addresses."""
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 
 
 def identity_of(claims: Claims, *, issuer: str) -> Identity:
-    """The identity in the claims. `sub` must have been checked already (`id_token.py`).
+    """Return the identity in the claims. `sub` must have been checked before (`id_token.py`).
 
-    The e-mail address is taken only when the provider says `email_verified: true`, the boolean: apps tend to take it
-    as the user's key, and with an address anyone can type in at the provider that is an account takeover (nOAuth).
+    The e-mail address is used only when the provider sends `email_verified: true` as a boolean: apps tend to use it as
+    the user's key, and an address that anyone can enter at the provider would allow account takeover (nOAuth).
     """
     return Identity(
         issuer=issuer,
@@ -37,10 +40,10 @@ def identity_of(claims: Claims, *, issuer: str) -> Identity:
 
 
 def identity_fields(identity: Identity) -> bytes:
-    """The identity as header lines, each ended by CRLF, without the assertion.
+    """Return the identity as header lines, each ended by CRLF, without the assertion.
 
-    Values are percent-encoded outside `%x21-7E` (and `%` itself), so that none can hold a line break or be read in two
-    ways; groups are a JSON array, so that a group named `a,admins` stays one group.
+    Characters outside `%x21-7E`, and `%` itself, are percent-encoded, so that no value can contain a line break or be
+    read in two ways. Groups are a JSON array, so that a group named `a,admins` stays one group.
     """
     user, email, name = _encoded(identity.subject), _encoded(identity.email), _encoded(identity.name)
     lines = [
@@ -58,14 +61,14 @@ def identity_fields(identity: Identity) -> bytes:
 
 
 def weight_of(identity: Identity) -> int:
-    """Bytes of memory that an identity takes together with its header lines, assertion included."""
+    """Return the bytes of memory that an identity takes together with its header lines, including the assertion."""
     texts = (identity.issuer, identity.subject, identity.email, identity.name, identity.groups)
     assertion = ASSERTION_BYTES + len(json.dumps(texts)) * 4 // 3
     return weight(texts) + len(identity_fields(identity)) + assertion
 
 
 def fitting_groups(groups: Iterable[str]) -> tuple[str, ...]:
-    """The first groups, as many as fit a header value."""
+    """Return the first groups, as many as fit into a header value."""
     kept: list[str] = []
     size = len("[]")
     for group in groups:
@@ -77,7 +80,7 @@ def fitting_groups(groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def _encoded(text: str) -> str:
-    """Percent-encoded and cut at `MAX_VALUE`, never inside an escape."""
+    """Percent-encode a text and cut it at `MAX_VALUE`, but never inside an escape."""
     encoded = quote(text, safe=_PLAIN)
     while len(encoded) > MAX_VALUE:
         text = text[: min(len(text) - 1, MAX_VALUE)]
