@@ -1,41 +1,41 @@
-"""The actor of a call to the service layer, and what the actor may do. Pure.
+"""The actor of a call to the service layer, and what the actor may do. Does no I/O.
 
-The user's role decides (an admin sees and changes everything, a member what the member's owner owns); for programs also
-the scopes of the API key, which only narrow the role.
+The role of the user decides (an admin can see and change everything, a member what the member's owner owns). For
+programs the scopes of the API key also count; they only restrict the role.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum
 
 AREAS = ("edges", "domains", "credentials", "providers", "users", "sessions", "traffic", "audit")
-"""What scopes speak of. `edges` are edges with their backends, tunnels, tunnel sessions and endpoints; `credentials`
-agents' tokens and API keys; `sessions` visitors' logins."""
+"""The areas of scopes. `edges` includes backends, tunnels, agent sessions and endpoints; `credentials` are agents'
+tokens and API keys; `sessions` are visitors' logins."""
 
 EVERYTHING = "*"
 
 
 class Access(Enum):
-    """A kind of access to an area."""
+    """A kind of access to an area: reading or writing."""
 
     READ = "read"
     WRITE = "write"
 
 
 SCOPES = (EVERYTHING, *(f"{area}:{access.value}" for area in AREAS for access in Access))
-"""Every scope a key can have. Writing includes reading."""
+"""Every scope that a key can have. Write access includes read access."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A user who is signed in, or a program with a user's key.
+    """A signed-in user, or a program with a user's API key.
 
     Attributes:
-        user_id: The user, as the audit log names them.
-        name: The user's name, for people.
-        owner: The user's owner.
+        user_id: Id of the user, as in the audit log.
+        name: Name of the user, for display.
+        owner: Owner that the user belongs to.
         via: `dashboard`, `api` or `command`.
-        api_key_id: The API key of the call; "" for people.
-        peer: The client's address.
+        api_key_id: API key of the call; "" for people.
+        peer: Address of the client.
     """
 
     user_id: str
@@ -50,27 +50,31 @@ class Actor:
 
     @property
     def only_owner(self) -> str | None:
-        """The value for a store's `owner` filter: the only owner whose rows they may see; None for every owner's."""
+        """Return the only owner whose rows the actor may see, for a store's `owner` filter; None for all owners."""
         return None if self.is_admin else self.owner
 
     def owner_filter(self, owner: str | None) -> str | None:
-        """The `owner` filter for a list that is narrowed to one owner; a member's is always the member's own."""
+        """Return the `owner` filter for a list of one owner's rows; for a member it is always the member's own
+        owner.
+        """
         return owner if self.is_admin else self.owner
 
     def owns(self, owner: str) -> bool:
-        """Whether they may see and change what this owner owns."""
+        """Return whether the actor may see and change what this owner owns."""
         return self.is_admin or owner == self.owner
 
     @property
     def only_user(self) -> str | None:
-        """Whose own things (keys, sign-ins, the user's row) they may see, by the user's id; None for everybody's."""
+        """Return the id of the only user whose personal rows (keys, sign-ins, the user's own row) the actor may see;
+        None for all users.
+        """
         return None if self.is_admin else self.user_id
 
     def acts_for(self, user_id: str) -> bool:
-        """Whether such a thing of this user's is theirs to see and change."""
+        """Return whether the actor may see and change the personal rows of this user."""
         return self.is_admin or user_id == self.user_id
 
     def may(self, area: str, access: Access) -> bool:
-        """Whether the key's scopes allow this access; people have no scopes and may do all that their role allows."""
+        """Return whether the key's scopes allow this access; without a key, the actor's role allows it."""
         granted = {EVERYTHING, f"{area}:write"} | ({f"{area}:read"} if access is Access.READ else set())
         return not granted.isdisjoint(self.scopes)

@@ -1,4 +1,4 @@
-"""Reserved tcp ports: kept for their owner whether an agent serves them or not. As `domains.py` does for host names."""
+"""Reserved TCP ports, which belong to an owner whether an agent serves them or not; the counterpart of `domains.py`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow
 
 MAX_ADDRS = 16
-"""Of one owner, with those that they gave up and that are kept from others: as many ports as any owner may serve
+"""Maximum reserved ports of one owner, including released ones in their cool-down: as many as an owner may serve
 (`agents.tcp_addresses`). An administrator may reserve more."""
 
 BOUNDS = (
@@ -33,12 +33,12 @@ BOUNDS = (
 
 
 class Addrs(Resource[DomainRow, DomainRow]):
-    """The service of reserved tcp ports.
+    """The service of reserved TCP ports.
 
     Args:
-        names: Asks the store for ports, and ends what their former owners' visitors had.
-        registry: Knows which ports are served.
-        ranges: The relay's ports.
+        names: Claims ports in the store, and ends sessions of former owners' visitors.
+        registry: The live endpoints, to find ports that are served.
+        ranges: The relay's ranges of ports.
     """
 
     terms = Terms(
@@ -58,7 +58,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
 
     @property
     def ranges(self) -> str:
-        """The relay's ports, for people; "" when it has none."""
+        """The relay's ports, for display; "" when it has none."""
         return ", ".join(map(str, self.port_ranges))
 
     async def create(
@@ -69,14 +69,14 @@ class Addrs(Resource[DomainRow, DomainRow]):
         metadata: str = "",
         owner: str | None = None,
     ) -> DomainRow:
-        """Reserves a port.
+        """Reserve a TCP port.
 
         Args:
-            addr: A port, with or without the relay's domain in front (`tun.example:20022`); "" for a free one.
-            owner: Whose it is to be; None for the actor's own, another one only for administrators.
+            addr: A port, with or without the relay's domain in front (`tun.example:20022`); "" for any free port.
+            owner: New owner of the port; None for the actor's own. Only administrators may give another one.
 
         Raises:
-            ManageError: FORBIDDEN, INVALID, CONFLICT when it is not to be had, AWAY.
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the port is not available, AWAY.
         """
         whose = self._begin(actor, owner=owner, description=description, metadata=metadata)
         host = self._asked(addr.strip()) or await self._free(whose)
@@ -86,7 +86,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
     async def update(
         self, actor: Actor, addr_id: str, *, description: str | None = None, metadata: str | None = None
     ) -> DomainRow:
-        """Changes what is given.
+        """Change the given values of a reservation.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -115,7 +115,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
         return held is not None and held.owner == row.owner
 
     def _asked(self, wish: str) -> str:
-        """The host of the port that a user asks for; "" when they ask for none."""
+        """Return the host of the port that a user asks for; "" for any free port."""
         if not self.port_ranges:
             hint = "The relay's operator starts it with --tcp-ports, for example --tcp-ports 20000-20100."
             raise invalid({"addr": "this relay has no ports for tcp tunnels"}, hint)
@@ -129,7 +129,7 @@ class Addrs(Resource[DomainRow, DomainRow]):
         return address.tcp_host(int(text))
 
     async def _free(self, owner: str) -> str:
-        """The host of a port that is neither reserved nor served, nor kept for the owner who gave it up."""
+        """Return the host of a port that is neither reserved, nor served, nor in a former owner's cool-down."""
         with self.base.store_calls():
             reserved = {row.host for row in await self.base.store.domains.all(proto="tcp")}
             hosts = preferred(owner, tcp_hosts(self.base.address, tuple(self.port_ranges)))

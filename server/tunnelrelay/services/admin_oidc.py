@@ -1,8 +1,8 @@
-"""Signing in to the dashboard by the operator's own OpenID provider.
+"""Sign-in to the dashboard with the operator's own OpenID provider.
 
-The login is that of endpoints, at the dashboard's host: same code, cookie and re-checks. This module finds the user, by
-issuer and subject only (anyone can set an e-mail address), and the role by the provider's claims. Both are looked up
-for every request, so that the loss of a group counts after the next re-check.
+The login is the same as for endpoints, at the dashboard's host: same code, cookie and re-checks. This module finds the
+user, by issuer and subject only (anyone can set an e-mail address), and determines the role from the provider's claims.
+Both are looked up for every request, so that the loss of a group takes effect after the next re-check.
 """
 
 import hashlib
@@ -31,18 +31,18 @@ OWNER = "(operator)"
 VIA = "dashboard"
 TOUCH_SECONDS = 60.0
 TRIES = 3
-"""Of a name for a new user, the plain one first."""
+"""Names to try for a new user, the plain one first."""
 _NOT_OF_OWNERS = re.compile(r"[^A-Za-z0-9._@+-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """How the provider's claims give a role.
+    """Rules that map the provider's claims to a role.
 
     Attributes:
-        admins: Values of the role claim that make an administrator.
-        members: Values that let in as a member.
-        owner_claim: The claim that names a member's owner; "" derives one from the member's name.
+        admins: Values of the role claim that make a user administrator.
+        members: Values that make a user member.
+        owner_claim: Claim that contains a member's owner; "" derives the owner from the member's name.
     """
 
     admins: frozenset[str]
@@ -50,7 +50,7 @@ class Roles:
     owner_claim: str = ""
 
     def role_of(self, claims: Claims) -> str | None:
-        """The role; None for a person without one."""
+        """Return the role for these claims; None for a person without one."""
         values = frozenset(groups_of(claims))
         if values & self.admins:
             return ADMIN
@@ -59,10 +59,10 @@ class Roles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminOidc:
-    """Finds the dashboard's user behind a login at the operator's OpenID provider.
+    """Finds the dashboard's user for a login at the operator's OpenID provider.
 
     Attributes:
-        default_owner: The owner of what administrators set up.
+        default_owner: Owner of the resources that administrators create.
     """
 
     base: ServiceBase
@@ -72,10 +72,10 @@ class AdminOidc:
     default_owner: str
 
     async def actor_of(self, cookie_values: Sequence[bytes], *, peer: str, request_id: str) -> Actor | None:
-        """The actor who is signed in, by a request's Cookie fields; None without a sign-in, or without a role.
+        """Return the actor for a request's Cookie fields; None if the visitor is not signed in, or has no role.
 
         Raises:
-            ManageError: AWAY, when store or provider cannot say.
+            ManageError: AWAY, when store or provider are unavailable.
         """
         address, now = self.base.address, self.base.clock()
         cookie = CookieJar(address.is_secure).session_in(list(cookie_values))
@@ -98,8 +98,9 @@ class AdminOidc:
         return None if user is None else actor_of(user, via=VIA, peer=peer, request_id=request_id)
 
     async def user_of(self, session: VisitorSession) -> UserRow | None:
-        """The user behind a session, created at the first sign-in; None without a role, or when the user is
-        disabled."""
+        """Return the user of a session, created at the first sign-in; None if the person has no role, or the user is
+        disabled.
+        """
         claims = msgspec.json.decode(session.claims)
         role = self.roles.role_of(claims)
         if role is None:
@@ -124,7 +125,7 @@ class AdminOidc:
         users, now = self.base.store.users, self.base.clock()
         plain = _name_of(claims)
         for attempt in range(TRIES):
-            # Names at the provider are not unique: add the key to a second user of a name.
+            # Names at the provider are not unique: append the key for a second user with a name.
             name = plain if attempt == 0 else f"{plain[: MAX_NAME - 20]} ({key[: 6 * attempt]})"
             user_id = new_id("user", now)
             row = UserRow(
@@ -148,9 +149,9 @@ class AdminOidc:
         return None
 
     async def _with_role(self, user: UserRow, role: str, claims: Claims) -> UserRow | None:
-        """The user with the role that the provider gives now; None when the row changed meanwhile.
+        """Return the user with the role that the provider reports now; None when the row changed meanwhile.
 
-        A former administrator loses the owner of administrators, and with it what they set up.
+        A former administrator loses the owner of administrators, and with it access to their resources.
         """
         now = self.base.clock()
         is_demoted = role == MEMBER and user.owner == self.default_owner
@@ -164,7 +165,10 @@ class AdminOidc:
         return changed
 
     def _owner_of(self, claims: Claims, role: str, key: str) -> str:
-        """The user's owner. A name that the user chose at the provider never gives access to another owner's things."""
+        """Return the owner for a user.
+
+        A name that the user chose at the provider never gives access to another owner's resources.
+        """
         if role == ADMIN:
             return self.default_owner
         if self.roles.owner_claim:
@@ -175,7 +179,7 @@ class AdminOidc:
 
 
 def user_key(issuer: str, subject: str) -> str:
-    """The unique key of a person: a digest of issuer and subject."""
+    """Return the unique key of a person: a digest of issuer and subject."""
     return hashlib.sha256(f"{len(issuer)}:{issuer}{subject}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """API keys: a key acts for its user, within its scopes.
 
-Key and user are read from the store for every call, so that a deleted or expired key, a disabled user and a changed
-role count at once, on every relay.
+Key and user are read from the store for every call, so that the deletion or expiry of a key, a disabled user and a
+changed role take effect at once, on every relay.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from tunnelrelay.services.users import ADMIN
 from tunnelrelay.store.resources import ApiKeyRow, UserRow
 
 MAX_KEYS = 200
-"""Of one user: more than their programs need, and a bound on what one of them can fill the store with."""
+"""Maximum keys of one user: more than the user's programs need, to limit how much of the store one user can fill."""
 TOUCH_SECONDS = 60.0
-"""The last use is written at most this often."""
+"""Minimum seconds between two writes of the time of last use."""
 
 BOUNDS = (
     DeclaredBound(
@@ -61,15 +61,15 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         expires_at: float | None = None,
         user_id: str | None = None,
     ) -> tuple[ApiKeyRow, str]:
-        """Makes a key. Returns it with its text, which is shown this once and kept as a digest only.
+        """Create a key. Return it with its text, which is shown only now and stored as a digest.
 
         Args:
-            scopes: Of `actor.SCOPES`; none that the actor lacks.
-            expires_at: Unix time from which on it is no longer good; None for never.
-            user_id: The user that it acts for; None for the actor, another user only for administrators.
+            scopes: Scopes from `actor.SCOPES`, only those that the actor has.
+            expires_at: Unix time at which the key expires; None for never.
+            user_id: User that the key acts for; None for the actor. Only administrators may give another user.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING (no such user), INVALID, CONFLICT when the user has too many, AWAY.
+            ManageError: FORBIDDEN, MISSING (no such user), INVALID, CONFLICT when the user has too many keys, AWAY.
         """
         self._begin(actor, description=description, metadata=metadata)
         _check(actor, scopes, expires_at, self.base.clock())
@@ -95,7 +95,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
     async def update(
         self, actor: Actor, key_id: str, *, description: str | None = None, metadata: str | None = None
     ) -> ApiKeyRow:
-        """Changes what is given. What a key may do never changes: make another one.
+        """Change the given values. The scopes of a key cannot be changed; a new key is needed.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -105,13 +105,13 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         return await self._change(actor, key_id, lambda row: replace(row, **texts))
 
     async def authenticate(self, text: str, peer: str, request_id: str) -> Actor | None:
-        """The actor of this key; None for one that is unknown, deleted or expired, or whose user is disabled.
+        """Return the actor of a key; None for a key that is unknown, deleted or expired, or whose user is disabled.
 
         Args:
-            peer: The client's address.
+            peer: Address of the client.
 
         Raises:
-            ManageError: AWAY. It cannot be read; refuse.
+            ManageError: AWAY. The key cannot be read; the caller must refuse the request.
         """
         with self.base.store_calls():
             found = await self.holder(text)
@@ -123,7 +123,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
         return actor_of(user, via=VIA, peer=peer, request_id=request_id, key=row)
 
     async def holder(self, text: str) -> tuple[ApiKeyRow, UserRow] | None:
-        """A good key and its user. Raises StoreError."""
+        """Return a valid key and its user; None for an invalid key. Raises StoreError."""
         store, now = self.base.store, self.base.clock()
         if not authtokens.is_well_formed(text, authtokens.API_KEY_PREFIX):
             return None
@@ -169,7 +169,7 @@ class _Keys(StoredRows[ApiKeyRow]):
 
 
 def actor_of(user: UserRow, *, via: str, peer: str, request_id: str, key: ApiKeyRow | None = None) -> Actor:
-    """The actor for a user, or for a program with a key of the user."""
+    """Return the actor for a user, or for a program with one of the user's keys."""
     scopes = frozenset({EVERYTHING}) if key is None else frozenset(key.scopes)
     return Actor(
         user_id=user.id,

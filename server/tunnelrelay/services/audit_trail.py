@@ -1,7 +1,7 @@
-"""Audit events, read from the store. A member sees those about what the member's owner owns.
+"""Reads audit events from the store. A member sees those about resources of the member's owner.
 
-An event about a member's thing can hold facts about other owners: who had a name before, who else may use a provider,
-an administrator's address. They are left out for members (`for_member`).
+An event about a member's resource can contain facts about other owners: who had a name before, who else may use a
+provider, an administrator's address. These are left out for members (`for_member`).
 """
 
 import json
@@ -17,14 +17,15 @@ from tunnelrelay.store.base import AuditRow, SessionCriteria
 
 AREA = "audit"
 MEANINGS = {kind: shown.meaning for kind, shown in KINDS.items()}
-"""Every kind of event there is, and what it means, in one line."""
+"""Every kind of event and its meaning in one line."""
 MAX_COLLEAGUES = 1000
-"""Users of a member's owner that are looked up to tell who is a colleague. What users beyond these did is shown to
-members without the address it came from."""
+"""Maximum users of a member's owner that are loaded to recognise colleagues. Actions of users beyond this number are
+shown to members without the client address."""
 MAX_LOGINS = 1000
-"""Logins at the hosts of a page of events that are looked through for the persons in them, the most recently used."""
+"""Maximum logins at the hosts of a page of events that are searched for the persons in the events, the most recently
+used ones."""
 OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset({"former", "sessions"})}
-"""By kind of event, a former owner's details: who that was, and how many of its visitors were signed in."""
+"""Details about a former owner, by kind of event: who that was, and how many of its visitors were signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,13 @@ class AuditTrail:
         owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
-        """Events, the newest first. An event is in the store within a second.
+        """Return audit events, the newest first. An event is in the store within a second.
 
         Args:
-            since: Unix time of the oldest wanted.
-            before: Only those with an id below, to read on.
-            kind: One of `observe.audit.KINDS`.
-            owner: Only this one's. A member who asks for another's gets none.
+            since: Unix time; older events are left out.
+            before: Return only events with a lower id, to continue a list.
+            kind: A kind from `observe.audit.KINDS`.
+            owner: Return only events of this owner. A member who asks for another owner gets none.
 
         Raises:
             ManageError: FORBIDDEN, AWAY.
@@ -76,10 +77,10 @@ class AuditTrail:
         return [for_member(row, own, ids) for row in rows]
 
     async def people(self, actor: Actor, rows: Sequence[AuditRow]) -> dict[str, str]:
-        """The names of persons in these events, by digest: e-mail address, or subject without one.
+        """Return the names of persons in these events by digest: the e-mail address, or else the subject.
 
-        An event has only a digest, so a person is known while signed in at a host of these events, if the actor may see
-        that login.
+        An event contains only a digest, so the name of a person is known only while the person is signed in at a host
+        of these events, and if the actor may see that login.
 
         Raises:
             ManageError: FORBIDDEN, AWAY.
@@ -98,7 +99,7 @@ class AuditTrail:
 
 
 def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditRow:
-    """An event about a thing of this owner, without facts about other owners.
+    """Return an event about a resource of this owner, without facts about other owners.
 
     Args:
         colleagues: Ids of the owner's users.
@@ -114,7 +115,7 @@ def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditR
 
 
 def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """One side of a change, without names of other owners."""
+    """Return one side of a change, without names of other owners."""
     own: dict[str, Any] = {}
     for name, value in values.items():
         if name == "owners" and isinstance(value, list):
@@ -125,7 +126,7 @@ def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
 
 
 def _object(text: object) -> dict[str, Any]:
-    """The JSON object of an event's details; empty when it is none or was cut."""
+    """Return the JSON object of an event's details; empty when it is not an object or was cut."""
     try:
         parsed = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):

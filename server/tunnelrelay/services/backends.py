@@ -1,4 +1,4 @@
-"""Tunnel groups: an edge may be served by the tunnels of its owner that carry certain labels."""
+"""Tunnel groups: an edge may be served by those tunnels of its owner that have certain labels."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import BackendRow, Pairs
 
 MAX_BACKENDS = 1000
-"""Of one owner."""
+"""Maximum tunnel groups of one owner."""
 
 BOUNDS = (
     DeclaredBound(
@@ -51,11 +51,11 @@ class Backends(Resource[BackendRow, BackendRow]):
         metadata: str = "",
         owner: str | None = None,
     ) -> BackendRow:
-        """A new group.
+        """Create a tunnel group.
 
         Args:
-            labels: All of these a tunnel must carry; one at least.
-            owner: Whose it is to be; None for the actor's own, another one only for administrators.
+            labels: Labels that a tunnel must have, at least one.
+            owner: Owner of the group; None for the actor's own. Only administrators may give another one.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT, AWAY.
@@ -75,7 +75,7 @@ class Backends(Resource[BackendRow, BackendRow]):
         description: str | None = None,
         metadata: str | None = None,
     ) -> BackendRow:
-        """Change the given values. New labels apply to the edges it serves before this returns.
+        """Change the given values. New labels apply to the group's edges before this returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -105,12 +105,12 @@ class Backends(Resource[BackendRow, BackendRow]):
             )
 
     async def _apply(self, row_id: str) -> None:
-        """Apply a changed or deleted group. An edge that began to use a deleted one meanwhile is no longer served."""
+        """Apply a changed or deleted group. An edge that began to use a deleted group meanwhile is no longer served."""
         await self._sync.backend_changed(row_id)
 
 
 def checked_labels(labels: Iterable[tuple[str, str]]) -> Pairs:
-    """The labels in one order. Raises `ManageError` INVALID."""
+    """Return the labels in canonical order. Raises `ManageError` INVALID."""
     pairs = sorted((str(name), str(value)) for name, value in labels)
     if not 1 <= len(pairs) <= MAX_LABELS:
         raise invalid({"labels": f"one label at least, {MAX_LABELS} at most"})

@@ -1,6 +1,6 @@
 """Agents' authtokens: each belongs to an owner and may have an ACL and an expiry.
 
-The links of a revoked or expired token end at once on this relay, within 5 s on others (`agents.token_revocation`).
+Links with a revoked or expired token end at once on this relay, and within 5 s on others (`agents.token_revocation`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,9 +16,9 @@ from tunnelrelay.services.resource import Quota, Resource, Terms, as_it_is, with
 from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 
 MAX_TOKENS = 1000
-"""Of one owner: more than agents of one owner need, and a bound on what a member can fill the store with."""
+"""Maximum tokens of one owner: more than its agents need, to limit how much of the store a member can fill."""
 MAX_RULES = 100
-"""Of one ACL. Every bind is held against all of them."""
+"""Maximum rules of one ACL. Each new tunnel is compared with all of them."""
 
 BOUNDS = (
     DeclaredBound(
@@ -36,7 +36,7 @@ class Credentials(Resource[Token, Token]):
     """The service of authtokens.
 
     Args:
-        revoke_here: Ends the links of a token on this relay, and returns how many there were.
+        revoke_here: Ends the links with a token on this relay, and returns how many there were.
         reread_here: Makes this relay read changed tokens at once.
     """
 
@@ -69,16 +69,16 @@ class Credentials(Resource[Token, Token]):
         expires_at: float | None = None,
         owner: str | None = None,
     ) -> tuple[Token, str]:
-        """Makes a token. Returns it with its text, which is shown this once and kept as a digest only.
+        """Create a token. Return it with its text, which is shown only now and stored as a digest.
 
         Args:
-            acl: What it may bind; empty for everything.
-            expires_at: Unix time from which on it is no longer good; None for never.
-            owner: The owner whose agents connect with it; None for the actor's own, another one only for
-                administrators.
+            acl: Rules about the names that agents may serve with it; empty for all.
+            expires_at: Unix time at which the token expires; None for never.
+            owner: Owner whose agents connect with the token; None for the actor's own. Only administrators may give
+                another one.
 
         Raises:
-            ManageError: FORBIDDEN, INVALID, CONFLICT when a member's owner has too many, AWAY.
+            ManageError: FORBIDDEN, INVALID, CONFLICT when a member's owner has too many tokens, AWAY.
         """
         new_owner = self._begin(actor, owner=owner, description=description, metadata=metadata)
         now = self.base.clock()
@@ -110,10 +110,10 @@ class Credentials(Resource[Token, Token]):
         expires_at: float | None = None,
         never_expires: bool = False,
     ) -> Token:
-        """Change the given values. With another ACL the token's links are closed, so that agents bind again under it.
+        """Change the given values. A new ACL closes the token's links, so that agents bind again under it.
 
         Args:
-            never_expires: Removes the expiry.
+            never_expires: Remove the expiry.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, AWAY.

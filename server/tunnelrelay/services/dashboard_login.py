@@ -1,5 +1,6 @@
-"""The dashboard's host as an endpoint with a login, from the operator's settings. `admin_oidc.py` decides who may sign
-in.
+"""The login of the dashboard's host, which works like that of an endpoint, compiled from the operator's settings.
+
+`admin_oidc.py` decides who may sign in.
 """
 
 from collections.abc import Iterator
@@ -16,24 +17,25 @@ from tunnelrelay.services.admin_oidc import OWNER, Roles
 
 IDLE_SECONDS = 12 * 3600
 MAX_SECONDS = 24 * 3600
-"""Signing in again costs a redirect that nobody sees; every day it shows that the account is still there."""
+"""Maximum seconds of a session. Signing in again is only an invisible redirect, and checks every day that the account
+still exists."""
 RECHECK_SECONDS = 300
-"""How long somebody who lost the group may go on, where the provider can be asked again at all: shorter than for
-visitors, because administrators may change everything."""
+"""Seconds between re-checks, where the provider supports them. Shorter than for visitors, as administrators may change
+everything: a person who lost the group must lose access soon."""
 
 
 class DashboardLoginError(Exception):
-    """The settings cannot be used; the text is for the operator."""
+    """The operator's settings for the dashboard login are invalid; the message is for the operator."""
 
     hint = "put the settings that begin with `dashboard` right; docs/reference/configuration.md tells what each means"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardLogin:
-    """The operator's provider.
+    """The compiled login of the dashboard: the operator's connection and the roles.
 
     Attributes:
-        roles: How its claims give roles.
+        roles: Rules that map the provider's claims to roles.
     """
 
     connection: Connection
@@ -41,19 +43,19 @@ class DashboardLogin:
 
 
 class Guarded(Endpoints, Protocol):
-    """Endpoints with the connections that guard them."""
+    """Interface to endpoints and to the connections that protect them."""
 
     def connections(self) -> Iterator[Connection]:
-        """One for each endpoint with a login."""
+        """Return the connections of all endpoints with a login."""
 
 
 @dataclass(frozen=True, slots=True)
 class WithDashboard:
-    """Endpoints with the dashboard's host among them, as logins and logouts see them.
+    """The endpoints plus the dashboard's host, for logins and logouts.
 
     Attributes:
-        host: The dashboard's, which no tunnel can take.
-        connection: The operator's connection; None without one, so without a login.
+        host: Host of the dashboard, which no tunnel can have.
+        connection: The operator's connection; None if the dashboard has no login by OpenID.
     """
 
     endpoints: Guarded
@@ -67,7 +69,7 @@ class WithDashboard:
         return "" if host == self.host else self.endpoints.owner_of(host)
 
     def generation_of(self, host: str) -> int:
-        """The dashboard's host never changes hands, so it has one generation."""
+        """The generation of a host. The dashboard's host never changes its owner, so it has only one."""
         return 1 if host == self.host else self.endpoints.generation_of(host)
 
     def connections(self) -> Iterator[Connection]:
@@ -82,9 +84,9 @@ def dashboard_login(
     """Compile the operator's provider from the settings; None without one.
 
     Args:
-        key: Of the digests that name a configuration.
+        key: Key of the digests that identify a configuration.
         is_local: The relay serves its own machine only.
-        refuses_issuer: Knows which providers this relay calls.
+        refuses_issuer: Function that decides which providers this relay may call.
 
     Raises:
         DashboardLoginError: The settings are invalid.
@@ -95,7 +97,7 @@ def dashboard_login(
         issuer=settings.dashboard_oidc,
         client_id=settings.dashboard_oidc_client_id or "",
         client_secret=settings.dashboard_oidc_client_secret.reveal(),
-        # The login refuses people without a role, on its own page, before there is a session.
+        # The login refuses people without a role on its own page, before a session exists.
         allow_groups=(*settings.dashboard_admin, *settings.dashboard_member),
         groups_claim=settings.dashboard_role_claim,
         idle_seconds=IDLE_SECONDS,

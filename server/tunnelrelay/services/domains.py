@@ -1,7 +1,7 @@
-"""Reserved host names, kept for their owner whether an agent serves them or not.
+"""Reserved host names, which belong to an owner whether an agent serves them or not.
 
-The store decides on the owner of a name, for reservations and agents' binds alike: a name that another owner holds, or
-gave up recently, cannot be reserved. The error does not name that owner.
+The store decides who owns a name, for reservations and for agents alike: a name that another owner holds, or gave up
+recently, cannot be reserved. The error does not reveal that owner.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import DomainRow
 
 MAX_DOMAINS = 1000
-"""Of one owner, with the names that it gave up and that are kept from others until their cool-down is over: to
-reserve and release without end takes no more names from others than to keep them."""
+"""Maximum names of one owner, including released ones until their cool-down is over: otherwise an owner could block
+many more names by reserving and releasing them again and again."""
 
 BOUNDS = (
     DeclaredBound(
@@ -34,7 +34,7 @@ BOUNDS = (
 
 
 class Domains(Resource[DomainRow, DomainRow]):
-    """The service of reserved names.
+    """The service of reserved host names.
 
     Args:
         names: Claims names in the store, and ends the sessions of former owners' visitors.
@@ -61,14 +61,14 @@ class Domains(Resource[DomainRow, DomainRow]):
         metadata: str = "",
         owner: str | None = None,
     ) -> DomainRow:
-        """Reserves a name.
+        """Reserve a host name.
 
         Args:
-            host_or_label: One label, or a host one label below the relay's domain; "" for a random one.
-            owner: Whose it is to be; None for the actor's own, another one only for administrators.
+            host_or_label: One label, or a host one label below the relay's domain; "" for a random name.
+            owner: Owner of the name; None for the actor's own. Only administrators may give another one.
 
         Raises:
-            ManageError: FORBIDDEN, INVALID, CONFLICT when it is not to be had, AWAY.
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the name is not available, AWAY.
         """
         new_owner = self._begin(actor, owner=owner, description=description, metadata=metadata)
         host = self._host(host_or_label)
@@ -78,7 +78,7 @@ class Domains(Resource[DomainRow, DomainRow]):
     async def update(
         self, actor: Actor, domain_id: str, *, description: str | None = None, metadata: str | None = None
     ) -> DomainRow:
-        """Changes what is given.
+        """Change the given values of a reservation.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -119,7 +119,7 @@ class Domains(Resource[DomainRow, DomainRow]):
         return held is not None and held.owner == row.owner
 
     def _host(self, wish: str) -> str:
-        """The canonical host for the name that a user asks for."""
+        """Return the canonical host for the name that a user asks for."""
         address = self.base.address
         wish = wish.strip().lower().removesuffix(".")
         if not wish:
@@ -134,12 +134,12 @@ class Domains(Resource[DomainRow, DomainRow]):
 
 
 class ReservedRows(StoredRows[DomainRow]):
-    """The rows of reserved names of one kind. The name of a deleted one cools down before other owners can have it.
+    """The rows of reserved names of one kind. A deleted name has a cool-down before other owners can have it.
 
-    An agent that serves it goes on, and keeps it as an agent's name.
+    An agent that serves a deleted name continues, and keeps it as a claimed name.
 
     Args:
-        proto: The kind; see `DomainRow`.
+        proto: Kind of the rows: `http` or `tcp`, as in `DomainRow`.
     """
 
     def __init__(self, base: ServiceBase, names: NameClaims, proto: str) -> None:

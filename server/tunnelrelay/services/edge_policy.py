@@ -1,4 +1,4 @@
-"""Compiles an edge's row to its policy. Its secrets are opened here, and kept in the clear nowhere else."""
+"""Compiles an edge's row to its policy. Only this module decrypts the secrets of edges."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,14 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import EdgeRow
 
 PURPOSE = "edge"
-"""What an edge's secrets are sealed for, with its id as audience: in another edge's row they do not open."""
+"""Purpose for which an edge's secrets are encrypted; the audience is the edge's id, so that they cannot be decrypted in
+another edge's row."""
 MAX_SECRETS = 48 * 1024
-"""Bytes of an edge's secrets: some hundreds of passwords, and 8 KiB of headers each way."""
+"""Maximum bytes of an edge's secrets: hundreds of passwords, and 8 KiB of header fields in each direction."""
 MAX_SEALED = 2 * MAX_SECRETS
 MAX_OWNERS_BYTES = 4 * 1024 * 1024
-"""Of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads them whenever any edge
-has changed, and what they are compiled to is forty times as much."""
+"""Maximum bytes of all edges of one owner together: four kilobytes for each of a thousand. Every relay reads all edges
+whenever one has changed, and compiled they take forty times as much."""
 
 BOUNDS = (
     DeclaredBound(
@@ -34,43 +35,45 @@ BOUNDS = (
 
 
 class Unreadable(Exception):
-    """An edge's secrets or settings cannot be read: its key was dropped, or the row is damaged. The edge must refuse
-    all."""
+    """An edge's secrets or settings cannot be read: their key was dropped, or the row is damaged.
+
+    The edge must refuse all visitors.
+    """
 
 
 def size_of(row: EdgeRow) -> int:
-    """Characters and bytes of what an edge is; see `MAX_OWNERS_BYTES`."""
+    """Return the size of an edge's settings and secrets, in characters and bytes; see `MAX_OWNERS_BYTES`."""
     return len(row.settings) + len(row.sealed)
 
 
 @dataclass(frozen=True, slots=True)
 class EdgePolicies:
-    """Opens, seals and compiles the policies of edges.
+    """Encrypts, decrypts and compiles the policies of edges.
 
     Attributes:
-        resolve: Knows the named providers.
+        resolve: Function that resolves named providers.
     """
 
     base: ServiceBase
     resolve: Resolve
 
     def seal(self, edge_id: str, secrets: EdgeSecrets) -> bytes:
-        """The secrets as the store keeps them; b"" without any."""
+        """Return the secrets encrypted for the store; b"" without any."""
         return self.base.ring.seal(PURPOSE, edge_id, secrets).encode() if secrets else b""
 
     def open(self, row: EdgeRow) -> EdgeSecrets:
-        """An edge's secrets, with those that a row of an earlier release has among its settings.
+        """Return an edge's decrypted secrets, including those that rows of earlier releases have among their settings.
 
         Raises:
-            Unreadable: The key is gone, a newer release sealed more than this one knows, or the row is damaged.
+            Unreadable: The key is gone, the secrets were written by a newer release, or the row is damaged.
         """
         return take_values(self._parsed(row), self._opened(row))[1]
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """The row's settings, without secrets.
+        """Return the row's settings, without secrets.
 
         Raises:
-            Unreadable: It is damaged.
+            Unreadable: The row is damaged.
         """
         return take_values(self._parsed(row), EdgeSecrets())[0]
 
@@ -95,8 +98,8 @@ class EdgePolicies:
         """Compile the policy of an edge.
 
         Raises:
-            Unreadable: Its secrets are missing.
-            PolicyInvalid: With every problem at once.
+            Unreadable: Secrets that the settings need are missing.
+            PolicyInvalid: Lists all problems.
         """
         if not are_whole(settings, secrets):
             raise Unreadable("its passwords or headers are not those it should have")

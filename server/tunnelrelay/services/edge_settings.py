@@ -1,6 +1,6 @@
-"""An edge's settings and secrets, as the store keeps them: its rules, and who serves it. Pure.
+"""The settings and secrets of an edge, as stored: its rules, and the tunnel group that serves it. Does no I/O.
 
-A disabled module keeps its settings and has no effect. Next: `edges.py`.
+A disabled module keeps its settings but has no effect. Read next: `edges.py`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,22 +16,22 @@ from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 
 MAX_SETTINGS = 64 * 1024
-"""Bytes of an edge's settings: every relay keeps those of all edges in memory."""
+"""Maximum bytes of an edge's settings, as every relay keeps those of all edges in memory."""
 HEADERS = ("request_headers", "response_headers")
-"""Parts of a policy that add header fields. Any of their values may be a secret, whatever the field is called. All of
-them are sealed."""
+"""Parts of a policy that add header fields. All their values are encrypted, as any of them may be a secret, whatever
+the field is called."""
 KEPT = "\0"
-"""Stands in the settings for a header's value, which is sealed; in a change, for the value that is there already. No
-value can be this: the relay takes none with control characters."""
+"""Placeholder for an encrypted header value in the settings; in a change, it keeps the present value. It cannot be a
+real value, as those must not contain control characters."""
 _NOTHING = PolicySpec()
 
 
 class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An edge's one route, `/`, to which modules belong in ngrok's API.
+    """An edge's only route, `/`, to which modules belong in ngrok's API.
 
     Attributes:
-        id: See `ids.py`.
-        created_at: Unix time.
+        id: Id of the route; see `ids.py`.
+        created_at: Unix time of creation.
     """
 
     id: str
@@ -41,16 +41,16 @@ class RouteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All settings of an edge but its secrets.
+    """All settings of an edge except its secrets.
 
     Attributes:
-        policy: The modules, without secrets: client secret and passwords are empty, and a header's value is `KEPT`. See
+        policy: The modules, without secrets: client secret and passwords are empty, and header values are `KEPT`. See
             `EdgeSecrets`.
-        disabled: Names (of `MODULES`) of modules that are kept and have no effect.
-        sticky: A visitor stays with one tunnel as long as it is there.
-        route: None for an edge without a route: it has no modules and is not served.
-        backend_enabled: Whether its tunnel group serves it.
-        users: User names of its passwords. Stored here too, so that the loss of the secrets shows.
+        disabled: Names (from `MODULES`) of modules that are stored but have no effect.
+        sticky: Later requests of a visitor go to the tunnel that served the first one.
+        route: The route; None for an edge without one, which has no modules and is not served.
+        backend_enabled: Whether its tunnel group serves the edge.
+        users: User names of its passwords. Also stored here, so that lost secrets are noticed.
     """
 
     policy: PolicySpec = PolicySpec()
@@ -61,23 +61,23 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     users: tuple[str, ...] = ()
 
     def encode(self) -> str:
-        """As the store keeps it."""
+        """Return the settings as JSON for the store."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def parse(cls, text: str) -> "EdgeSettings":
-        """The reverse of `encode`. Raises `msgspec.MsgspecError` for settings that cannot be read completely."""
+        """Parse the JSON from `encode`. Raises `msgspec.MsgspecError` for settings that cannot be read completely."""
         return msgspec.json.decode(text, type=cls)
 
 
 class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The secrets of an edge, which are stored sealed. In a change, None keeps the stored value.
+    """The secrets of an edge, which are stored encrypted. In a change, None keeps the stored value.
 
     Attributes:
-        client_secret: Of the OpenID client.
+        client_secret: Secret of the OpenID client.
         basic_auth: `user:password` pairs.
-        request_headers, response_headers: Values of the fields that are added, in their order. A change takes them from
-            its settings.
+        request_headers, response_headers: Values of the header fields that are added, in their order. In a change they
+            come from its settings.
     """
 
     client_secret: str | None = None
@@ -86,15 +86,15 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     response_headers: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
-        """Never the secrets."""
+        """Leave out the secrets."""
         return "EdgeSecrets([secret])"
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether there are any secrets."""
         return bool(self.client_secret or self.basic_auth or self.request_headers or self.response_headers)
 
     def over(self, kept: "EdgeSecrets") -> "EdgeSecrets":
-        """These secrets; where one is None, the kept one."""
+        """Return these secrets, with each None replaced by the stored secret."""
         return EdgeSecrets(
             client_secret=kept.client_secret if self.client_secret is None else self.client_secret,
             basic_auth=kept.basic_auth if self.basic_auth is None else self.basic_auth,
@@ -103,7 +103,7 @@ class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         )
 
     def needed_by(self, policy: PolicySpec) -> "EdgeSecrets":
-        """The secrets that the policy uses; others, such as that of a former client, are dropped."""
+        """Return the secrets that the policy uses, and drop others, such as that of a former client."""
         has_client = policy.oidc is not None and not is_named(policy.oidc.issuer)
         return EdgeSecrets(
             client_secret=self.client_secret if has_client else None,
@@ -118,8 +118,8 @@ class StoredSecrets:
     """Which secrets an edge has, without their values.
 
     Attributes:
-        users: Of its passwords.
-        valued: Names of the headers that have a value, by the part of the policy that adds them.
+        users: User names of its passwords.
+        valued: Names of the header fields with a value, by the part of the policy that adds them.
     """
 
     client_secret: bool = False
@@ -128,10 +128,10 @@ class StoredSecrets:
 
 
 def with_module(settings: EdgeSettings, module: str, parts: Mapping[str, Any], *, is_on: bool = True) -> EdgeSettings:
-    """The settings with these parts of the policy in the place of a module's.
+    """Return the settings with a module replaced by these parts of the policy.
 
     Args:
-        is_on: Whether it is in force.
+        is_on: Whether the module has an effect.
     """
     others = tuple(name for name in settings.disabled if name != module)
     return msgspec.structs.replace(
@@ -142,17 +142,17 @@ def with_module(settings: EdgeSettings, module: str, parts: Mapping[str, Any], *
 
 
 def without_module(settings: EdgeSettings, module: str) -> EdgeSettings:
-    """The settings without a module."""
+    """Return the settings without a module."""
     return with_module(settings, module, {part: getattr(_NOTHING, part) for part in MODULES[module].parts})
 
 
 def users_of(pairs: Iterable[str]) -> tuple[str, ...]:
-    """The names in `user:password` pairs."""
+    """Return the user names in `user:password` pairs."""
     return tuple(pair.partition(":")[0] for pair in pairs)
 
 
 def without_secrets(policy: PolicySpec) -> PolicySpec:
-    """The policy without secrets, for storing in the clear and showing."""
+    """Return the policy without secrets, for storing it unencrypted and for display."""
     oidc = policy.oidc
     if oidc is not None and oidc.client_secret:
         oidc = msgspec.structs.replace(oidc, client_secret="")
@@ -161,16 +161,16 @@ def without_secrets(policy: PolicySpec) -> PolicySpec:
 
 
 def without_values(edit: HeaderEdit) -> HeaderEdit:
-    """The changes without the values of added fields."""
+    """Return the header changes without the values of added fields."""
     if all(value == KEPT for _, value in edit.add):
         return edit
     return msgspec.structs.replace(edit, add=tuple((name, KEPT) for name, _ in edit.add))
 
 
 def take_values(settings: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSettings, EdgeSecrets]:
-    """Move the values of headers from the settings to the secrets.
+    """Move the values of header fields from the settings to the secrets.
 
-    Rows of earlier releases have them in the clear; those are taken as they are."""
+    Rows of earlier releases have the values unencrypted in the settings."""
     values: dict[str, tuple[str, ...]] = {}
     for part in HEADERS:
         added = getattr(settings.policy, part).add
@@ -183,18 +183,18 @@ def take_values(settings: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSetti
 
 
 def has_values(text: str) -> bool:
-    """Whether settings as the store has them hold values of headers. Raises `msgspec.MsgspecError`."""
+    """Return whether stored settings contain values of header fields. Raises `msgspec.MsgspecError`."""
     policy = EdgeSettings.parse(text).policy
     return any(value != KEPT for part in HEADERS for _, value in getattr(policy, part).add)
 
 
 def with_values(new: EdgeSettings, old: EdgeSettings, secrets: EdgeSecrets) -> tuple[EdgeSecrets, dict[str, str]]:
-    """The secrets with the values of the headers that `new` adds, and what is wrong with them, by field.
+    """Return the secrets with the values of the header fields that `new` adds, and the problems with them, by field.
 
-    A field whose value is `KEPT` keeps the value of the field of this name in `old`.
+    A field whose value is `KEPT` keeps the value of the field with the same name in `old`.
 
     Args:
-        secrets: Those of `old`.
+        secrets: The secrets of `old`.
     """
     fields: dict[str, str] = {}
     values: dict[str, tuple[str, ...] | None] = {}
@@ -213,12 +213,12 @@ def with_values(new: EdgeSettings, old: EdgeSettings, secrets: EdgeSecrets) -> t
 
 
 def _next(values: list[str]) -> str:
-    """The next value for a field name; the last one serves all further fields of the name."""
+    """Return the next stored value for a field name; the last one serves all further fields with that name."""
     return values.pop(0) if len(values) > 1 else values[0]
 
 
 def in_force(settings: EdgeSettings, secrets: EdgeSecrets) -> PolicySpec:
-    """The rules to compile: the enabled modules, with their secrets."""
+    """Return the rules to compile: the enabled modules, with their secrets."""
     policy = msgspec.structs.replace(settings.policy, basic_auth=secrets.basic_auth or ())
     if policy.oidc is not None:
         oidc = msgspec.structs.replace(policy.oidc, client_secret=secrets.client_secret or "")
@@ -235,13 +235,13 @@ def _filled(policy: PolicySpec, secrets: EdgeSecrets, part: str) -> HeaderEdit:
 
 
 def are_whole(settings: EdgeSettings, secrets: EdgeSecrets) -> bool:
-    """Whether no secret is missing that the settings need."""
+    """Return whether all secrets that the settings need exist."""
     counts = all(len(getattr(settings.policy, part).add) == len(getattr(secrets, part) or ()) for part in HEADERS)
     return counts and users_of(secrets.basic_auth or ()) == settings.users
 
 
 def stored_secrets_of(settings: EdgeSettings, secrets: EdgeSecrets) -> StoredSecrets:
-    """Which secrets there are, without their values."""
+    """Return which secrets there are, without their values."""
     valued = {}
     for part in HEADERS:
         pairs = zip(getattr(settings.policy, part).add, getattr(secrets, part) or (), strict=False)
@@ -250,7 +250,7 @@ def stored_secrets_of(settings: EdgeSettings, secrets: EdgeSecrets) -> StoredSec
 
 
 def module_problems(settings: EdgeSettings) -> dict[str, str]:
-    """Problems with an edge's settings that `compile_policy` does not look for, by field."""
+    """Return problems of an edge's settings that `compile_policy` does not check, by field."""
     fields = {}
     if unknown := set(settings.disabled) - MODULES.keys():
         fields["disabled"] = f"no module is called {sorted(unknown)[0][:40]!r}"
@@ -264,7 +264,7 @@ def module_problems(settings: EdgeSettings) -> dict[str, str]:
 
 
 def by_field(problems: Iterable[Problem]) -> dict[str, str]:
-    """The problems of a policy, by the names that the API has for their fields."""
+    """Return the problems of a policy by the API's names of their fields."""
     fields: dict[str, str] = {}
     for problem in problems:
         name = POINTERS.get(problem.field, problem.field)
@@ -273,9 +273,9 @@ def by_field(problems: Iterable[Problem]) -> dict[str, str]:
 
 
 def summary(settings: EdgeSettings, stored_secrets: StoredSecrets) -> dict[str, Any]:
-    """The settings as a flat dict for audit events, without defaults.
+    """Return the settings as a flat dict for audit events, without defaults.
 
-    Of header fields and request parameters only the names, as any value may be a secret.
+    Header fields and request parameters are reduced to their names, as any value may be a secret.
     """
     flat: dict[str, Any] = {}
     for module in MODULES.values():
@@ -299,14 +299,14 @@ def _named_only(value: object) -> object:
         case HeaderEdit():
             return {"add": [name for name, _ in value.add], "remove": list(value.remove)}
         case OidcSpec():
-            fields = msgspec.to_builtins(msgspec.structs.asdict(value))  # also what the wire leaves out
+            fields = msgspec.to_builtins(msgspec.structs.asdict(value))  # includes fields that messages leave out
             return fields | {"request_params": [name for name, _ in value.request_params]}
         case _:
             return value
 
 
 def changed_values(before: EdgeSecrets, after: EdgeSecrets, settings: EdgeSettings) -> dict[str, str]:
-    """Marks every header whose value has changed, for an audit event."""
+    """Return an entry for every header field whose value has changed, for an audit event."""
     changed = {}
     for part in HEADERS:
         old, new = getattr(before, part) or (), getattr(after, part) or ()

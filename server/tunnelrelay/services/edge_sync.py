@@ -1,9 +1,9 @@
 """Applies edges, tunnel groups and providers in the store to the running relay: at its start, after its own changes,
 and after those of other relays.
 
-Each application reads the store again, one after the other, so that of two changes that arrive in the wrong order the
-newer one is in force. An edge whose rules cannot be compiled (a key was dropped, a provider was deleted) refuses every
-visitor: a broken edge is never open.
+Every time, the current state is read from the store, one read after the other, so that two changes that arrive in the
+wrong order end with the newer one. An edge whose rules cannot be compiled (a key was dropped, a provider was deleted)
+refuses every visitor: a broken edge is never open.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from tunnelrelay.store.resources import EdgeRow, Pairs
 log = EventLog("tunnelrelay.services")
 
 LOOK_EVERY = 2.0
-"""Seconds between two looks whether another relay or a command has changed something: it acts within 5 s."""
+"""Seconds between two polls for changes by other relays or commands, which take effect within 5 s."""
 
 TOPICS = {"tokens": "credentials", "api_keys": "credentials", "backends": "edges"}
-"""What pages follow of some kinds of rows; of the others it is the kind itself. See `observe.feed`."""
+"""Topics for live pages, by kind of rows; for other kinds the topic is the kind itself. See `observe.feed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AppliedEdge:
-    """An edge as it was applied, kept to apply it again without the store when a provider changes.
+    """An edge as it was applied, kept so that it can be applied again without the store when a provider changes.
 
     Attributes:
         group: Labels of its tunnel group; None without one.
-        is_named: Its login names a provider.
-        problem: Why every visitor is refused; "" when none is.
+        is_named: Its login uses a named provider.
+        problem: Why every visitor is refused; "" when they are not.
     """
 
     row: EdgeRow
@@ -54,7 +54,7 @@ class _AppliedEdge:
 class EdgeSync:
     """Applies the edges, tunnel groups and providers in the store to the running relay.
 
-    The owner runs `run` as a task, after `load`.
+    The owner calls `load`, and then runs `run` as a task.
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class EdgeSync:
         self._sealed_by = ""
 
     def edges_of(self, owner: str) -> int:
-        """How many edges an owner has."""
+        """Return how many edges an owner has."""
         return sum(kept.row.owner == owner for kept in self._edges.values())
 
     def bytes_of(self, owner: str, *, but: str = "") -> int:
-        """The total size of an owner's edges, without the one with the id `but`."""
+        """Return the total size of an owner's edges, without the one with the id `but`."""
         rows = (kept.row for kept in self._edges.values())
         return sum(size_of(row) for row in rows if row.owner == owner and row.id != but)
 
     def problem_of(self, edge_id: str) -> str:
-        """Why an edge refuses every visitor; "" when it does not."""
+        """Return why an edge refuses every visitor; "" when it does not."""
         kept = self._edges.get(edge_id)
         return kept.problem if kept is not None else ""
 
@@ -106,7 +106,7 @@ class EdgeSync:
             self._seen = now
 
     async def reload(self) -> None:
-        """Forget all that is applied and load again, as the store may have been replaced.
+        """Drop the applied state and load everything again, as the store may have been replaced.
 
         Raises:
             StoreError: The store cannot be read; the next poll tries again.
@@ -116,13 +116,13 @@ class EdgeSync:
         await self.load()
         self._notify(self._seen)
 
-    # After a change of this relay's
+    # After a change by this relay
 
     async def edge_changed(self, edge_id: str) -> None:
-        """Apply an edge that was made, changed or deleted in the store.
+        """Apply an edge that was created, changed or deleted in the store.
 
         Raises:
-            StoreError: The store is away now; the next poll applies the change.
+            StoreError: The store is unavailable; the next poll applies the change.
         """
         async with self._turn:
             row = await self._base.store.edges.get(edge_id)
@@ -138,11 +138,11 @@ class EdgeSync:
                 await self._apply(row)
 
     async def providers_changed(self) -> None:
-        """Apply the named providers after a change to all edges and tunnels that name one."""
+        """Apply changed named providers to all edges and tunnels that use one."""
         async with self._turn:
             await self._load_providers()
 
-    # After changes of others
+    # After changes by other relays
 
     async def run(self) -> None:
         """Poll the store every other second, until cancelled."""
@@ -151,7 +151,7 @@ class EdgeSync:
             await self.look()
 
     async def look(self) -> None:
-        """Apply changes in the store since the last poll. Nothing changes while the store is away."""
+        """Apply changes in the store since the last poll; do nothing while the store is unavailable."""
         try:
             now = await self._base.store.revisions()
             changed = {kind for kind, number in now.items() if self._seen.get(kind) != number}
@@ -186,7 +186,7 @@ class EdgeSync:
         self._directory.load(await self._base.store.providers.all())
         for kept in [kept for kept in self._edges.values() if kept.is_named]:
             self._put(kept.row, kept.group, kept.generation)
-            await asyncio.sleep(0)  # each takes a fraction of a millisecond, and there may be thousands
+            await asyncio.sleep(0)  # let other tasks run: there may be thousands of edges, each a fraction of a ms
         self._recompile_tunnels()
 
     async def _load_edges(self) -> None:
@@ -210,7 +210,9 @@ class EdgeSync:
         return name.generation if name is not None else 1
 
     def _labels(self, row: EdgeRow, settings: EdgeSettings, group: Pairs | None) -> Pairs:
-        """The labels that the edge's tunnels must carry; empty, which matches no tunnel, when none may serve it."""
+        """Return the labels that the edge's tunnels must have; empty, which matches no tunnel, when none may serve
+        it.
+        """
         if settings.route is None or not settings.backend_enabled:
             return ()
         return ((EDGE_LABEL, row.id),) if not row.backend_id else group or ()
@@ -227,7 +229,7 @@ class EdgeSync:
             log.error(
                 "edge refuses all requests, its settings cannot be used", id=row.id, host=row.host, reason=problem
             )
-        except Exception:  # the boundary of one edge: any error makes it refuse all requests, others go on
+        except Exception:  # any error makes only this edge refuse all requests
             policy, problem = CLOSED, "its rules cannot be made out; the relay's log tells more"
             log.exception("edge refuses all requests, applying its settings failed", id=row.id, host=row.host)
         oidc = settings.policy.oidc
@@ -246,8 +248,9 @@ class EdgeSync:
         self._publish(row)
 
     def _compiled_before(self, row: EdgeRow) -> Policy | None:
-        """The policy that this version of the row was compiled to; None to compile it, which takes long for a large
-        one."""
+        """Return the policy that this version of the row was compiled to; None if it must be compiled, which takes long
+        for a large one.
+        """
         kept, edge = self._edges.get(row.id), self._table.get(row.id)
         if kept is None or edge is None or kept.row != row or kept.is_named or kept.problem:
             return None
@@ -264,7 +267,7 @@ class EdgeSync:
         self._base.publish(f"edges:{row.owner}")
 
     def _recompile_tunnels(self) -> None:
-        """Recompile the policies of agents' endpoints whose login names a provider."""
+        """Recompile the policies of agents' endpoints whose login uses a named provider."""
         for endpoint in self._registry:
             if endpoint.edge or endpoint.policy is None:
                 continue
@@ -272,7 +275,7 @@ class EdgeSync:
             if recompile is not None:
                 policy = self._compiled(recompile, endpoint.host)
             elif not endpoint.tunnels and _names_provider(endpoint.policy):
-                policy = CLOSED  # its agent is away and will bind again when it is back
+                policy = CLOSED  # its agent is away and will bind again when it comes back
             else:
                 continue
             if policy != endpoint.policy:

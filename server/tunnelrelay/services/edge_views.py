@@ -1,4 +1,4 @@
-"""Views of edges: without their secrets, with live data of the running relay."""
+"""Views of edges for API and dashboard: without secrets, with live data of the running relay."""
 
 from dataclasses import dataclass, replace
 
@@ -23,13 +23,13 @@ from tunnelrelay.store.resources import EdgeRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeView:
-    """The view of an edge.
+    """An edge as API and dashboard show it.
 
     Attributes:
-        row: Without what is sealed in it.
-        url: Its address; "" without a host.
-        redirect_uri: What to register at its provider; None without a login.
-        online: How many tunnels serve it here, now.
+        row: The stored row, without the encrypted part.
+        url: URL of the edge; "" without a host.
+        redirect_uri: Redirect URI to register at its provider; None without a login.
+        online: How many tunnels of this relay serve it now.
         stored_secrets: Which secrets it has.
         problem: Why it refuses all visitors now; "" when it does not.
     """
@@ -44,13 +44,13 @@ class EdgeView:
 
     @property
     def id(self) -> str:
-        """The row's."""
+        """Id of the edge."""
         return self.row.id
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeViews:
-    """Makes the views of edges that services return."""
+    """Creates the views of edges that services return."""
 
     base: ServiceBase
     sync: EdgeSync
@@ -58,7 +58,7 @@ class EdgeViews:
     policies: EdgePolicies
 
     def view(self, row: EdgeRow) -> EdgeView:
-        """The view of an edge as it is now."""
+        """Return the current view of an edge."""
         settings = self.settings(row)
         return EdgeView(
             row=replace(row, sealed=b""),
@@ -71,31 +71,31 @@ class EdgeViews:
         )
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """The row's settings; empty ones for a row that cannot be read (it refuses all visitors)."""
+        """Return the row's settings; empty ones for an unreadable row (which refuses all visitors)."""
         try:
             return self.policies.settings(row)
         except Unreadable:
             return EdgeSettings()
 
     def secrets(self, row: EdgeRow) -> EdgeSecrets:
-        """The row's secrets, never to be shown; none when its key is gone."""
+        """Return the row's secrets, which must never be shown; empty when their key is gone."""
         try:
             return self.policies.open(row)
         except Unreadable:
             return EdgeSecrets()
 
     def audit_fields(self, row: EdgeRow) -> dict[str, object]:
-        """The fields of an edge for audit events, without secrets."""
+        """Return the fields of an edge for audit events, without secrets."""
         settings = self.settings(row)
         fields = {"description": row.description, "metadata": row.metadata, "host": row.host, "backend": row.backend_id}
         return fields | summary(settings, self._stored_secrets(row, settings))
 
     def changed_values(self, before: EdgeRow, after: EdgeRow) -> dict[str, object]:
-        """Which headers of an edge have another value now."""
+        """Return which header fields of an edge have a new value."""
         return dict(changed_values(self.secrets(before), self.secrets(after), self.settings(after)))
 
     def redirect_uri(self, row: EdgeRow, oidc: OidcSpec | None) -> str | None:
-        """The redirect URI to register for a login of this edge; None where that is not known."""
+        """Return the redirect URI to register for a login of this edge; None while it is unknown."""
         if oidc is None:
             return None
         whole = self.policies.resolve(row.owner, oidc) if is_named(oidc.issuer) else oidc
@@ -104,7 +104,7 @@ class EdgeViews:
         return redirect_uri(self.base, whole, owner=row.owner, host=row.host or "")
 
     def kept_for(self, row: EdgeRow, oidc: OidcSpec) -> str:
-        """The edge's client secret if it is for this client at this issuer, else ""."""
+        """Return the edge's client secret if it belongs to this client at this issuer, else ""."""
         kept = self.settings(row).policy.oidc
         is_same = kept is not None and (kept.issuer, kept.client_id) == (oidc.issuer, oidc.client_id)
         return (self.secrets(row).client_secret or "") if is_same else ""

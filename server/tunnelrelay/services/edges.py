@@ -1,7 +1,7 @@
-"""Edges: durable endpoints that people set up, and that their tunnels join.
+"""Edges: endpoints that users configure in the store, and that tunnels with matching labels serve.
 
-Every change of an edge is one compare-and-swap in the store, is applied to the running relay before it returns, and is
-audited. Only `set_policy` changes modules. Secrets are written only.
+Every change of an edge is one compare-and-swap in the store, is applied to the running relay before the call returns,
+and is audited. Only `set_policy` changes modules. Secrets can be written but not read.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +43,9 @@ from tunnelrelay.store.resources import DomainRow, EdgeRow
 __all__ = ["MAX_EDGES", "Change", "EdgeDraft", "EdgeView", "Edges", "Reserves"]
 
 MAX_EDGES = 1000
-"""Of one owner: every relay keeps all of them compiled."""
+"""Maximum edges of one owner, as every relay keeps all of them compiled."""
 MAX_TRIES = 5
-"""Changes that did not say which version they mean are tried again when another user was faster."""
+"""How often a change without an expected version is tried when another user was faster."""
 
 BOUNDS = (
     DeclaredBound(
@@ -64,25 +64,26 @@ Change = Callable[[EdgeSettings], EdgeSettings]
 
 
 class Reserves(Protocol):
-    """The part of `domains.Domains` that edges use."""
+    """The method of `domains.Domains` that edges need."""
 
     async def create(
         self, actor: Actor, host_or_label: str, description: str = "", metadata: str = "", owner: str | None = None
     ) -> DomainRow:
-        """Reserve a name."""
+        """Reserve a host name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeDraft:
-    """A new edge.
+    """The values of a new edge.
 
     Attributes:
-        host: A host or label, reserved for its owner if it is not yet; None for none.
-        owner: Its owner; None for the actor's own, another one only for administrators.
-        with_route: It has its route `/` from the start.
-        change: Its modules, as in `set_policy`; None for none. They are checked before anything is written.
-        secrets: Those of the modules.
-        backend_id: The tunnel group that serves it; "" for the tunnels that carry its own label.
+        host: Host or label, reserved for the owner if it is not reserved yet; None for none.
+        owner: Owner of the edge; None for the actor's own. Only administrators may give another one.
+        with_route: The edge has its route `/` from the start.
+        change: Change that sets its modules, as in `set_policy`; None for none. They are checked before anything is
+            written.
+        secrets: Secrets of the modules.
+        backend_id: Tunnel group that serves it; "" for tunnels with the edge's own label.
     """
 
     description: str = ""
@@ -118,12 +119,12 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._tests = tests
 
     async def create(self, actor: Actor, new: EdgeDraft) -> EdgeView:
-        """Create an edge with its modules. Without any it is open, and served by the tunnels that carry its own label.
+        """Create an edge with its modules. Without modules it is open, and served by tunnels with its own label.
 
-        All of it is created or nothing: a refusal leaves neither an edge nor a reserved name.
+        The whole is created or nothing: a refusal leaves neither an edge nor a reserved name.
 
         Raises:
-            ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not to be had, AWAY.
+            ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not available, AWAY.
         """
         owner = self._begin(actor, owner=new.owner, description=new.description, metadata=new.metadata)
         self._quota().check(self._sync.edges_of(owner))  # before anything is compiled or reserved for it
@@ -142,7 +143,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         if new.change is not None:
             row = self._with_policy(row, new.change, new.secrets or EdgeSecrets())
         self._check_size(None, row)
-        if new.host:  # last: a name that is reserved stays so
+        if new.host:  # last, as a reserved name stays reserved
             row = replace(row, host=await self._host(actor, new.host, owner))
         return await self._add(actor, row, self.base.store.edges.add)
 
@@ -156,11 +157,11 @@ class Edges(Resource[EdgeRow, EdgeView]):
         host: str | None = None,
         version: int | None = None,
     ) -> EdgeView:
-        """Changes what is given.
+        """Change the given values of an edge.
 
         Args:
-            host: The host for it to answer at; "" for none.
-            version: The version that the user saw; None to change any version.
+            host: New host of the edge; "" for none.
+            version: Version that the user saw; None to change any version.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT (also when another user changed it meanwhile), AWAY.
@@ -183,17 +184,17 @@ class Edges(Resource[EdgeRow, EdgeView]):
         secrets: EdgeSecrets | None = None,
         version: int | None = None,
     ) -> EdgeView:
-        """Change the modules. They apply to the next request; running exchanges are judged again.
+        """Change the modules of an edge. They apply to the next request, and running exchanges are checked again.
 
         Args:
-            change: Makes the new settings from the current ones. Called again when another user changed them meanwhile.
+            change: Function that computes the new settings from the current ones. Called again when another user
+                changed them meanwhile.
             secrets: New secrets; None, or None in it, keeps the stored ones. A client secret is not kept for another
-                issuer
-                or client: it would be sent to an address that its owner did not choose for it.
-            version: As in `update`.
+                issuer or client, as it would be sent to an address that its owner did not choose for it.
+            version: Version that the user saw; None to change any version.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, INVALID with every problem at once, CONFLICT, AWAY.
+            ManageError: FORBIDDEN, MISSING, INVALID with all problems, CONFLICT, AWAY.
         """
         self._authorize(actor)
 
@@ -205,10 +206,10 @@ class Edges(Resource[EdgeRow, EdgeView]):
     async def set_backend(
         self, actor: Actor, edge_id: str, backend_id: str | None, version: int | None = None
     ) -> EdgeView:
-        """Set which tunnel group serves it.
+        """Set which tunnel group serves an edge.
 
         Args:
-            backend_id: A group of the edge's owner; None for the tunnels that carry `edge=<its id>`.
+            backend_id: A group of the edge's owner; None for tunnels with the label `edge=<its id>`.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID when there is no such group, CONFLICT, AWAY.
@@ -224,7 +225,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return await self._change(actor, edge_id, _of_version(version, changed))
 
     async def by_name(self, actor: Actor, name: str) -> EdgeView:
-        """The edge with this id, host or first label of its host.
+        """Return the edge with this id, host or first label of its host.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -238,7 +239,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return self.views.view(self.base.visible(actor, row, "edge"))
 
     async def redirect_uri(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> str | None:
-        """The redirect URI to register for a login that is not saved yet; None where that is not known.
+        """Return the redirect URI to register for a login that is not saved yet; None while it is unknown.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -247,12 +248,12 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return self.views.redirect_uri(await self._row(actor, edge_id), oidc)
 
     async def test_provider(self, actor: Actor, oidc: OidcSpec, edge_id: str | None = None) -> list[Finding]:
-        """Whether people could log in: the findings of `tunnel oidc check`, seen from the relay.
+        """Return whether people could log in: the findings of `tunnel oidc check`, run on the relay.
 
         Args:
-            oidc: Also one that names a provider. Without a client secret the edge's own is used, if it is of the same
-                client.
-            edge_id: The edge of the login; None without one.
+            oidc: The login to test, also with a named provider. Without a client secret the edge's own is used, if it
+                belongs to the same client.
+            edge_id: Edge of the login; None without one.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, BUSY for a user who tests too often, AWAY.
@@ -271,10 +272,10 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return await self._tests.run(actor, oidc, owner=owner, host=(row.host if row is not None else None) or "")
 
     async def failed_test(self, actor: Actor, edge_id: str, oidc: OidcSpec) -> FailedTest | None:
-        """The last test of this login if it failed recently, to warn before it is saved.
+        """Return the last test of this login if it failed recently, to warn before the login is saved.
 
         Args:
-            oidc: As for `test_provider`.
+            oidc: The login, as for `test_provider`.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -288,7 +289,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         return self._tests.failed(row.owner, oidc)
 
     async def _check_group(self, backend_id: str, owner: str, field: str) -> None:
-        """Raises `ManageError` INVALID when this is no tunnel group of the owner's."""
+        """Check that this is a tunnel group of the owner. Raises `ManageError` INVALID."""
         with self.base.store_calls():
             group = await self.base.store.backends.get(backend_id)
         if group is None or group.owner != owner:
@@ -329,7 +330,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         await self._sync.edge_changed(row_id)
 
     def _with_policy(self, row: EdgeRow, change: Change, new_secrets: EdgeSecrets) -> EdgeRow:
-        """The row with other modules. Raises `ManageError` INVALID."""
+        """Return the row with changed modules. Raises `ManageError` INVALID."""
         old, before = self._settings(row), self.views.secrets(row)
         new = change(old)
         kept, fields = with_values(new, old, before)
@@ -362,7 +363,10 @@ class Edges(Resource[EdgeRow, EdgeView]):
             raise invalid({"policy": f"all edges of an owner together have at most {MAX_OWNERS_BYTES} bytes"})
 
     def _settings(self, row: EdgeRow) -> EdgeSettings:
-        """The settings to change. Raises for unreadable ones, as a change would lose the rest of them."""
+        """Return the settings to change.
+
+        Raises an error for unreadable ones, as a change would lose the rest of them.
+        """
         try:
             return self.views.policies.settings(row)
         except Unreadable as error:
@@ -370,7 +374,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
             raise ManageError(Kind.CONFLICT, "damaged", "This edge's settings cannot be read.", hint) from error
 
     async def _host(self, actor: Actor, wish: str, owner: str) -> str:
-        """The canonical host, reserved for the owner from now on."""
+        """Reserve the host for the owner and return its canonical form."""
         address = self.base.address
         host = wish.strip().lower().removesuffix(".")
         host = host if "." in host else address.host_for_label(host)
@@ -382,7 +386,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
 
 
 def _password_problems(pairs: tuple[str, ...]) -> Iterator[Problem]:
-    """Problems with new passwords. Stored ones may be shorter, from releases without a minimum."""
+    """Yield problems of new passwords. Stored ones may be shorter, from releases without a minimum."""
     return (Problem("basic_auth", text) for text in check_field(BY_PATH["basic_auth"], pairs))
 
 
@@ -394,7 +398,7 @@ def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
 
 
 def _of_version(version: int | None, change: Callable[[EdgeRow], EdgeRow]) -> Callable[[EdgeRow], EdgeRow]:
-    """The change, which fails for other versions than the one that the user saw; None for any version."""
+    """Wrap a change so that it fails for another version than the one the user saw; None for any version."""
 
     def changed(row: EdgeRow) -> EdgeRow:
         if version not in (None, row.version):

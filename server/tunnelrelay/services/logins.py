@@ -1,6 +1,6 @@
-"""Visitors' logins: who is signed in at which endpoint, and ending that.
+"""Visitors' logins: lists who is signed in at which endpoint, and ends logins.
 
-A login's public id is a handle, the beginning of its key's digest, which is no credential. A member sees logins at
+A login's public id is a handle, the beginning of its key's digest, which is not a credential. A member sees logins at
 hosts of the member's owner: names it holds, domains and edges.
 """
 
@@ -17,13 +17,13 @@ from tunnelrelay.store.base import SessionCriteria, SessionHolder
 AREA = "sessions"
 WHAT = "login"
 HANDLE_LENGTH = 16
-"""Hex digits: 64 bits, more than any two of a hundred thousand share."""
+"""Hex digits of a handle: 64 bits, so that no two of a hundred thousand logins share one."""
 _HANDLE = re.compile(rf"[0-9a-f]{{{HANDLE_LENGTH}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginView:
-    """The view of a login. Times are Unix seconds.
+    """A login as API and dashboard show it. Times are Unix seconds.
 
     Attributes:
         id: The handle.
@@ -44,7 +44,8 @@ class Logins:
     """The service of visitors' logins.
 
     Attributes:
-        apply_revocations: Makes this relay end at once what was ended in the store; others do within 5 s.
+        apply_revocations: Ends sessions on this relay at once that were ended in the store; other relays do so within 5
+            s.
     """
 
     base: ServiceBase
@@ -59,12 +60,12 @@ class Logins:
         before: str | None = None,
         limit: int = 100,
     ) -> list[LoginView]:
-        """Logins that are not over, the most recently used first.
+        """Return logins that have not expired, the most recently used first.
 
         Args:
-            email: Whole and exact, in whatever case.
-            before: The last handle of the page before. If that login has ended, the result is empty and the reader must
-                begin again.
+            email: Return only logins with exactly this e-mail address, in any case.
+            before: The last handle of the previous page. If that login has ended, the result is empty and the reader
+                must begin again.
         """
         self.base.authorize(actor, AREA, Access.READ)
         size = page_size(limit)
@@ -76,7 +77,7 @@ class Logins:
             return [_view(row) for row in await self.base.store.sessions(criteria, limit=size, after=after)]
 
     async def get(self, actor: Actor, login_id: str) -> LoginView:
-        """One login.
+        """Return the login with this id.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -86,7 +87,7 @@ class Logins:
             return _view(await self._known(actor, login_id))
 
     async def revoke(self, actor: Actor, login_id: str) -> None:
-        """End a login and close its connections: here before this returns, on other relays within 5 s.
+        """End a login and close its connections: on this relay before the call returns, on others within 5 s.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -111,10 +112,10 @@ class Logins:
             )
 
     async def revoke_all(self, actor: Actor, host: str) -> int:
-        """End every login at a host, as `revoke` does. Returns their number.
+        """End every login at a host, as `revoke` does. Return their number.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING for a host that is not theirs, AWAY.
+            ManageError: FORBIDDEN, MISSING for a host that the actor may not see, AWAY.
         """
         base = self.base
         base.authorize(actor, AREA, Access.WRITE)
@@ -137,17 +138,19 @@ class Logins:
         return len(ended)
 
     async def _is_host_of(self, owner: str, host: str) -> bool:
-        """Whether a host belongs to this owner now: a name it holds or held last, its domain or its edge's host."""
+        """Return whether a host belongs to this owner now: a name it holds or held last, its domain or its edge's
+        host.
+        """
         store = self.base.store
         found = (await store.name(host), await store.domains.find(host=host), await store.edges.find(host=host))
         return any(one is not None and one.owner == owner for one in found)
 
     def _criteria(self, actor: Actor, **which: Any) -> SessionCriteria:
-        """Criteria of live logins that the actor may see."""
+        """Return criteria for live logins that the actor may see."""
         return SessionCriteria(live_at=self.base.clock(), owner=actor.only_owner, **which)
 
     async def _of_handle(self, actor: Actor, login_id: str) -> SessionHolder | None:
-        """The login with this handle; None when there is none, or more than one."""
+        """Return the login with this handle; None when there is none, or more than one."""
         if not _HANDLE.fullmatch(login_id):
             return None
         criteria = self._criteria(actor, handle=bytes.fromhex(login_id))
@@ -162,7 +165,7 @@ class Logins:
 
 
 def handle(row: SessionHolder) -> str:
-    """The public id of a login."""
+    """Return the public id of a login."""
     return row.key.hex()[:HANDLE_LENGTH]
 
 

@@ -1,4 +1,4 @@
-"""The named providers in this relay's memory, so that agents bind and edges compile without the store.
+"""The named providers in memory, so that agents can bind and edges can be compiled without reading the store.
 
 `edge_sync.EdgeSync` keeps it up to date; `providers.py` changes providers.
 """
@@ -20,13 +20,13 @@ from tunnelrelay.store.resources import ProviderRow
 log = EventLog("tunnelrelay.services")
 
 PURPOSE = "provider"
-"""What a client secret is sealed for, with the provider's id as audience."""
+"""Purpose for which a client secret is encrypted; the audience is the provider's id."""
 MAX_SEALED = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A provider; without settings it cannot be read."""
+    """A provider in memory; its settings are None if they cannot be read."""
 
     row: ProviderRow
     settings: ProviderSettings | None = None
@@ -41,11 +41,12 @@ class ProviderDirectory:
         self._by_name: dict[str, _Known] = {}
 
     def load(self, rows: Iterable[ProviderRow]) -> None:
-        """Replace all providers. An unreadable one is kept as such: endpoints that name it refuse every visitor."""
+        """Replace all providers. An unreadable one is kept as such: endpoints that use it refuse every visitor."""
         self._by_name = {row.name: self._read(row) for row in rows}
 
     def resolve(self, owner: str, spec: OidcSpec) -> NamedOidc | Problem:
-        """The complete login for an owner who names a provider, or the problem; see `policy.named_provider.Resolve`.
+        """Return the complete login for an owner who uses a named provider, or the problem; see
+        `policy.named_provider.Resolve`.
 
         A provider that the owner may not use counts as unknown.
         """
@@ -72,16 +73,16 @@ class ProviderDirectory:
 
 
 def may_name(row: ProviderRow, owner: str) -> bool:
-    """Whether this owner's endpoints may name it."""
+    """Return whether endpoints of this owner may use the provider."""
     return not row.owners or owner in row.owners
 
 
 def seal_secret(ring: KeyRing, provider_id: str, client_secret: str) -> bytes:
-    """A client secret as the store keeps it."""
+    """Return a client secret encrypted for the store."""
     return ring.seal(PURPOSE, provider_id, client_secret.encode("utf-8", "surrogatepass")).encode()
 
 
 def open_secret(ring: KeyRing, row: ProviderRow) -> str | None:
-    """The reverse of `seal_secret`; None when its key is gone."""
+    """Decrypt a client secret from the store; None when its key is gone."""
     plain = ring.open(PURPOSE, row.id, row.sealed.decode("latin-1"), MAX_SEALED)
     return None if plain is None else plain.decode("utf-8", "surrogatepass")

@@ -1,7 +1,7 @@
-"""A named provider's settings, and how they are merged with an owner's settings into one login. Pure.
+"""The settings of a named provider, and merging them with an owner's settings to one login. Does no I/O.
 
-The administrator sets the client and how the provider's answers are read; the owner sets which of the provider's users
-may come in, and for how long. Next: `provider_directory.py`.
+The administrator sets the client and how the provider's responses are interpreted; the owner sets which of the
+provider's users may enter, and for how long. Read next: `provider_directory.py`.
 """
 
 import msgspec
@@ -13,14 +13,14 @@ from tunnelctl.wire.texts import is_name
 from tunnelrelay.policy.named_provider import NamedOidc
 
 OWNERS_PARAMS = frozenset({"max_age", "acr_values", "prompt"})
-"""Request parameters an owner may add: they ask for a stronger or fresher login of the same client, no more."""
+"""Request parameters that an owner may add: they only ask for a stronger or fresher login of the same client."""
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a named provider without the client secret. `OidcSpec` describes each.
 
     Attributes:
-        callback: `relay` or `shared`: a callback at each endpoint's own host would have to be registered for each.
+        callback: `relay` or `shared`. A callback at each endpoint's own host would have to be registered for each.
     """
 
     issuer: str
@@ -32,26 +32,26 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     callback: str = "relay"
 
     def encode(self) -> str:
-        """As the store keeps it."""
+        """Return the settings as JSON for the store."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def parse(cls, text: str) -> "ProviderSettings":
-        """The reverse of `encode`. Raises `msgspec.MsgspecError`."""
+        """Parse the JSON from `encode`. Raises `msgspec.MsgspecError`."""
         return msgspec.json.decode(text, type=cls)
 
 
 def name_problem(name: str) -> str:
-    """Why a provider cannot be called this, or ""."""
+    """Return why this is not a valid name of a provider; "" when it is valid."""
     return "" if is_name(name) else "a name has a-z, 0-9 and hyphens inside, at most 63 characters"
 
 
 def merged(spec: OidcSpec, settings: ProviderSettings, *, provider: str, client_secret: str) -> NamedOidc | Problem:
-    """The merged login, or the problem with settings that the owner may not give.
+    """Return the merged login, or the problem of a setting that the owner may not give.
 
     Args:
-        spec: Names the provider as its issuer.
-        provider: The provider's id.
+        spec: The owner's settings, with the provider's name as issuer.
+        provider: Id of the provider.
     """
     if problem := _not_the_owners(spec, settings):
         return Problem(f"oidc.{problem[0]}", f"with {spec.issuer[:64]} {problem[1]}")
@@ -62,7 +62,7 @@ def merged(spec: OidcSpec, settings: ProviderSettings, *, provider: str, client_
 
 
 def _not_the_owners(spec: OidcSpec, settings: ProviderSettings) -> tuple[str, str] | None:
-    """The setting in the spec that the owner may not give, and why; None without one."""
+    """Return the setting in the spec that the owner may not give, and the reason; None without one."""
     for name, default in _AS_BY_DEFAULT.items():
         if getattr(spec, name) != default:
             return name, f"the {name.replace('_', ' ')} is the provider's, and not to be given"
@@ -76,4 +76,4 @@ def _not_the_owners(spec: OidcSpec, settings: ProviderSettings) -> tuple[str, st
 _AS_BY_DEFAULT = {
     row.name: "" if (default := default_of(row)) is None else default for row in FIELDS if row.is_of_provider
 }
-"""The settings that are the provider's, and the values that leave them to it."""
+"""Settings that belong to the provider, with the values with which an owner leaves them to it."""

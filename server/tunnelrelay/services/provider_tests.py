@@ -1,6 +1,6 @@
-"""Tests an OpenID provider before anyone logs in: the findings of `tunnel oidc check`, from the relay.
+"""Tests an OpenID provider before anyone logs in: the findings of `tunnel oidc check`, run on the relay.
 
-Calls pass the relay's SSRF guard, as those of a login do: a tenant chooses the address.
+The calls pass the relay's SSRF guard, like those of a login, as a tenant chooses the URL.
 """
 
 from collections import Counter
@@ -19,17 +19,18 @@ from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.service_base import ServiceBase
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
-"""Tests of one user. Each may be a dozen calls to an address of his choice, of which some wait for 8 s."""
+"""Tests of one user, at once and per second. Each may cause a dozen calls to a URL of the user's choice, some of which
+wait for 8 s."""
 
 
 MAX_AT_ONCE, MAX_OF_ONE = 20, 2
-"""Tests under way on the relay, and of one user."""
+"""Maximum concurrent tests of all users, and of one user."""
 
 
 FAILED_SECONDS = 900.0
-"""How long a failed test is remembered, so that who saves what was just seen to fail is asked once more."""
+"""Seconds for which a failed test is remembered, so that a user who saves the tested settings is asked to confirm."""
 MAX_FAILED = 1024
-"""Failed tests that the relay remembers, some 600 bytes each; the oldest are forgotten. 700 KB."""
+"""Maximum failed tests in memory, about 600 bytes each, 700 KB in total; the oldest are dropped."""
 
 BOUNDS = (
     DeclaredBound(
@@ -71,12 +72,14 @@ BOUNDS = (
 
 
 class ChecksProvider(Protocol):
-    """Checks a provider; `tunnelctl.agent.preflight` over the guarded transport, outside tests."""
+    """Interface of a provider check; implemented by `tunnelctl.agent.preflight` over the guarded transport, except in
+    tests.
+    """
 
     def __call__(
         self, issuer: str, *, client_id: str, client_secret: str, redirect_uri: str, owner: str
     ) -> Awaitable[list[Finding]]:
-        """The findings, in the order in which a login would meet them."""
+        """Check a provider and return the findings, in the order of the steps of a login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ class FailedTest:
 
     Attributes:
         id: Digest of this login and its findings, without its secret.
-        at: Unix time.
+        at: Unix time of the test.
         found: The first error.
     """
 
@@ -96,7 +99,7 @@ class FailedTest:
 
 @dataclass(frozen=True, slots=True)
 class ProviderTests:
-    """Tests logins against their providers and remembers failed tests for a moment."""
+    """Tests logins against their providers and remembers failed tests for a while."""
 
     base: ServiceBase
     check: ChecksProvider
@@ -108,8 +111,8 @@ class ProviderTests:
         """Test a login, and return the findings.
 
         Args:
-            oidc: Whole: a named provider is resolved.
-            host: The endpoint's, where it has one.
+            oidc: The complete login; a named provider is already resolved.
+            host: Host of the endpoint, if it has one.
 
         Raises:
             ManageError: BUSY for a user who tests too often.
@@ -137,10 +140,10 @@ class ProviderTests:
             give_back(self._running, actor.user_id)
 
     def failed(self, owner: str, oidc: OidcSpec) -> FailedTest | None:
-        """The last test of this login, if it failed recently.
+        """Return the last test of this login, if it failed recently.
 
         Args:
-            oidc: Whole, as for `run`.
+            oidc: The complete login, as for `run`.
         """
         known = self._failed.get(self._key(owner, oidc))
         return known if known is not None and known.at + FAILED_SECONDS > self.base.clock() else None
@@ -158,10 +161,10 @@ class ProviderTests:
 
 
 def redirect_uri(base: ServiceBase, oidc: OidcSpec, *, owner: str, host: str) -> str | None:
-    """The redirect URI to register at the provider; None where it needs a host and there is none.
+    """Return the redirect URI to register at the provider; None where it needs a host and there is none.
 
     Args:
-        oidc: Whole: a named provider is resolved.
+        oidc: The complete login; a named provider is already resolved.
     """
     if oidc.callback == "host" and not host:
         return None

@@ -1,7 +1,7 @@
-"""Named providers: an OpenID provider that an administrator registers once, and that owners name as `@work`.
+"""Named providers: an OpenID provider that an administrator registers once, and that owners use by name (`@work`).
 
-Owners never hold its client secret, and cannot change the requests to it or how its answers are read. All endpoints
-that name it have the same redirect URI. `provider_settings.py` says what administrator and owner may set;
+Owners do not know its client secret, and cannot change the requests to it or how its responses are interpreted. All
+endpoints that use it have one redirect URI. `provider_settings.py` defines what administrator and owner may set;
 `provider_directory.py` looks providers up.
 """
 
@@ -29,17 +29,17 @@ from tunnelrelay.store.resources import EdgeRow, ProviderRow
 
 MAX_OWNERS = 1000
 MAX_SECRET = 4096
-"""Characters of a client secret; providers give some dozens."""
+"""Maximum characters of a client secret; providers use some dozens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderView:
-    """The view of a named provider.
+    """A named provider as API and dashboard show it.
 
     Attributes:
-        row: Without what is sealed in it; for members without the other owners who may name it.
-        redirect_uri: What to register there, once for all that name it.
-        has_secret: Whether its client secret can be read; if not, endpoints that name it refuse all visitors.
+        row: The stored row, without the encrypted part; for members without the other owners who may use it.
+        redirect_uri: Redirect URI to register at the provider, once for all endpoints that use it.
+        has_secret: Whether its client secret can be read; if not, endpoints that use it refuse all visitors.
     """
 
     row: ProviderRow
@@ -49,7 +49,7 @@ class ProviderView:
 
     @property
     def id(self) -> str:
-        """The row's."""
+        """Id of the provider."""
         return self.row.id
 
 
@@ -81,11 +81,11 @@ class Providers(Resource[ProviderRow, ProviderView]):
         description: str = "",
         metadata: str = "",
     ) -> ProviderView:
-        """Registers a provider. Administrators only.
+        """Register a provider. Administrators only.
 
         Args:
-            name: With or without its `@`.
-            owners: Who may name it; empty for every owner.
+            name: Name with or without `@`.
+            owners: Owners that may use it; empty for all.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
@@ -119,12 +119,13 @@ class Providers(Resource[ProviderRow, ProviderView]):
         metadata: str | None = None,
         version: int | None = None,
     ) -> ProviderView:
-        """Change the given values, and apply them to every endpoint that names it before this returns. Administrators
-        only.
+        """Change the given values, and apply them to all endpoints that use the provider before this returns.
+
+        Administrators only.
 
         Args:
-            client_secret: None keeps it, unless the issuer or the client id changes.
-            version: The version that the user saw; None to change any version.
+            client_secret: New secret; None keeps the stored one, unless the issuer or the client id changes.
+            version: Version that the user saw; None to change any version.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -150,10 +151,10 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
     ) -> list[Finding]:
-        """Whether people could log in there: see `edges.Edges.test_provider`. Administrators only.
+        """Return whether people could log in there; see `edges.Edges.test_provider`. Administrators only.
 
         Args:
-            client_secret: "" for the provider's own, if it is of the same client.
+            client_secret: Client secret; "" for the provider's own, if it belongs to the same client.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, BUSY, AWAY.
@@ -165,7 +166,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def failed_test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
     ) -> FailedTest | None:
-        """The last test of this provider if it failed recently, to warn before it is saved.
+        """Return the last test of this provider if it failed recently, to warn before it is saved.
 
         Administrators only.
 
@@ -178,7 +179,10 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def _tested(
         self, actor: Actor, settings: ProviderSettings, client_secret: str, provider_id: str | None
     ) -> OidcSpec:
-        """The login that a test of these tries. Without a secret, that of the same client is used."""
+        """Return the login that a test with these values tries.
+
+        Without a secret, the stored one of the same client is used.
+        """
         row = await self._row(actor, provider_id) if provider_id else None
         if row is not None and not client_secret and _same_client(settings_of(row), settings):
             client_secret = open_secret(self.base.ring, row) or ""
@@ -186,7 +190,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
 
     def audit_fields(self, row: ProviderRow) -> Mapping[str, object]:
         settings = settings_of(row)
-        # Of request parameters the names only: a value may be a secret, whatever it is called.
+        # Only the names of request parameters: a value may be a secret, whatever it is called.
         params = [name for name, _ in settings.request_params]
         fields = {"owners": list(row.owners), **super().audit_fields(row)}
         return {**fields, **msgspec.to_builtins(settings), "request_params": params}
@@ -198,7 +202,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return actor.only_owner is None or may_name(row, actor.only_owner)
 
     async def _page(self, actor: Actor, before: str | None, limit: int, owner: str | None) -> list[ProviderRow]:
-        """For members the providers that their owner may name, whichever owner registered them."""
+        """Return a page of providers. Members get those that their owner may use, whichever owner registered them."""
         found = list[ProviderRow]()
         while len(found) < limit:
             rows = await self.rows.page(owner=owner, before=before, limit=limit)
@@ -226,7 +230,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         await self._sync.providers_changed()
 
     def _with_secret(self, before: ProviderRow, after: ProviderRow, new_secret: str | None) -> ProviderRow:
-        """The changed row, checked and with its secret. Raises `ManageError` INVALID."""
+        """Return the changed row, checked and with its secret. Raises `ManageError` INVALID."""
         old, new = settings_of(before), settings_of(after)
         if new_secret is None and not _same_client(old, new):
             raise invalid({"client_secret": "give it again: it was another issuer's or client's"})
@@ -258,7 +262,9 @@ class Providers(Resource[ProviderRow, ProviderView]):
 
 
 def settings_of(row: ProviderRow) -> ProviderSettings:
-    """The row's settings; empty ones for a row that cannot be read: no login works by it until it is set again."""
+    """Return the row's settings; empty ones for an unreadable row, with which no login works until it is saved
+    again.
+    """
     try:
         return ProviderSettings.parse(row.settings)
     except msgspec.MsgspecError:

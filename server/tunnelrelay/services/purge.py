@@ -1,6 +1,6 @@
-"""Deletes rows that are of no more use: revoked and expired tokens, expired keys and sign-ins. Their audit events stay.
+"""Deletes rows that are no longer used: revoked and expired tokens, expired keys and sign-ins. Their audit events stay.
 
-`store/growth.py` lists what bounds each table of the store.
+`store/growth.py` lists what limits each table of the store.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from tunnelrelay.store.base import PURGED_AT_ONCE, ResourceStore, StoreError
 log = EventLog("tunnelrelay.services")
 
 PURGE_EVERY = 600.0
-"""Seconds between two clean-ups; each drops what there is, `PURGED_AT_ONCE` rows of a kind in a transaction."""
+"""Seconds between two clean-ups; each deletes all such rows, `PURGED_AT_ONCE` of a kind in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +21,20 @@ class Purge:
     """Deletes rows that have expired or were revoked. The owner runs `run` as a task.
 
     Attributes:
-        clock: Unix time.
+        clock: Function that returns Unix time.
     """
 
     store: ResourceStore
     clock: Callable[[], float]
 
     async def run(self) -> None:
-        """Cleans up now and then, until cancelled."""
+        """Delete old rows periodically, until cancelled."""
         while True:
             await self.step()
             await asyncio.sleep(PURGE_EVERY)
 
     async def step(self) -> None:
-        """One clean-up."""
+        """Delete all old rows once."""
         try:
             dropped = PURGED_AT_ONCE
             while dropped >= PURGED_AT_ONCE:

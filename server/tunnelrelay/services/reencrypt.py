@@ -1,7 +1,8 @@
-"""Seals secrets of edges and providers again after a key rotation, and seals those that are still in the clear.
+"""Encrypts the secrets of edges and providers again after a key rotation, and encrypts those that are still in clear
+text.
 
-Sessions expire before the keys that sealed them are dropped, a month later. Edges and providers stay, so their secrets
-must be sealed by the current key before an old one is dropped.
+Sessions expire before the keys that encrypted them are dropped, a month later. Edges and providers stay, so their
+secrets must be encrypted with the current key before an old one is dropped.
 """
 
 from dataclasses import replace
@@ -16,19 +17,19 @@ log = EventLog("tunnelrelay.services")
 
 
 async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
-    """Seal all secrets that an older key sealed with the current one. Returns the number of rows written.
+    """Encrypt all secrets with the current key that an older key encrypted. Return the number of rows written.
 
-    Secrets that cannot be opened stay as they are. Rows that change meanwhile are left for the next run; another relay
-    may be doing the same.
+    Secrets that cannot be decrypted stay as they are. Rows that change meanwhile are left for the next run; another
+    relay may be doing the same.
 
     Raises:
-        StoreError: The store is away.
+        StoreError: The store is unavailable.
     """
     kid, written = base.ring.sealing(base.clock()).kid, 0
     for edge in await base.store.edges.all():
         try:
             settings = policies.settings(edge).encode()
-            # Earlier releases kept values of headers among the settings.
+            # Earlier releases stored header values among the settings.
             is_due = has_values(edge.settings) or (edge.sealed and _kid(edge.sealed) != kid)
             sealed = policies.seal(edge.id, policies.open(edge)) if is_due else edge.sealed
         except Unreadable:
@@ -49,5 +50,5 @@ async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
 
 
 def _kid(sealed: bytes) -> str:
-    """The name of the key that sealed a blob; `keys.keyring` has the form."""
+    """Return the id of the key that sealed a blob; `keys.keyring` defines the format."""
     return sealed.partition(b".")[2].partition(b".")[0].decode("latin-1")

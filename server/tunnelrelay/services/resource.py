@@ -1,6 +1,6 @@
-"""The flow of all resources: authorise, check, compare and swap, audit the difference, apply.
+"""The steps of every change of a resource: authorise, check, compare and swap, audit the difference, apply.
 
-A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows, checks and texts. It adds to the flow by
+A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows, checks and texts. It extends the steps by
 overriding hooks, which all have a default here. `Rows` is the interface of a kind of rows.
 """
 
@@ -20,11 +20,11 @@ class Owned(Protocol):
 
     @property
     def id(self) -> str:
-        """Sorts by when it was made."""
+        """Id of the row, which sorts by creation time."""
 
     @property
     def owner(self) -> str:
-        """Its owner."""
+        """Owner of the row."""
 
 
 T = TypeVar("T", bound=Owned)
@@ -35,16 +35,18 @@ class Rows(Protocol[T]):
     """The rows of one kind in the store. Every method may raise `StoreError`."""
 
     async def get(self, row_id: str) -> T | None:
-        """The row, or None."""
+        """Return the row with this id; None when it does not exist."""
 
     async def page(self, *, owner: str | None, before: str | None, limit: int, **equal: object) -> list[T]:
-        """Rows older than `before`, the newest first; only `owner`'s unless None, and only those that match."""
+        """Return rows older than `before`, the newest first; only those of `owner` unless None, and only those that
+        match.
+        """
 
     async def write(self, before: T, after: T) -> T | None:
-        """Write a changed row and return it. None when it was changed meanwhile, or something unique is taken."""
+        """Write a changed row and return it; None when it was changed meanwhile, or a unique value is taken."""
 
     async def drop(self, row: T) -> bool:
-        """Delete a row. False when it is gone already."""
+        """Delete a row. Return False when it does not exist any more."""
 
 
 class StoredRows(Generic[R]):
@@ -73,9 +75,9 @@ class Terms:
     """The names of a kind of resource, and who may change it.
 
     Attributes:
-        area: The area of its scopes.
-        noun: Its name in sentences: `tunnel group`.
-        kind: The kind of its ids.
+        area: Area of its scopes.
+        noun: Its name in sentences, such as `tunnel group`.
+        kind: Kind of its ids, as in `ids.PREFIXES`.
         created, updated, deleted: Kinds of its audit events.
         admin_only: Only administrators may change it.
     """
@@ -94,8 +96,8 @@ class Quota:
     """A limit on the number of rows of a kind.
 
     Attributes:
-        things: As the sentence calls them: `tunnel groups`.
-        holder: As the sentence calls who has them.
+        things: Name of the rows for the error message, such as `tunnel groups`.
+        holder: Name of their holder for the error message.
         spares_admins: The limit does not apply to administrators.
     """
 
@@ -106,22 +108,22 @@ class Quota:
     spares_admins: bool = False
 
     def check(self, count: int) -> None:
-        """Raises `ManageError` CONFLICT when there are as many as there may be."""
+        """Check that one more row is allowed. Raises `ManageError` CONFLICT."""
         if count >= self.limit:
             text = f"{self.holder} has at most {self.limit} {self.things}."
             raise ManageError(Kind.CONFLICT, "too_many", text, self.hint)
 
 
 def as_it_is(actor: Actor, row: T) -> T:
-    """The view of rows that are shown as they are."""
+    """Return the row itself, as the view of a kind of rows that is shown unchanged."""
     return row
 
 
 class Resource(Generic[T, V]):
-    """The create-read-update-delete flow of one kind of thing; the base of its service.
+    """Creates, reads, updates and deletes resources of one kind; the base class of each service.
 
     Args:
-        to_view: Makes the view of a row for an actor.
+        to_view: Function that creates the view of a row for an actor.
     """
 
     terms: Terms
@@ -136,7 +138,7 @@ class Resource(Generic[T, V]):
         self.to_view = to_view
 
     async def get(self, actor: Actor, row_id: str) -> V:
-        """One thing.
+        """Return the resource with this id.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, AWAY.
@@ -147,10 +149,10 @@ class Resource(Generic[T, V]):
     async def page(
         self, actor: Actor, *, before: str | None = None, limit: int = 100, owner: str | None = None
     ) -> list[V]:
-        """Rows that the actor may see, the newest first.
+        """Return rows that the actor may see, the newest first.
 
         Args:
-            owner: Only this owner's. A member who asks for another owner's gets none.
+            owner: Return only rows of this owner. A member who asks for another owner gets none.
         """
         self._authorize_read(actor)
         with self.base.store_calls():
@@ -161,7 +163,7 @@ class Resource(Generic[T, V]):
         """Delete a row, and apply that to the running relay before this returns.
 
         Raises:
-            ManageError: FORBIDDEN, MISSING, CONFLICT while something else needs it, AWAY.
+            ManageError: FORBIDDEN, MISSING, CONFLICT while another resource needs it, AWAY.
         """
         self._authorize(actor)
         row = await self._row(actor, row_id)
@@ -173,22 +175,24 @@ class Resource(Generic[T, V]):
                 self._record(actor, self.terms.deleted, before=row)
                 await self._apply(row_id)
 
-    # The flow, for what each service adds to it
+    # The steps, for the services to call
 
     def _authorize_read(self, actor: Actor, *, admin_only: bool = False) -> None:
-        """Let the actor read things of this kind. Raises `ManageError`."""
+        """Check that the actor may read resources of this kind. Raises `ManageError`."""
         self.base.authorize(actor, self.terms.area, Access.READ, admin_only=admin_only)
 
     def _authorize(self, actor: Actor) -> None:
-        """Let the actor change things of this kind, and take one from the user's budget of changes. Raises
-        `ManageError`."""
+        """Check that the actor may change resources of this kind, and take one change from the user's budget.
+
+        Raises `ManageError`.
+        """
         self.base.authorize(actor, self.terms.area, Access.WRITE, admin_only=self.terms.admin_only)
 
     def _begin(self, actor: Actor, *, owner: str | None = None, description: str = "", metadata: str = "") -> str:
-        """Authorise, and check what all new rows have in common. Returns the owner of the new row.
+        """Authorise, and check what all new rows have in common. Return the owner of the new row.
 
         Args:
-            owner: None for the actor's own, another one only for administrators.
+            owner: Owner of the new row; None for the actor's own. Only administrators may give another one.
         """
         self._authorize(actor)
         new_owner = self.base.owner_for(actor, owner)
@@ -196,7 +200,7 @@ class Resource(Generic[T, V]):
         return new_owner
 
     def _stamp(self, owner: str) -> dict[str, Any]:
-        """An id, an owner and times for a new row."""
+        """Return id, owner and times for a new row."""
         now = self.base.clock()
         return {"id": new_id(self.terms.kind, now), "owner": owner, "created_at": now, "updated_at": now}
 
@@ -206,10 +210,10 @@ class Resource(Generic[T, V]):
         check_texts(description=description, metadata=metadata)
 
     async def _add(self, actor: Actor, row: T, add: Callable[[T], Awaitable[bool]]) -> V:
-        """Keep a new row within the quota, audit it and apply it.
+        """Store a new row if the quota allows it, audit it and apply it.
 
         Args:
-            add: Writes the row; returns False when something unique in it is taken.
+            add: Function that writes the row; returns False when a unique value of it is taken.
         """
         async with self.base.owner_turn(row.owner):
             return await self._added(actor, row, add)
@@ -230,13 +234,14 @@ class Resource(Generic[T, V]):
     async def _change(
         self, actor: Actor, row_id: str, change: Callable[[T], T], *, are_secrets_given: bool = False
     ) -> V:
-        """Compare and swap what `change` makes of the row, audit the difference and apply it.
+        """Replace a row by the result of `change` (compare and swap), audit the difference and apply it.
 
         Args:
-            change: Makes the new row. Called again when the row changed meanwhile, up to `tries` times.
+            change: Function that computes the new row. Called again when the row changed meanwhile, up to `tries`
+                times.
 
         Raises:
-            ManageError: MISSING, AWAY, CONFLICT when another user changed it meanwhile, and what `change` raises.
+            ManageError: MISSING, AWAY, CONFLICT when another user changed it meanwhile, and any error of `change`.
         """
         owner = (await self._row(actor, row_id)).owner
         async with self.base.owner_turn(owner):
@@ -262,7 +267,7 @@ class Resource(Generic[T, V]):
         raise changed_meanwhile(self.terms.noun)
 
     async def _row(self, actor: Actor, row_id: str) -> T:
-        """The row, if it exists and the actor may see it; else raises `ManageError` MISSING."""
+        """Return the row, if it exists and the actor may see it; else raise `ManageError` MISSING."""
         with self.base.store_calls():
             row = await self.rows.get(row_id)
         if row is None or not self._may_see(actor, row):
@@ -283,30 +288,30 @@ class Resource(Generic[T, V]):
             actor, kind, id=rows[-1].id, owner=rows[-1].owner, before=old, after=new, **{**about, **details}
         )
 
-    # What a kind of thing may do in its own way
+    # Hooks, which a kind of resource may override
 
     def audit_fields(self, row: T) -> Mapping[str, object]:
-        """The fields of a row for audit events, never a secret."""
+        """Return the fields of a row for audit events, never a secret."""
         return {name: getattr(row, name) for name in self.audited}
 
     def _about(self, row: T) -> Mapping[str, str]:
-        """Fields of every audit event about the row, such as its host or name."""
+        """Return fields of every audit event about the row, such as its host or name."""
         return {}
 
     def _more_changes(self, before: T, after: T) -> Mapping[str, object]:
-        """Fields for the audit event of a change that neither row has by itself."""
+        """Return fields for the audit event of a change that cannot be computed from one row alone."""
         return {}
 
     def _quota(self) -> Quota | None:
-        """The limit on their number; None for no limit."""
+        """Return the limit on their number; None for no limit."""
         return None
 
     async def _count(self, row: T, limit: int) -> int:
-        """How many rows count towards the quota before `row` is added; need not count beyond `limit`."""
+        """Return how many rows count towards the quota before `row` is added; need not count beyond `limit`."""
         return len(await self.rows.page(owner=row.owner, before=None, limit=limit))
 
     def _check_size(self, before: T | None, after: T) -> None:
-        """Raises `ManageError` when the owner would have more than fits. `before` is None for a new row."""
+        """Check the total size of the owner's rows. Raises `ManageError`. `before` is None for a new row."""
 
     def _may_see(self, actor: Actor, row: T) -> bool:
         return actor.owns(row.owner)
@@ -317,18 +322,20 @@ class Resource(Generic[T, V]):
         return await self.rows.page(owner=actor.owner_filter(owner), before=before, limit=limit)
 
     async def _check_needs(self, before: T | None, after: T) -> None:
-        """Raises `ManageError` CONFLICT when something that the row newly needs is gone meanwhile. `before` is None for
-        a new row."""
+        """Check that everything the row newly needs still exists.
+
+        Raises `ManageError` CONFLICT. `before` is None for a new row.
+        """
 
     async def _check_unused(self, row: T) -> None:
-        """Raises `ManageError` CONFLICT while something else needs the row."""
+        """Check that no other resource needs the row. Raises `ManageError` CONFLICT."""
 
     async def _is_taken(self, row: T) -> bool:
-        """Whether another row has what must be unique in this one; tells why a change was not written."""
+        """Return whether another row has a value that must be unique, to find out why a change was not written."""
         return False
 
     def _taken(self, row: T) -> ManageError:
-        """The problem when something unique in the row is taken."""
+        """Return the error for a unique value of the row that is taken."""
         return changed_meanwhile(self.terms.noun)
 
     async def _apply(self, row_id: str) -> None:
@@ -336,5 +343,5 @@ class Resource(Generic[T, V]):
 
 
 def without_none(**values: object) -> dict[str, Any]:
-    """The values of a change without those that are None, which stay as they are."""
+    """Return the values of a change without those that are None, which stay unchanged."""
     return {name: value for name, value in values.items() if value is not None}

@@ -1,7 +1,7 @@
 """The base of every service: store, keys, access checks and audit events.
 
-`authorize` checks the actor's access to a kind of thing, `visible` to one thing: for a member, other owners' things do
-not exist. No other module checks access. Next: `services.py`.
+`authorize` checks the actor's access to a kind of resource, `visible` to a single one: for a member, resources of other
+owners do not exist. No other module checks access. Read next: `services.py`.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from tunnelrelay.services.problems import Kind, ManageError, invalid, missing
 from tunnelrelay.store.base import Store, StoreError, UnstorableError
 
 MAX_PAGE = 1000
-"""Rows of one page, whatever is asked for: a page is made in memory."""
+"""Maximum rows of one page, whatever limit is requested, as a page is built in memory."""
 TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
-"""What pages follow for events of some kinds; for the others it is the kind's first word in the plural."""
+"""Topics for live pages, by the first word of an event's kind; for others it is that word in the plural."""
 BURST_CHANGES, CHANGES_A_MINUTE = 600, 30
-"""Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with
-everything on them, and over time. Limits on how much there is at a time do not bound how much is made: a user who made
-and revoked tokens without end wrote 15 GB a day. A change writes at most some 5 KB for what it makes and 8 KB of audit
-event, so that one user now writes at most 30 x 1440 x 13 KB = 560 MB a day. 8,192 users' budgets are kept (about 1 MB);
-of more, the one that changed nothing for longest begins anew."""
+"""Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with all
+their modules, and per minute. Limits on the number of resources do not limit how many are created: a user who created
+and revoked tokens without end wrote 15 GB a day. A change writes at most about 5 KB for its row and 8 KB of audit
+event, so that one user can write at most 30 x 1440 x 13 KB = 560 MB a day. The budgets of 8,192 users are kept (about 1
+MB); beyond that, the user without changes for the longest time gets a new one."""
 BOUNDS = (
     DeclaredBound(
         name="changes through dashboard and API",
@@ -48,20 +48,20 @@ BOUNDS = (
     ),
 )
 MAX_EXPIRY = 100 * 365.25 * 86_400.0
-"""Seconds. Farther than this is a slip: milliseconds, most likely."""
+"""Maximum seconds until an expiry. A later time is a mistake, probably milliseconds."""
 MAX_VALUE = 300
-"""Characters of one changed value in an audit event."""
+"""Maximum characters of one changed value in an audit event."""
 NOT_TOLD = frozenset({"metadata"})
-"""Values that an audit event does not contain, only that they are set: owners write what their programs need into them,
-keys too, and nothing in a text says that it is one."""
+"""Fields whose values an audit event does not contain, only that they are set: owners may write keys of their programs
+into them, and a text does not show whether it is a key."""
 
 
 class HasOwner(Protocol):
-    """Anything that belongs to an owner."""
+    """Interface of any resource that belongs to an owner."""
 
     @property
     def owner(self) -> str:
-        """Whose it is."""
+        """Owner of the resource."""
 
 
 T = TypeVar("T", bound=HasOwner)
@@ -72,14 +72,14 @@ class ServiceBase:
     """The parts that every service uses.
 
     Attributes:
-        ring: Seals secrets for the store.
-        policy_key: Key of the digests that name a configuration.
-        clock: Unix time.
-        cool_seconds: How long other owners cannot have a name after it was given up.
-        publish: Notifies live pages of what has changed; see `observe.feed`.
-        refuses_issuer: Knows which providers this relay calls.
-        monotonic: Seconds, for limits.
-        changes: Each user's budget of changes.
+        ring: Encrypts secrets for the store.
+        policy_key: Key of the digests that identify a configuration.
+        clock: Function that returns Unix time.
+        cool_seconds: Seconds for which other owners cannot have a name after it was given up.
+        publish: Notifies live pages of changes; see `observe.feed`.
+        refuses_issuer: Function that decides which providers this relay may call.
+        monotonic: Function that returns monotonic seconds, for limits.
+        changes: Budget of changes of each user.
     """
 
     store: Store
@@ -95,12 +95,12 @@ class ServiceBase:
     changes: Buckets = field(default_factory=lambda: Buckets(BURST_CHANGES, CHANGES_A_MINUTE / 60))
     _owner_turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
-    # Who may do what
+    # Access checks
 
     def authorize(self, actor: Actor, area: str, access: Access, *, admin_only: bool = False) -> None:
-        """Check that the actor may read or write things of this area.
+        """Check that the actor may read or write resources of this area.
 
-        All changes call it: a write takes one from the user's budget.
+        Every change calls it; write access takes one change from the user's budget.
 
         Raises:
             ManageError: FORBIDDEN, BUSY for a user who changes too much.
@@ -119,7 +119,7 @@ class ServiceBase:
         """Take one change from the user's budget. Commands at the relay's own terminal have no limit.
 
         Raises:
-            ManageError: BUSY.
+            ManageError: BUSY when the budget is used up.
         """
         if actor is None or not actor.user_id:
             return
@@ -134,23 +134,23 @@ class ServiceBase:
             )
 
     def visible(self, actor: Actor, thing: T | None, what: str) -> T:
-        """The thing, if it exists and the actor may see it.
+        """Return the resource, if it exists and the actor may see it.
 
         Args:
-            what: Its name in sentences: `edge`.
+            what: Name of the resource in sentences, such as `edge`.
 
         Raises:
-            ManageError: MISSING, the same for one that does not exist and for another owner's.
+            ManageError: MISSING, equal for a resource that does not exist and for another owner's.
         """
         if thing is None or not actor.owns(thing.owner):
             raise missing(what)
         return thing
 
     def owner_for(self, actor: Actor, requested: str | None) -> str:
-        """The owner of a new thing: the actor's own; an administrator may name another one.
+        """Return the owner for a new resource: the actor's own; an administrator may give another one.
 
         Raises:
-            ManageError: FORBIDDEN for a member who names another owner, INVALID for what cannot be one.
+            ManageError: FORBIDDEN for a member who gives another owner, INVALID for an invalid owner.
         """
         if requested is None or requested == actor.owner:
             return actor.owner
@@ -160,20 +160,19 @@ class ServiceBase:
             raise invalid({"owner": problem})
         return requested
 
-    # What they do
+    # Steps of a change
 
     def owner_turn(self, owner: str) -> asyncio.Lock:
-        """The lock under which an owner's rows of all kinds are counted, written and deleted, one after the other.
+        """Return the lock under which an owner's rows of all kinds are counted, written and deleted.
 
-        Calls at the same time must not all find room for one more, nor delete what another begins to need. Each of
-        several relays has its own.
+        Without it, concurrent calls could all find room for one more row, or delete a row that another call begins to
+        need. Each relay has its own locks.
         """
         return self._owner_turns.setdefault(owner, asyncio.Lock())
 
     @contextmanager
     def store_calls(self) -> Iterator[None]:
-        """Translate errors of the store in the body: `StoreError` to `ManageError` AWAY, `UnstorableError` to
-        INVALID."""
+        """Translate errors of the store: `StoreError` to `ManageError` AWAY, `UnstorableError` to INVALID."""
         try:
             yield
         except UnstorableError as error:
@@ -195,12 +194,12 @@ class ServiceBase:
         after: Mapping[str, object] | None = None,
         **details: str,
     ) -> None:
-        """Keep an audit event about a change.
+        """Record an audit event about a change.
 
         Args:
             actor: The user; None for the relay itself.
-            id: The id of the changed thing.
-            before, after: Its fields before and after; only differences are kept. Never a secret.
+            id: Id of the changed resource.
+            before, after: Its fields before and after; only differences are stored. Never a secret.
         """
         self.audit.record(
             kind,
@@ -216,13 +215,13 @@ class ServiceBase:
 
 
 def check_admin(actor: Actor) -> None:
-    """Raise `ManageError` FORBIDDEN for users who are not administrators."""
+    """Check that the user is an administrator. Raises `ManageError` FORBIDDEN."""
     if not actor.is_admin:
         raise ManageError(Kind.FORBIDDEN, "admin_only", "Only administrators may do this.")
 
 
 def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None) -> dict[str, str]:
-    """What changed, as `before` and `after` of an audit event: short JSON objects of what differs."""
+    """Return what changed, as `before` and `after` of an audit event: short JSON objects of the differing fields."""
     old, new = before or {}, after or {}
     names = [name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name)]
     sides = (("before", before, old), ("after", after, new))
@@ -232,7 +231,7 @@ def diff(before: Mapping[str, object] | None, after: Mapping[str, object] | None
 
 
 def _short(values: Mapping[str, object]) -> str:
-    """JSON that no limit cuts in the middle: long values are cut, and when that is not enough only names are kept."""
+    """Return JSON within the length limit: long values are cut, and if that is not enough only names are kept."""
     present = {name: value for name, value in values.items() if value not in (None, "", [], (), {})}
     texts = {name: "(not shown)" if name in NOT_TOLD else _value(value) for name, value in present.items()}
     text = json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
@@ -255,10 +254,10 @@ def _via(actor: Actor | None) -> dict[str, str]:
 
 
 def check_texts(*, description: str | None = None, metadata: str | None = None) -> None:
-    """Check the texts that owners give to their things.
+    """Check the description and metadata that an owner gives to a resource.
 
     Raises:
-        ManageError: INVALID.
+        ManageError: INVALID for a text that is too long or has control characters.
     """
     fields = {}
     for name, text, most in (("description", description, MAX_DESCRIPTION), ("metadata", metadata, MAX_METADATA)):
@@ -271,7 +270,7 @@ def check_texts(*, description: str | None = None, metadata: str | None = None) 
 
 
 def expiry_problem(expires_at: float | None, now: float) -> str:
-    """Why this cannot be an expiry, or ""."""
+    """Return why this is not a valid expiry; "" when it is."""
     if expires_at is None or now < expires_at <= now + MAX_EXPIRY:
         return ""
     return "this time is past already" if expires_at <= now else "more than 100 years from now"
@@ -282,5 +281,5 @@ def _is_control(character: str) -> bool:
 
 
 def page_size(limit: int) -> int:
-    """How many rows a page has."""
+    """Return the number of rows for a page, within `MAX_PAGE`."""
     return max(1, min(limit, MAX_PAGE))

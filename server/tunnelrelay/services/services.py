@@ -1,4 +1,4 @@
-"""Every service in one value, made in `app/wiring.py` and given to the API and the dashboard."""
+"""All services in one value, created in `app/wiring.py` and used by the API and the dashboard."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""The rows of dashboard sign-ins and of the codes that begin them: lifetimes, and limits by user.
+"""The stored rows of dashboard sign-ins and of the one-time codes that begin them, with lifetimes and limits per user.
 
-The store keeps digests only. `sign_ins.py` checks access.
+The store has only digests of them. `sign_ins.py` checks access.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,17 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import SignInRow, UserRow
 
 CODE_SECONDS = 3600.0
-"""A code travels by terminal, chat or mail and is used at once; whoever finds it the next day gets nowhere."""
+"""Seconds for which a code is valid. It is passed on by terminal, chat or mail and used at once; on the next day it
+must be useless."""
 IDLE_SECONDS = 12 * 3600.0
-"""A working day with its breaks. A browser left open overnight asks again."""
+"""Seconds of idleness after which a sign-in ends: a working day with its breaks. A browser left open overnight must
+sign in again."""
 MAX_SECONDS = 7 * 86_400.0
-"""However busy: a cookie that was copied off a machine is worth something for a week at most."""
+"""Maximum seconds of a sign-in, even in use: a copied cookie is useful for a week at most."""
 TOUCH_SECONDS = 60.0
-"""Activity is written at most this often."""
+"""Minimum seconds between two writes of a sign-in's activity."""
 MAX_SESSIONS, MAX_CODES = 50, 5
-"""Of one user: beyond these the oldest end. No user fills the store by signing in, or by asking for codes."""
+"""Maximum sign-ins and codes of one user; beyond these the oldest end, so that a user cannot fill the store."""
 MAX_AGENT = 255
 MAX_PEER = 64
 
@@ -44,8 +46,8 @@ BOUNDS = (
     ),
 )
 CODE, SESSION, BY_KEY, FIRST = "code", "session", "by_key", "first"
-"""Kinds of rows. A sign-in `by_key` was begun with an API key and does not outlive it; `first` is the code that makes
-the first administrator, and has no user yet."""
+"""Kinds of rows. A sign-in `by_key` was begun with an API key and ends when the key does; `first` is the code that
+creates the first administrator, and has no user yet."""
 CODES, SESSIONS = (CODE, FIRST), (SESSION, BY_KEY)
 
 
@@ -56,7 +58,7 @@ class SignInRows:
     base: ServiceBase
 
     async def add_code(self, kind: str, user_id: str, owner: str) -> str:
-        """Make and store a one-time code. Returns it."""
+        """Create and store a one-time code, and return it."""
         if user_id:
             await self._make_room(user_id, CODES, MAX_CODES)
         code = authtokens.new_secret(authtokens.CODE_PREFIX)
@@ -65,10 +67,10 @@ class SignInRows:
         return code
 
     async def begin(self, user: UserRow, kind: str, until: float, *, peer: str, agent: str) -> str:
-        """Sign a user in. Returns the cookie's value, which is always new.
+        """Sign a user in. Return the cookie's value, which is always new.
 
         Args:
-            until: Unix time at which it ends, also when it is in use.
+            until: Unix time at which the sign-in ends, even if it is in use.
         """
         await self._make_room(user.id, SESSIONS, MAX_SESSIONS)
         cookie = authtokens.new_secret("")
@@ -78,7 +80,7 @@ class SignInRows:
         return cookie
 
     async def of_cookie(self, cookie: str) -> SignInRow | None:
-        """The live sign-in with this cookie."""
+        """Return the live sign-in with this cookie; None when there is none."""
         if not authtokens.is_well_formed(cookie, ""):
             return None
         row = await self.base.store.sign_ins.find(key=authtokens.digest(cookie))
@@ -90,12 +92,12 @@ class SignInRows:
         return row
 
     async def of_user(self, user_id: str) -> list[SignInRow]:
-        """A user's live sign-ins, the newest first."""
+        """Return a user's live sign-ins, the newest first."""
         rows = await self.base.store.sign_ins.page(user_id=user_id, limit=2 * (MAX_SESSIONS + MAX_CODES))
         return [row for row in rows if row.kind in SESSIONS and not self._is_over(row)]
 
     async def touch(self, row: SignInRow) -> None:
-        """Note activity, at most once in a while."""
+        """Record activity, at most every `TOUCH_SECONDS`."""
         now = self.base.clock()
         if now - row.last_seen_at >= TOUCH_SECONDS:
             await self.base.store.sign_ins.touch(row.id, "last_seen_at", now)

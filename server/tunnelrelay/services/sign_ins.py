@@ -1,9 +1,9 @@
-"""Sign-ins to the dashboard: one-time codes, the cookie that a code or an API key is exchanged for, and its end.
+"""Sign-ins to the dashboard: creates one-time codes, exchanges a code or an API key for a cookie, and ends sign-ins.
 
-A code works once, within an hour, at any relay of the store. A cookie's value is made at every sign-in and never taken
-from a request, so that it cannot be planted. The store is read for every request, so that a sign-out or a disabled user
-counts at once, on every relay. Sign-ins by the operator's OpenID provider are in `admin_oidc.py`, rows in
-`sign_in_rows.py`.
+A code works once, within an hour, at any relay of the store. A cookie's value is created at every sign-in and never
+taken from a request, so that an attacker cannot plant one. The store is read for every request, so that a sign-out or a
+disabled user takes effect at once, on every relay. Sign-ins with the operator's OpenID provider are in `admin_oidc.py`,
+rows in `sign_in_rows.py`.
 """
 
 import time
@@ -28,13 +28,13 @@ from tunnelrelay.store.resources import SignInRow, UserRow
 AREA = "users"
 WHAT = "sign-in"
 BURST_ATTEMPTS, ATTEMPTS_PER_SECOND = 10, 1 / 30
-"""Of one address, and at one code or key, right or wrong. Nobody guesses 256 bits; it bounds what tries cost the store,
-and a code that leaked cannot be raced for by a thousand requests."""
+"""Attempts from one address, and with one code or key, right or wrong. Guessing 256 bits is impossible; the limit
+bounds the load on the store, and a leaked code cannot be tried in a thousand requests at once."""
 VIA = "dashboard"
 FIRST_NAME = "admin"
 FIRST_LEASE, FIRST_SECONDS = b"first administrator", 30.0
-"""Only one code at a time, at whichever relay, may make the first administrator: two that ask whether there is one
-before either has made one would both do."""
+"""Lease that allows only one code at a time, on all relays, to create the first administrator: two requests that both
+find no administrator would otherwise both create one."""
 SIGN_IN_PATH = "/sign-in"
 
 
@@ -62,10 +62,10 @@ BOUNDS = (
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A new sign-in.
+    """A new sign-in: its user and cookie.
 
     Attributes:
-        cookie: The new cookie's value.
+        cookie: Value of the new cookie.
     """
 
     cookie: str = field(repr=False)
@@ -76,9 +76,9 @@ class SignIns:
     """The service of sign-ins to the dashboard.
 
     Args:
-        keys: Checks API keys that are entered in place of a code.
+        keys: Checks API keys that are entered instead of a code.
         oidc: The operator's OpenID provider; None without one.
-        monotonic: Seconds, for limits.
+        monotonic: Function that returns monotonic seconds, for limits.
     """
 
     def __init__(
@@ -100,15 +100,14 @@ class SignIns:
     # Codes
 
     async def invite(self, actor: Actor | None, user_id: str) -> str:
-        """Make a one-time code for a user: the actor, or for administrators any user.
+        """Create a one-time code for a user: the actor, or for administrators any user.
 
         Args:
             actor: None for a command at the relay's own terminal.
 
         Raises:
-            ManageError: FORBIDDEN, also for an API key with limited scopes, as a sign-in has none; MISSING; CONFLICT
-                for a
-                disabled user; AWAY.
+            ManageError: FORBIDDEN, also for an API key with limited scopes, as a sign-in has no scopes; MISSING;
+                CONFLICT for a disabled user; AWAY.
         """
         base = self._base
         if actor is not None and EVERYTHING not in actor.scopes:
@@ -127,14 +126,15 @@ class SignIns:
         return code
 
     async def first_run(self, owner: str) -> str | None:
-        """Make a code that creates the first administrator; it replaces an earlier one. None when there is an
-        administrator.
+        """Create a code that creates the first administrator; it replaces an earlier one.
+
+        None when there is an administrator.
 
         Args:
-            owner: The owner of what the administrator sets up.
+            owner: Owner of the resources that the administrator creates.
 
         Raises:
-            ManageError: AWAY.
+            ManageError: AWAY when the store is unavailable.
         """
         store = self._base.store
         with self._base.store_calls():
@@ -146,12 +146,12 @@ class SignIns:
     # Signing in and out
 
     async def redeem(self, text: str, *, peer: str, agent: str = "", request_id: str = "") -> SignedIn:
-        """Sign in by a one-time code, or by an API key without limited scopes.
+        """Sign in with a one-time code, or with an API key without limited scopes.
 
-        All failures have the same answer and cost the same work.
+        All failures give the same response and cost the same work.
 
         Args:
-            peer: Address it came from.
+            peer: Address of the client.
             agent: The browser's User-Agent, for the list of sign-ins.
 
         Raises:
@@ -171,10 +171,10 @@ class SignIns:
         return SignedIn(cookie, user)
 
     async def actor_of(self, cookie: str, *, peer: str, request_id: str) -> Actor | None:
-        """The actor of a request's cookie; None without a live sign-in.
+        """Return the actor of a request's cookie; None without a live sign-in.
 
         Raises:
-            ManageError: AWAY. It cannot be read; refuse.
+            ManageError: AWAY. The sign-in cannot be read; the caller must refuse the request.
         """
         with self._base.store_calls():
             row = await self._rows.of_cookie(cookie)
@@ -185,10 +185,10 @@ class SignIns:
         return actor_of(user, via=VIA, peer=peer, request_id=request_id)
 
     async def sign_out(self, cookie: str) -> None:
-        """End a sign-in by its own cookie. One that has ended already is no error.
+        """End a sign-in by its own cookie. One that has already ended is not an error.
 
         Raises:
-            ManageError: AWAY.
+            ManageError: AWAY when the store is unavailable.
         """
         if not authtokens.is_well_formed(cookie, ""):
             return
@@ -197,10 +197,10 @@ class SignIns:
         for row in gone:
             self._base.audit.record("sign_in.ended", reason="signed_out", owner=row.owner, actor=row.user_id)
 
-    # Looking after them
+    # Listing and revoking
 
     async def page(self, actor: Actor, user_id: str | None = None) -> list[SignInRow]:
-        """The live sign-ins of a user, the newest first: the actor's, or for administrators any user's."""
+        """Return the live sign-ins of a user, the newest first: the actor's, or for administrators any user's."""
         self._base.authorize(actor, AREA, Access.READ)
         target = actor.user_id if user_id is None else user_id
         if not actor.acts_for(target):
@@ -228,7 +228,10 @@ class SignIns:
     # The inside
 
     def _count(self, text: str, peer: str) -> None:
-        """Count one try for this address and one for the entered text. False when one of them has no tries left."""
+        """Count one attempt for this address and for the entered text.
+
+        Raises `ManageError` BUSY when one has none left.
+        """
         now, address = self._monotonic(), address_key(peer)
         waits = self._of_target.wait(authtokens.digest(text[:256]).hex(), now)
         waits = max(waits, self._of_address.wait(address, now) if address else 0)
@@ -239,7 +242,7 @@ class SignIns:
             )
 
     async def _by_code(self, text: str) -> tuple[UserRow, str, float] | None:
-        """Use up a code; returns the user, kind and end of the sign-in."""
+        """Use up a code. Return the user, kind and end of the sign-in; None for an invalid code."""
         store, now = self._base.store, self._base.clock()
         row = await store.sign_ins.find(key=authtokens.digest(text))
         user = await store.users.get("" if row is None else row.user_id)
@@ -247,7 +250,7 @@ class SignIns:
             return None
         if row.kind == CODE and (user is None or user.disabled_at is not None):
             return None
-        # Of two who show it at once, at whichever relays, one gets the row.
+        # If a code is used twice at once, on any relays, only one request gets the row.
         if await store.sign_ins.delete(row.id, version=row.version) is None:
             return None
         if row.kind == FIRST:
@@ -255,7 +258,7 @@ class SignIns:
         return None if user is None else (user, SESSION, now + MAX_SECONDS)
 
     async def _by_key(self, text: str) -> tuple[UserRow, str, float] | None:
-        """As `_by_code`, for an API key. Only keys without limited scopes may, as a sign-in has none."""
+        """Return the user, kind and end of a sign-in with an API key; only keys without limited scopes are accepted."""
         found = await self._keys.holder(text)
         if found is None or EVERYTHING not in found[0].scopes:
             return None
@@ -264,7 +267,7 @@ class SignIns:
         return user, BY_KEY, until if row.expires_at is None else min(until, row.expires_at)
 
     async def _first_admin(self, owner: str) -> UserRow | None:
-        """Create the administrator of the first code; None when there is one meanwhile."""
+        """Create the administrator of the first code; None when there is already one."""
         store, now = self._base.store, self._base.clock()
         if not await store.lease(FIRST_LEASE, now, now + FIRST_SECONDS):
             return None
@@ -285,12 +288,12 @@ class SignIns:
 
 
 def sign_in_link(address: PublicAddress, code: str) -> str:
-    """The link that uses a code. The code is behind `#`, which browsers do not send, so no log has it."""
+    """Return the link that uses a code. The code is after `#`, which browsers do not send, so no log contains it."""
     return f"{address.url(address.dashboard_host)}{SIGN_IN_PATH}#code={code}"
 
 
 def owner_of_admins(*, needs_tokens: bool) -> str:
-    """The default owner of what an administrator sets up: that of agents without tokens, where agents need none."""
+    """Return the default owner of an administrator's resources: that of agents without tokens, if agents need none."""
     return authtokens.DEFAULT_OWNER if needs_tokens else LOCAL_OWNER
 
 

@@ -1,7 +1,7 @@
-"""Traffic of this relay, for those who may see it: a member sees the member's own endpoints, an administrator all.
+"""The traffic of this relay, as far as an actor may see it: a member sees the owner's endpoints, an administrator all.
 
-`observe.traffic` keeps and counts requests. This module checks access, and works out the rule that let a visitor in;
-only when a request is shown, not for each request.
+`observe.traffic` keeps and counts requests. This module checks access, and determines the rule that let a visitor in,
+only when a request is displayed.
 """
 
 from dataclasses import dataclass
@@ -27,33 +27,33 @@ from tunnelrelay.services.problems import Kind, ManageError, missing
 from tunnelrelay.services.service_base import ServiceBase
 
 MAX_RECENT = 500
-"""Requests of one answer."""
+"""Maximum requests of one response."""
 
 Verdict = Literal["let in", "kept out", "sent to sign in", "neither"]
 OWNED_TOPICS = frozenset(
     {"edges", "domains", "credentials", "providers", "users", "tunnels", "traffic", "sessions", "audit"}
 )
-"""Topics of which a member follows his own owner's only (see `observe.feed`)."""
+"""Topics of which a member only follows the events of the member's owner (see `observe.feed`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficRow:
-    """The view of a finished request.
+    """A finished request as API and dashboard show it.
 
     Attributes:
-        id: The request's id.
-        at: Unix time at which it came.
-        owner: The endpoint's owner.
-        path: Without the query.
-        seconds: From its last head byte to the answer's last byte.
-        peer: The visitor's address.
+        id: Id of the request.
+        at: Unix time at which it arrived.
+        owner: Owner of the endpoint.
+        path: Path without the query.
+        seconds: Time from the last byte of the request's head to the last byte of the response.
+        peer: Address of the visitor.
         user: Subject of the login or the token; "" without one.
-        email: The same person's, "" without one.
+        email: E-mail address of that person; "" without one.
         verdict: Whether the visitor was let in; `neither` when that was not decided.
-        rule: Which rule decided, in words.
-        tunnel: Id of the tunnel that served it, "" for none.
-        agent: Who served it, as `owner/name`.
-        error: Code of the error the relay answered with, "" for none; `source` says whose.
+        rule: The rule that decided, in words.
+        tunnel: Id of the tunnel that served it; "" for none.
+        agent: The agent that served it, as `owner/name`.
+        error: Code of the error that the relay sent; "" for none. `source` is the origin of the error.
     """
 
     id: str
@@ -80,7 +80,7 @@ class TrafficRow:
 
 @dataclass(frozen=True, slots=True)
 class TunnelFigures:
-    """One tunnel among those that serve the same.
+    """The figures of one tunnel among those that serve the same endpoint.
 
     Attributes:
         share: Its share of their requests, from 0 to 1.
@@ -107,12 +107,12 @@ class Traffic:
         verdict: Verdict | None = None,
         limit: int = 100,
     ) -> list[TrafficRow]:
-        """The last requests, newest first.
+        """Return the last requests, newest first.
 
         Args:
-            host: Only those for this host.
-            status: Only those of this class: 2 for 200 to 299.
-            verdict: Only those with this verdict.
+            host: Return only requests to this host.
+            status: Return only requests with a status of this class: 2 for 200 to 299.
+            verdict: Return only requests with this verdict.
         """
         self._base.authorize(actor, "traffic", Access.READ)
         rows: list[TrafficRow] = []
@@ -126,10 +126,10 @@ class Traffic:
         return rows
 
     def get(self, actor: Actor, request_id: str) -> TrafficRow:
-        """One of them.
+        """Return one of the last requests.
 
         Raises:
-            ManageError: MISSING when it is none of the last requests, or of another owner's endpoint.
+            ManageError: MISSING when it is not among the last requests, or belongs to another owner's endpoint.
         """
         self._base.authorize(actor, "traffic", Access.READ)
         for finished in self._log.recent(actor.only_owner):
@@ -138,14 +138,14 @@ class Traffic:
         raise missing("request")
 
     def people(self, actor: Actor) -> int:
-        """How many people and programs with a name are among the last requests that came in."""
+        """Return how many identified people and programs are among the last requests that were let in."""
         self._base.authorize(actor, "traffic", Access.READ)
         return len(
             {finished.exchange.user for finished in self._log.recent(actor.only_owner) if finished.session is not None}
         )
 
     def series(self, actor: Actor, host: str | None = None) -> TrafficFigures:
-        """The figures of a host, or of everything the actor may see."""
+        """Return the figures of a host, or of all hosts that the actor may see."""
         self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         owner = actor.only_owner
@@ -156,7 +156,7 @@ class Traffic:
         return (found or Series()).last_minutes(self._base.clock())
 
     def by_host(self, actor: Actor) -> dict[str, Figures]:
-        """The figures of the last minute for every host with requests in the last ten."""
+        """Return the figures of the last minute for every host with requests in the last ten minutes."""
         self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         now, hosts, owner = self._base.clock(), self._log.hosts, actor.only_owner
@@ -164,7 +164,7 @@ class Traffic:
         return {name: series.total(now, MINUTE_SECONDS) for name, series in found if series is not None}
 
     def by_tunnel(self, actor: Actor, ids: tuple[str, ...]) -> dict[str, TunnelFigures]:
-        """The figures of the last minute for these tunnels, and each one's share."""
+        """Return the figures of the last minute for these tunnels, and the share of each."""
         self._base.authorize(actor, "traffic", Access.READ)
         self._log.digest()
         now = self._base.clock()
@@ -175,15 +175,14 @@ class Traffic:
         return {id: TunnelFigures(minute, minute.requests / max(1, requests)) for id, minute in minutes.items()}
 
     def follow(self, actor: Actor, *topics: str) -> "Changes":
-        """An async iterator of sets: which of these topics changed. The first set has them all and comes at once.
+        """Return an async iterator of sets of changed topics. The first set comes at once and contains all topics.
 
         Args:
-            topics: As in `observe.feed`, without an owner; members get notices about their own things only. The caller
-                must
-                have checked access to the edge of `edge:<id>`.
+            topics: Topics of `observe.feed`, without an owner; members are notified about their owner's resources only.
+                The caller must have checked access to the edge of `edge:<id>`.
 
         Raises:
-            ManageError: AWAY when too many follow already.
+            ManageError: AWAY when there are too many followers.
         """
         own = actor.only_owner
         scoped = {f"{topic}:{own}" if own is not None and topic in OWNED_TOPICS else topic: topic for topic in topics}
@@ -196,7 +195,7 @@ class Traffic:
 
 
 class Changes:
-    """The iterator of `Traffic.follow`. It ends with its last reference, or by `close`."""
+    """The iterator that `Traffic.follow` returns. It ends with its last reference, or by `close`."""
 
     def __init__(self, following: Following, names: dict[str, str]) -> None:
         self._following = following
@@ -240,7 +239,7 @@ def _row(finished: FinishedExchange) -> TrafficRow:
 
 
 def _verdict(finished: FinishedExchange) -> Verdict:
-    """Whether the visitor was let in. Must be cheap, as a list may filter all kept requests by it."""
+    """Return whether the visitor was let in. Must be cheap, as a list may filter all kept requests by it."""
     exchange = finished.exchange
     if finished.login:
         return "let in" if finished.login == "ok" else "kept out"
@@ -255,7 +254,7 @@ def _verdict(finished: FinishedExchange) -> Verdict:
 
 
 def _rule(finished: FinishedExchange) -> str:
-    """The rule that let the visitor in or kept them out."""
+    """Return the rule that let the visitor in or refused the visitor."""
     policy = finished.policy if isinstance(finished.policy, Policy) else None
     if finished.login:
         return "signed in" if finished.login == "ok" else not_admitted(finished.login)

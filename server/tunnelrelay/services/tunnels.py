@@ -1,6 +1,7 @@
-"""Live tunnels, agent sessions and endpoints of this relay.
+"""The live tunnels, agent sessions and endpoints of this relay.
 
-They are not in the store: each relay has its own. An agent's instance id is never shown, as it can take names over.
+They are not in the store: each relay has its own. An agent's instance id is never shown, as it allows to take names
+over.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,20 +25,20 @@ T = TypeVar("T", Tunnel, AgentSession, Endpoint)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelView:
-    """One agent's offer to serve.
+    """A live tunnel as API and dashboard show it.
 
     Attributes:
-        name: The agent's own name for it.
-        session_id, credential_id: The agent session it belongs to, and the token that came with ("" without one).
-        peer: Where the agent connects from.
-        version, platform: As the agent tells them; "" when its session is gone.
-        upstream: The local service, as the agent tells it.
-        labels: Of what joined edges; empty for one that asked for a name of its own.
-        urls: Where visitors reach it now.
-        edge_ids, endpoint_ids: Edges it serves now, and the endpoints at `urls`.
-        open: Exchanges it has now.
-        requests, errors: Exchanges it was given since it began, and those that failed on its side.
-        problem: Why its upstream is not well, "" when it is.
+        name: The agent's own name for the tunnel.
+        session_id, credential_id: Its agent session, and the token of that session ("" without one).
+        peer: Address that the agent connects from.
+        version, platform: Release and platform that the agent reported; "" when its session is gone.
+        upstream: Local service that the agent reported.
+        labels: Labels of a tunnel that serves edges; empty for one that asked for a name.
+        urls: URLs at which visitors reach it now.
+        edge_ids, endpoint_ids: Edges that it serves now, and the endpoints at `urls`.
+        open: Number of exchanges in progress.
+        requests, errors: Number of exchanges since it began, and of those that failed on its side.
+        problem: Why its upstream is unhealthy; "" when it is healthy.
     """
 
     id: str
@@ -67,12 +68,12 @@ class TunnelView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView:
-    """One agent's link.
+    """An agent's link as API and dashboard show it.
 
     Attributes:
-        peer: Where the agent connects from.
-        version, platform: As the agent tells them.
-        credential_id: The token it came with; "" on a relay that asks for none.
+        peer: Address that the agent connects from.
+        version, platform: Release and platform that the agent reported.
+        credential_id: Token of the agent; "" on a relay that requires none.
     """
 
     id: str
@@ -87,14 +88,14 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointView:
-    """A public address that is served, or was a moment ago, or is an edge's.
+    """A public address that is served, was served a moment ago, or belongs to an edge.
 
     Attributes:
-        kind: `edge`, or `agent` for a name that its agent asked for.
-        edge_id: "" for an agent's.
-        guard: Who is let in, for people; "" for everybody.
-        has_login: People sign in there.
-        is_pool: Agents of the owner share it.
+        kind: `edge`, or `agent` for a name that an agent asked for.
+        edge_id: Id of the edge; "" for an agent's name.
+        guard: Who may enter, in words; "" for all visitors.
+        has_login: The endpoint has a login.
+        is_pool: Several agents of the owner share it.
     """
 
     id: str
@@ -119,46 +120,46 @@ class Tunnels:
     acceptor: Acceptor
 
     def tunnels(self, actor: Actor) -> list[TunnelView]:
-        """The actor's tunnels, the newest first."""
+        """Return the actor's tunnels, the newest first."""
         self.base.authorize(actor, AREA, Access.READ)
         return self._views(_own(actor, self.registry.tunnels()))
 
     def tunnel(self, actor: Actor, tunnel_id: str) -> TunnelView:
-        """One tunnel. Raises `ManageError` MISSING."""
+        """Return one tunnel. Raises `ManageError` MISSING."""
         self.base.authorize(actor, AREA, Access.READ)
         return self._views([self.base.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")])[0]
 
     def serving(self, actor: Actor, edge_id: str) -> list[TunnelView]:
-        """The tunnels that serve an edge now, the newest first. Raises `ManageError` MISSING."""
+        """Return the tunnels that serve an edge now, the newest first. Raises `ManageError` MISSING."""
         self.base.authorize(actor, AREA, Access.READ)
         edge = self.base.visible(actor, self.table.get(edge_id), "edge")
         endpoint = self.registry.find(edge.host) if edge.host is not None else None
         return self._views(endpoint.tunnels if endpoint is not None else ())
 
     def sessions(self, actor: Actor) -> list[SessionView]:
-        """The sessions of the actor's agents, the newest first."""
+        """Return the sessions of the actor's agents, the newest first."""
         self.base.authorize(actor, AREA, Access.READ)
         found = sorted(_own(actor, self.acceptor.sessions), key=lambda each: each.id, reverse=True)
         return [_session(each) for each in found]
 
     def session(self, actor: Actor, session_id: str) -> SessionView:
-        """One session. Raises `ManageError` MISSING."""
+        """Return one session. Raises `ManageError` MISSING."""
         self.base.authorize(actor, AREA, Access.READ)
         return _session(self._known_session(actor, session_id))
 
     def endpoints(self, actor: Actor) -> list[EndpointView]:
-        """The actor's endpoints, by host."""
+        """Return the actor's endpoints, sorted by host."""
         self.base.authorize(actor, AREA, Access.READ)
         return [self._endpoint(each) for each in sorted(_own(actor, self.registry), key=lambda each: each.host)]
 
     def endpoint(self, actor: Actor, endpoint_id: str) -> EndpointView:
-        """One endpoint. Raises `ManageError` MISSING."""
+        """Return one endpoint. Raises `ManageError` MISSING."""
         self.base.authorize(actor, AREA, Access.READ)
         found = next((each for each in self.registry if each.id == endpoint_id), None)
         return self._endpoint(self.base.visible(actor, found, "endpoint"))
 
     def drain(self, actor: Actor, tunnel_id: str) -> None:
-        """Gives a tunnel no more requests; those it has go on. Raises `ManageError` MISSING."""
+        """Give a tunnel no more requests; running ones continue. Raises `ManageError` MISSING."""
         base = self.base
         base.authorize(actor, AREA, Access.WRITE)
         tunnel = base.visible(actor, self.registry.tunnel(tunnel_id), "tunnel")
@@ -166,10 +167,10 @@ class Tunnels:
         base.record(actor, "tunnel.drained", id=tunnel_id, owner=tunnel.owner, host=(*tunnel.hosts, "")[0])
 
     def stop_session(self, actor: Actor, session_id: str, *, is_restart: bool = False) -> None:
-        """Ends an agent's link.
+        """End an agent's link.
 
         Args:
-            is_restart: The agent may come back at once; else it is told to stop.
+            is_restart: The agent may reconnect at once; otherwise it is told to stop.
 
         Raises:
             ManageError: FORBIDDEN, MISSING.
@@ -188,7 +189,7 @@ class Tunnels:
         return self.base.visible(actor, found, "tunnel session")
 
     def _views(self, tunnels: Iterable[Tunnel]) -> list[TunnelView]:
-        """These tunnels with the agents they come from, the newest first."""
+        """Return the views of these tunnels with the data of their agents, the newest first."""
         sessions = {each.id: each for each in self.acceptor.sessions}
         return [self._view(each, sessions) for each in sorted(tunnels, key=lambda each: each.id, reverse=True)]
 

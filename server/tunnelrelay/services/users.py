@@ -1,7 +1,7 @@
-"""The users of the dashboard and their roles. Administrators keep the list; a member sees only their own entry.
+"""The users of the dashboard and their roles. Administrators manage the list; a member sees only the own entry.
 
-A disabled or removed user loses access at once: every sign-in ends, and API keys are checked with their user at each
-use. The last enabled administrator cannot be removed: without one, the relay could be managed at its terminal only.
+A disabled or removed user loses access at once: every sign-in ends, and API keys are checked together with their user
+at each use. The last enabled administrator cannot be removed, as the relay could then only be managed at its terminal.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from tunnelrelay.store.resources import UserRow
 ADMIN, MEMBER = "admin", "member"
 ROLES = (ADMIN, MEMBER)
 MAX_NAME = 100
-"""Characters of a user's name, as lists have room for."""
+"""Maximum characters of a user's name, so that it fits into lists."""
 MAX_EMAIL = 254
-"""RFC 5321 section 4.5.3.1.3: no deliverable address is longer."""
+"""Maximum characters of an e-mail address; longer ones cannot be delivered to (RFC 5321 section 4.5.3.1.3)."""
 
 
 class Users(Resource[UserRow, UserRow]):
@@ -45,10 +45,10 @@ class Users(Resource[UserRow, UserRow]):
     async def create(
         self, actor: Actor, name: str, owner: str | None = None, role: str = MEMBER, email: str = ""
     ) -> UserRow:
-        """Adds a user, who signs in by a code (`sign_ins.invite`).
+        """Add a user, who signs in with a one-time code (`sign_ins.invite`).
 
         Args:
-            owner: The owner whose things they see and change; None for the actor's own.
+            owner: Owner whose resources the user may see and change; None for the actor's own.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the name is taken, AWAY.
@@ -70,7 +70,7 @@ class Users(Resource[UserRow, UserRow]):
         email: str | None = None,
         disabled: bool | None = None,
     ) -> UserRow:
-        """Change the given values. A user who is disabled by it is signed out everywhere before this returns.
+        """Change the given values. A user who is disabled by this is signed out everywhere before it returns.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when the name is taken, another user changed it
@@ -91,7 +91,7 @@ class Users(Resource[UserRow, UserRow]):
             return await self._change(actor, user_id, change)
 
     async def delete(self, actor: Actor, user_id: str) -> None:
-        """Removes a user with their API keys and sign-ins. What their owner owns stays.
+        """Remove a user with the user's API keys and sign-ins. The resources of the user's owner stay.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, CONFLICT when no enabled administrator would be left; AWAY.
@@ -100,10 +100,10 @@ class Users(Resource[UserRow, UserRow]):
             await super().delete(actor, user_id)
 
     async def me(self, actor: Actor) -> UserRow:
-        """The actor's own row, whatever a key's scopes are.
+        """Return the actor's own row, whatever scopes a key has.
 
         Raises:
-            ManageError: MISSING for an actor who is none of the users; AWAY.
+            ManageError: MISSING for an actor who is not a user; AWAY.
         """
         return await self._row(actor, actor.user_id)
 
@@ -134,7 +134,7 @@ class _Users(StoredRows[UserRow]):
         self._store = base.store
 
     async def write(self, before: UserRow, after: UserRow) -> UserRow | None:
-        """Write a changed row, and undo it when no administrator is left.
+        """Write a changed row, and undo the change when no enabled administrator is left.
 
         Two administrators may demote each other on two relays at once, so the check must come after the write."""
         ceases = is_enabled_admin(before) and not is_enabled_admin(after)
@@ -151,7 +151,7 @@ class _Users(StoredRows[UserRow]):
         return written
 
     async def drop(self, row: UserRow) -> bool:
-        # Disable first, so that their requests under way are refused from now on.
+        # Disable first, so that the user's requests in progress are refused from now on.
         if await self.write(row, replace(row, disabled_at=row.disabled_at or self.clock())) is None:
             raise changed_meanwhile("user")
         await self._store.api_keys.delete_where(user_id=row.id)
@@ -159,12 +159,12 @@ class _Users(StoredRows[UserRow]):
 
 
 async def has_enabled_admin(store: ResourceStore, but: str = "") -> bool:
-    """Whether there is an enabled administrator other than `but`. Raises StoreError."""
+    """Return whether there is an enabled administrator other than `but`. Raises StoreError."""
     return any(admin.id != but for admin in await store.users.all(role=ADMIN, disabled_at=None))
 
 
 def is_enabled_admin(row: UserRow) -> bool:
-    """Whether this user may manage everything now."""
+    """Return whether this user is an administrator and enabled."""
     return row.role == ADMIN and row.disabled_at is None
 
 
