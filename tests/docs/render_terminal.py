@@ -29,12 +29,16 @@ from tests.support.ports import free_port, is_free
 from tests.support.visitor import Visitor
 from tests.support.waiting import PATIENCE
 from tests.support.world import Diary, World
+from tunnelctl import __version__
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Watchers
-from tunnelctl.cli.screen import Screen
+from tunnelctl.cli.screen import Screen, WebInterface
+from tunnelctl.cli.settings import build_tunnel
+from tunnelctl.localapi.address import WebAddress, listen
+from tunnelctl.localapi.api import LocalApi
 from tunnelctl.policy.parse import build_policy
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "terminal.svg"
@@ -69,12 +73,12 @@ def render(ports: Ports) -> str:
 
 
 def words_of(svg: str) -> list[str]:
-    """What the picture says, line by line, with every number and every gap as a mark."""
+    """What the picture says, line by line, with every number and every gap as a mark, and no time zone."""
     lines: dict[str, list[str]] = {}
     for height, text in re.findall(r'<text [^>]*\by="([\d.]+)"[^>]*>(.*?)</text>', svg, re.DOTALL):
         lines.setdefault(height, []).append(html.unescape(text))
     marked = (re.sub(r"<?\d+(\.\d+)?", "#", "".join(parts)) for parts in lines.values())
-    return [" ".join(line.split()) for line in marked]
+    return [re.sub(r"#:#:# \S+", "#:#:#", " ".join(line.split())) for line in marked]
 
 
 class Counted(Diary):
@@ -102,12 +106,14 @@ async def _visited(folder: Path, ports: Ports) -> str:
     world.port = ports.relay
     await world.start_relay()
     screen, diary, agent = _agent(ports)
+    api = LocalApi(agent, lambda definition: build_tunnel(definition, {}), version=__version__)
     serving = asyncio.create_task(agent.run())
     try:
-        started = await asyncio.wait_for(diary.starts.get(), PATIENCE)
-        await asyncio.to_thread(_look_around, started.url)
-        await asyncio.wait_for(diary.is_complete.wait(), PATIENCE)
-        return _export(screen)
+        async with api.serve(listen(WebAddress(), lambda taken: None), WebInterface(screen)):
+            started = await asyncio.wait_for(diary.starts.get(), PATIENCE)
+            await asyncio.to_thread(_look_around, started.url)
+            await asyncio.wait_for(diary.is_complete.wait(), PATIENCE)
+            return _export(screen)
     finally:
         agent.stop()
         await serving

@@ -113,7 +113,12 @@ def say(label: str, text: str, file: IO[Any] | None = None) -> None:
 
 def has_colour() -> bool:
     """Whether a terminal may be written to in colour (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return not os.environ.get("NO_COLOR") and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Whether TERM names a terminal that takes no control sequences; rich writes none to these."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def plain(text: str) -> str:

@@ -12,9 +12,10 @@ from typing import Any, cast
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.ngrok_codes import with_ngrok_code
 from tunnelctl.agent.watcher import Started, Watcher, Watchers
-from tunnelctl.cli.exits import Exit, Failure, has_colour, say
+from tunnelctl.cli.exits import Exit, Failure, has_colour, is_dumb, say
 from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import ApiLog, LibraryHandler, Log, LogWatcher
+from tunnelctl.cli.persona import Persona
 from tunnelctl.line_writer import LineWriter, write_all
 from tunnelctl.localapi.server import ApiWatcher
 from tunnelctl.stdio import when_reader_leaves
@@ -52,7 +53,7 @@ def choose_output_mode(log: str, console_ui: str, *, is_terminal: bool) -> Outpu
 def can_draw(stream: Any) -> bool:
     """Whether a stream is a terminal that can be drawn on (https://no-color.org concerns colours alone)."""
     try:
-        return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+        return bool(stream.isatty()) and not is_dumb()
     except (AttributeError, ValueError):
         return False
 
@@ -106,33 +107,31 @@ class Output:
 
 @contextlib.contextmanager
 def opened(
-    mode: OutputMode,
-    config: AgentConfig,
-    *,
-    style: Style,
-    level: str,
-    notices: tuple[str, ...],
-    speaks_ngrok: bool = False,
+    mode: OutputMode, config: AgentConfig, persona: Persona, *, style: Style, level: str, notices: tuple[str, ...]
 ) -> Iterator[Output]:
     """The output for this mode; open while the body runs.
 
     Args:
-        speaks_ngrok: Log errors as ngrok does, for programs that look for its numbers.
+        persona: Under ngrok's name errors are logged as ngrok does, for programs that look for its numbers.
     """
-    output = Output(mode, style, speaks_ngrok=speaks_ngrok)
+    output = Output(mode, style, speaks_ngrok=persona.is_ngrok)
     watchers: list[Watcher] = []
+    api_watchers: list[ApiWatcher] = []
     with contextlib.ExitStack() as stack:
         if mode.log:
             output.log = stack.enter_context(_log(mode.log, style, level, output.lose_reader))
-            watchers.append(LogWatcher(output.log, speaks_ngrok=speaks_ngrok))
-            output.api_watcher = ApiLog(output.log, names_taken=style != "json")
+            watchers.append(LogWatcher(output.log, speaks_ngrok=persona.is_ngrok))
+            api_watchers.append(ApiLog(output.log, names_taken=style != "json"))
         output.warn(notices)
         if mode.prints_url:
             watchers.append(UrlPrinter(output.lose_reader))
             _note_lost_reader(output.log)
         if mode.screen:
-            watchers.append(stack.enter_context(_screen(config, notices)))
+            watcher, api_watcher = stack.enter_context(_screen(config, persona, notices))
+            watchers.append(watcher)
+            api_watchers.append(api_watcher)
         output.watcher = watchers[0] if len(watchers) == 1 else Watchers(*watchers)
+        output.api_watcher = ApiWatchers(*api_watchers)
         yield output
 
 
@@ -148,16 +147,16 @@ def _note_lost_reader(log: Log | None) -> None:
 
 
 @contextlib.contextmanager
-def _screen(config: AgentConfig, notices: tuple[str, ...]) -> Iterator[Watcher]:
+def _screen(config: AgentConfig, persona: Persona, notices: tuple[str, ...]) -> Iterator[tuple[Watcher, ApiWatcher]]:
     from rich.console import Console
 
-    from tunnelctl.cli.screen import Screen, shown_live
+    from tunnelctl.cli.screen import Screen, WebInterface, shown_live
 
     where = f"{config.relay.url} ({f'from {config.relay_from}' if config.relay_from else 'the default'})"
-    screen = Screen(relay=where, tunnels=config.tunnels, notices=notices)
+    screen = Screen(relay=where, tunnels=config.tunnels, notices=notices, persona=persona)
     try:
         with shown_live(screen, Console()):
-            yield screen
+            yield screen, WebInterface(screen)
     finally:
         with contextlib.suppress(OSError):  # the terminal is gone
             print("\n".join(screen.summary()), flush=True)
@@ -216,8 +215,32 @@ class UrlPrinter(Watcher):
             return
         self._printed.add(tunnel.url)
         try:
-            print(tunnel.url, flush=True)
+            sys.stdout.write(f"{tunnel.url}\n")  # whole, as the log may be written to the same terminal meanwhile
+            sys.stdout.flush()
         except BrokenPipeError:
             self._lose_reader()
         except OSError:  # a full disk or a closed terminal does not stop the tunnel
             pass
+
+
+class ApiWatchers(ApiWatcher):
+    """Several watchers of the local API as one, told in order."""
+
+    def __init__(self, *watchers: ApiWatcher) -> None:
+        self._watchers = watchers
+
+    def serving(self, address: str) -> None:
+        for watcher in self._watchers:
+            watcher.serving(address)
+
+    def taken(self, address: str) -> None:
+        for watcher in self._watchers:
+            watcher.taken(address)
+
+    def began(self, id_: str, path: str) -> None:
+        for watcher in self._watchers:
+            watcher.began(id_, path)
+
+    def ended(self, id_: str, path: str, status: int, seconds: float) -> None:
+        for watcher in self._watchers:
+            watcher.ended(id_, path, status, seconds)

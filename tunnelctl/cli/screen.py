@@ -1,7 +1,8 @@
 """The live screen of `tunnel http` on a terminal: who, where, how much, and the last requests.
 
-`Screen` is the state and how it looks; `shown_live` puts it on the terminal and takes it off again. Drawing happens in
-rich's own thread: a terminal that was stopped with Ctrl-S must not stop the tunnel.
+`Screen` holds what is shown, `screen_layout` fits it to the terminal, and `shown_live` puts it there and takes it off.
+rich draws in a thread of its own: a terminal that was stopped with Ctrl-S must not stop the tunnel. So whatever is
+drawn is copied first, in one step of the interpreter.
 """
 
 import contextlib
@@ -11,28 +12,33 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
-from rich.padding import Padding
-from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
-from tunnelctl import __version__
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.metrics import Meter, read_meters
 from tunnelctl.agent.watcher import Exchange, Started, Waiting, Watcher
+from tunnelctl.cli.exits import plain
 from tunnelctl.cli.format_exchange import path_of, printable, status_of, status_words
+from tunnelctl.cli.persona import TUNNEL, Persona
+from tunnelctl.cli.screen_layout import LABEL_WIDTH, WIDE, ScreenRow, fit_blocks, fold_row
+from tunnelctl.localapi.server import ApiWatcher
 
-LABEL_WIDTH = 30
 CELL_WIDTH = 8
 MAX_ENDED = 300
 """Tunnels that wait for an edge or have ended, whose reason is shown; more than an agent has at once."""
 MAX_SEEN = 100
 """Addresses that the summary lists, the last ones."""
+MAX_NAMES = 3
+"""Tunnels that are named beside a rule that they share."""
+MAX_PATH_WIDTH, MAX_ZONE = 35, 5
 COLUMNS = ("ttl", "opn", "rt1", "rt5", "p50", "p90")
 MAX_REQUESTS = 100
 """Requests remembered; a terminal shows as many of them as it has lines left."""
+REQUESTS_HEADING = ("HTTP Requests", "-------------", "")
+LINES_FOR_REQUESTS = len(REQUESTS_HEADING) + 3
+"""Lines that long lists of tunnels leave to the requests."""
 REFRESHES_PER_SECOND = 4
 
 
@@ -43,9 +49,21 @@ class Screen(Watcher):
         relay: The relay's address.
         tunnels: Those that the agent is started with.
         notices: Warnings, shown on top.
+        persona: The program whose name and version are shown.
+
+    Attributes:
+        web_interface: Where the local API is, as `host:port`; "" without one.
     """
 
-    def __init__(self, *, relay: str, tunnels: Sequence[TunnelConfig], notices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        relay: str,
+        tunnels: Sequence[TunnelConfig],
+        notices: tuple[str, ...] = (),
+        persona: Persona = TUNNEL,
+    ) -> None:
+        self._persona = persona
         self._relay = relay
         self._upstream = tunnels[0].upstream.url if tunnels else ""
         self._let_in = {tunnel.name: tunnel.who_may_visit for tunnel in tunnels}
@@ -53,6 +71,7 @@ class Screen(Watcher):
         self._status = Text("connecting", "yellow")
         self._owner = ""
         self._latency = ""
+        self.web_interface = ""
         self._tunnels: dict[tuple[str, str], Started] = {}
         self._waiting: dict[str, str] = {}
         self._silent: dict[str, str] = {}
@@ -65,7 +84,7 @@ class Screen(Watcher):
 
     def connected(self, relay: str, owner: str) -> None:
         """The relay knows us; whether visitors come through is not proven yet."""
-        self._owner = printable(owner.encode())
+        self._owner = owner
         self._status = Text("checking the public address", "yellow") if self._let_in else Text("online", "green")
 
     def latency(self, seconds: float) -> None:
@@ -84,21 +103,21 @@ class Screen(Watcher):
 
     def waiting(self, tunnel: Waiting) -> None:
         """Show the reason in place of an address."""
-        self._waiting[tunnel.name] = printable(tunnel.reason.encode())
+        self._waiting[tunnel.name] = tunnel.reason
         if not self._tunnels:
             self._status = Text("waiting for an edge", "yellow")
 
     def app(self, upstream: str, reason: str) -> None:
         """Show the local service's problem until it answers."""
         if reason:
-            self._silent[upstream] = printable(reason.encode())
+            self._silent[upstream] = reason
         else:
             self._silent.pop(upstream, None)
 
     def ended(self, name: str, message: str) -> None:
         """Show, from now on, why the tunnel ended in place of its address."""
         self.removed(name)
-        self._waiting[name] = printable(f"{name} ended: {message}".encode())
+        self._waiting[name] = f"{name} ended: {message}"
         if len(self._waiting) > MAX_ENDED:
             del self._waiting[next(iter(self._waiting))]
 
@@ -115,7 +134,7 @@ class Screen(Watcher):
 
     def unready(self, url: str, reason: str) -> None:
         """Show that visitors do not come through although the link stands."""
-        self._status = Text(f"public address does not answer ({printable(reason.encode())})", "red")
+        self._status = _text(f"public address does not answer ({reason})", "red")
 
     def began(self, name: str) -> None:
         """Count an open exchange."""
@@ -129,7 +148,7 @@ class Screen(Watcher):
     def lost(self, reason: str, retry_in: float, error: str) -> None:
         """Show that the agent reconnects, and why."""
         self._latency = ""
-        self._status = Text(f"reconnecting ({printable(reason.encode())})", "red")
+        self._status = _text(f"reconnecting ({reason})", "red")
 
     def moving(self, reason: str) -> None:
         """Show that the relay restarts; the old link still serves."""
@@ -151,71 +170,116 @@ class Screen(Watcher):
     # How it looks
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The whole screen: the top as it needs, the requests in the lines that are left."""
-        top = console.render_lines(self._top(options.max_width), options.update(height=None))
-        height = options.height or console.size.height
-        for line in top[:height]:
-            yield from line
-            yield Segment.line()
-        yield from self._request_rows(height - len(top) - 1)
+        """The whole screen: what is always shown, as many tunnels as there is room for, and the requests below."""
+        width, height = options.max_width, options.height or console.size.height
+        above = [self._title(width), Text(), *self._notice_lines(console, width)]
+        above += [line for row in self._facts() for line in fold_row(row, console, width)]
+        figures = [Text(), *self._connections(console, width), Text()]
+        room = height - len(above) - len(figures) - LINES_FOR_REQUESTS
+        lists = fit_blocks(self._lists(), console, width=width, room=room)
+        yield from (top := [*above, *lists, *figures])
+        yield from self._request_rows(width, height - len(top))
 
-    def _top(self, width: int) -> RenderableType:
-        parts: list[RenderableType] = [self._title(width), Text()]
-        for notice in self._notices:
-            parts += [Text(notice, "yellow"), Text()]
-        return Group(*parts, self._facts(), Text(), self._connections(), Text())
+    def _title(self, width: int) -> Text:
+        title, keys = Text(self._persona.program, "bold cyan"), "(Ctrl+C to quit)"
+        title.append(keys.rjust(max(width - len(title), len(keys) + 1)), "default not bold")
+        title.truncate(width, overflow="crop")
+        return title
 
-    def _title(self, width: int) -> RenderableType:
-        title, keys = Text("tunnel", "bold cyan"), "(Ctrl+C to quit)"
-        return title.append(keys.rjust(max(width - len(title), len(keys) + 1)), "default not bold")
+    def _notice_lines(self, console: Console, width: int) -> list[Text]:
+        lines = [[*_text(notice, "yellow").wrap(console, width), Text()] for notice in self._notices]
+        return [line for notice in lines for line in notice]
 
-    def _facts(self) -> RenderableType:
-        table = Table.grid(padding=0)
-        table.add_column(width=LABEL_WIDTH, no_wrap=True)
-        table.add_column(overflow="fold")
-        table.add_row("Session Status", self._status)
+    def _facts(self) -> list[ScreenRow]:
+        """What is known of the session. The rows that ngrok has are called as there, and in its order."""
+        facts = [ScreenRow("Session Status", self._status)]
         if self._owner:
-            table.add_row("Account", Text(self._owner))
-        table.add_row("Version", Text(__version__))
-        table.add_row("Relay", Text(self._relay))
-        table.add_row("Latency", Text(self._latency or "-"))
-        for tunnel in self._tunnels.values():
-            table.add_row("Forwarding", Text(f"{tunnel.url} -> {tunnel.upstream}", "bold"))
-        for reason in self._waiting.values():
-            table.add_row("Forwarding", Text(reason, "yellow"))
-        for upstream, reason in self._silent.items():
-            table.add_row("Local service", Text(f"{upstream} does not answer ({reason})", "red"))
-        if not self._tunnels and not self._waiting:
-            table.add_row("Forwarding", Text(f"... -> {self._upstream}" if self._upstream else "no tunnel yet"))
-        if self._let_in:
-            table.add_row("Who is let in", Text(joined_by_name(self._let_in)))
-        for uri in sorted({tunnel.redirect_uri for tunnel in self._tunnels.values() if tunnel.redirect_uri}):
-            table.add_row("Redirect URI to register", Text(uri))
-        return table
+            facts.append(ScreenRow("Account", _text(self._owner)))
+        facts += [
+            ScreenRow("Version", Text(self._persona.version)),
+            ScreenRow("Relay", _text(self._relay)),
+            ScreenRow("Latency", Text(self._latency or "-")),
+        ]
+        if self.web_interface:
+            facts.append(ScreenRow("Web Interface", Text(f"http://{self.web_interface}")))
+        return facts
 
-    def _connections(self) -> RenderableType:
+    def _lists(self) -> list[list[ScreenRow]]:
+        """What there may be much of, a list for each kind."""
+        tunnels = [*self._tunnels.values()]
+        waiting = [*self._waiting.values()]
+        silent = [*self._silent.items()]
+        forwarding = [_text(f"{tunnel.url} -> {tunnel.upstream}", "bold") for tunnel in tunnels]
+        if not tunnels and not waiting:
+            forwarding.append(Text(f"... -> {self._upstream}" if self._upstream else "no tunnel yet"))
+        problems = [_text(f"{upstream} does not answer ({reason})", "red") for upstream, reason in silent]
+        register = sorted({tunnel.redirect_uri for tunnel in tunnels if tunnel.redirect_uri})
+        return [
+            [ScreenRow("Forwarding", text) for text in forwarding],
+            [ScreenRow("Forwarding", _text(reason, "yellow")) for reason in waiting],
+            [ScreenRow("Local service", text) for text in problems],
+            [ScreenRow("Who is let in", _text(words)) for words in by_rule({**self._let_in})],
+            [ScreenRow("Redirect URI to register", _text(uri)) for uri in register],
+        ]
+
+    def _connections(self, console: Console, width: int) -> list[Text]:
         now = read_meters(time.monotonic(), self._traffic)
-        head = "Connections".ljust(LABEL_WIDTH) + "".join(name.ljust(CELL_WIDTH) for name in COLUMNS)
         counts = [str(now.count), str(now.gauge), f"{now.rate1:.2f}", f"{now.rate5:.2f}"]
         cells = [*counts, _duration(now.p50), _duration(now.p90)]
-        return Text(f"{head.rstrip()}\n{' ' * LABEL_WIDTH}{''.join(cell.ljust(CELL_WIDTH) for cell in cells)}".rstrip())
+        if width >= WIDE:
+            return [
+                Text("Connections".ljust(LABEL_WIDTH) + _aligned(COLUMNS)),
+                Text(" " * LABEL_WIDTH + _aligned(cells)),
+            ]
+        pairs = [f"{name} {cell}" for name, cell in zip(COLUMNS, cells, strict=True)]
+        lines = ["  ".join(pairs[at : at + 2]) for at in range(0, len(pairs), 2)]
+        return fold_row(ScreenRow("Connections", Text("\n".join(lines))), console, width)
 
-    def _request_rows(self, room: int) -> list[RenderableType]:
-        if room < 3:
+    def _request_rows(self, width: int, room: int) -> list[RenderableType]:
+        if room < len(REQUESTS_HEADING):
             return []
-        rows: list[RenderableType] = [Text("HTTP Requests"), Text("-------------"), Text()]
-        shown = list(self._requests)[: room - len(rows)]
-        return rows[:3] + [Padding(_request_line(at, exchange), (0, 0)) for at, exchange in shown]
+        shown = [*self._requests][: room - len(REQUESTS_HEADING)]
+        heading = [Text(line) for line in REQUESTS_HEADING]
+        return [*heading, *(_request_line(at, exchange, width) for at, exchange in shown)]
 
 
-def _request_line(at: float, exchange: Exchange) -> Text:
-    """`23:33:18.042 POST /path     200 OK`, in one line whatever its length."""
-    when = datetime.fromtimestamp(at).strftime("%H:%M:%S.%f")[:-3]
+class WebInterface(ApiWatcher):
+    """Tells the screen where the local API is."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def serving(self, address: str) -> None:
+        """Show the address."""
+        self._screen.web_interface = address
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Words that come from the relay or the configuration, with their control characters escaped."""
+    return Text(plain(words), style)
+
+
+def _aligned(cells: Sequence[str]) -> str:
+    """Cells below each other; one that is too long for its column moves the others, and never touches the next."""
+    return " ".join(cell.ljust(CELL_WIDTH - 1) for cell in cells).rstrip()
+
+
+def _request_line(at: float, exchange: Exchange, width: int) -> Text:
+    """Return `23:33:18.042 UTC POST    /path     200 OK`, cut to one line; on a narrow terminal the time is shorter."""
+    begin = f"{_time_of_day(at)} " if width >= WIDE else f"{datetime.fromtimestamp(at):%H:%M:%S} "
+    method = f"{printable(exchange.method)[:7]:<7} "
+    path_width = max(min(width - len(begin) - len(method) - width * 3 // 10, MAX_PATH_WIDTH), 2)
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{when} ", "dim")
-    line.append(f"{printable(exchange.method)[:7]:<7} ")
-    line.append(f"{_cut(path_of(exchange), 34):<35}")
+    line.append(begin, "dim")
+    line.append(f"{method}{_cut(path_of(exchange), path_width - 1):<{path_width}}")
     return line.append(status_words(exchange), _colour(status_of(exchange)))
+
+
+def _time_of_day(at: float) -> str:
+    """Local time to the millisecond, with its zone: by name where it has a short one."""
+    when = datetime.fromtimestamp(at).astimezone()
+    zone = when.tzname() or ""
+    return f"{when:%H:%M:%S}.{when.microsecond // 1000:03d} {zone if len(zone) <= MAX_ZONE else f'{when:%z}'}"
 
 
 def _duration(seconds: float) -> str:
@@ -225,11 +289,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
 
 
-def joined_by_name(let_in: Mapping[str, str]) -> str:
-    """Who is let in, in words; of several tunnels each with its name."""
-    if len(let_in) == 1:
-        return next(iter(let_in.values()))
-    return ". ".join(f"{name}: {words}" for name, words in let_in.items())
+def by_rule(let_in: Mapping[str, str]) -> list[str]:
+    """Who is let in, in words: a text for each rule, with the names of its tunnels where there are several rules."""
+    names: dict[str, list[str]] = {}
+    for name, words in let_in.items():
+        names.setdefault(words, []).append(name)
+    if len(names) <= 1:
+        return [*names]
+    return [f"{_listed(tunnels)}: {words}" for words, tunnels in names.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{', '.join(names[:MAX_NAMES])}{more}"
 
 
 def count_of(count: int, noun: str) -> str:

@@ -54,10 +54,8 @@ def serve(
         given["log"] or settings.file.log, settings.file.console_ui, is_terminal=can_draw(sys.stdout)
     )
     is_bare = False
-    speaks_ngrok = persona_of(click.get_current_context()).is_ngrok
-    with opened(
-        mode, settings.agent, style=style, level=level, notices=settings.notices, speaks_ngrok=speaks_ngrok
-    ) as output:
+    persona = persona_of(click.get_current_context())
+    with opened(mode, settings.agent, persona, style=style, level=level, notices=settings.notices) as output:
         try:
             outcome = run_agent(settings.agent, output, _api_of(settings))
             failure = failure_of(outcome, settings.agent.relay.url)
