@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import json
+import ssl
 import stat
 import time
 
 import pytest
 
+from tests.support.certificates import LIFE, NOW, Authority
 from tests.support.every import every
 from tests.support.ports import free_port
 from tests.support.world import world
@@ -16,6 +18,7 @@ from tunnelctl.agent.diagnose import MAX_SKEW, Subject, diagnose
 from tunnelctl.cli.main import run
 from tunnelctl.link.proxy import parse_proxy
 from tunnelrelay.agents.authtokens import create
+from tunnelrelay.config.values import ListenAddress
 
 
 async def nowhere(name, port):
@@ -107,6 +110,68 @@ async def test_tls_that_does_not_come_about_is_found():
     async with answering(b"200 OK", until=b"\x16\x03") as subject:
         relay = parse_relay(f"https://127.0.0.1:{subject.relay.port}")
         assert level_of(await diagnose(Subject(relay=relay)), "tls") == "error"
+
+
+async def tls_server(*files, host="127.0.0.1"):
+    """A server with this certificate that says nothing, and its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), host, 0, ssl=context)
+    return server, server.sockets[0].getsockname()[1]
+
+
+@every(
+    "host, age, is_trusted, found, fix",
+    [
+        ("127.0.0.1", 2 * LIFE, True, "its certificate has expired", "the relay's operator has to renew"),
+        ("127.0.0.1", -2 * LIFE, True, "its certificate is not valid yet", "look at this machine's clock"),
+        ("127.0.0.2", NOW, True, "its certificate is for another name", "use a name that the certificate is for"),
+        ("127.0.0.1", NOW, False, "this machine does not trust", "--relay-ca FILE; else the relay's operator needs"),
+    ],
+)
+async def test_a_relays_certificate_that_is_not_good_is_found_with_what_to_do(
+    host, age, is_trusted, found, fix, tmp_path
+):
+    authority = Authority(tmp_path)
+    server, port = await tls_server(*authority.issue("tun.example", age=age), host=host)
+    subject = Subject(
+        relay=parse_relay(f"https://{host}:{port}"), ca_file=str(authority.ca_file) if is_trusted else None
+    )
+    (wrong,) = (one for one in await diagnose(subject) if one.level == "error")
+    server.close()
+    assert wrong.topic == "tls"
+    assert found in wrong.found
+    assert fix in wrong.fix
+
+
+@every("has_wildcard, level", [(True, "ok"), (False, "error")])
+async def test_a_certificate_that_is_not_for_names_under_the_domain_is_found(has_wildcard, level, tmp_path):
+    authority = Authority(tmp_path / "ca")
+    cert, key = authority.issue("tun.example", has_wildcard=has_wildcard)
+    tls = {"https": ListenAddress("127.0.0.1", 0), "tls_cert": cert, "tls_key": key}
+    async with world(tmp_path / "data", domain="tun.example", **tls) as w:
+        token, _ = await create(w.relay.store, "ann")
+        relay = parse_relay(f"https://127.0.0.1:{w.relay.https[1]}")
+        subject = Subject(relay=relay, token=token, ca_file=str(authority.ca_file))
+        findings = await diagnose(subject, resolve=resolving(**{"127.0.0.1": "127.0.0.1"}, others="127.0.0.1"))
+    assert level_of(findings, "certificate") == level
+    if level == "error":
+        assert findings[-1].fix.endswith("a certificate that is for the domain and for *.tun.example")
+
+
+async def test_with_ipv6_the_relay_must_answer_there_too(tmp_path):
+    authority = Authority(tmp_path)
+    server, port = await tls_server(*authority.issue("tun.example"), host="::1")
+    relay = parse_relay(f"https://tun.example:{port}")
+    subject = Subject(relay=relay, ca_file=str(authority.ca_file), ipv6=True)
+    addresses = {"here": "::1", "elsewhere": "192.0.2.1", "closed": "::ffff:127.0.0.1"}
+    levels = {
+        name: level_of(await diagnose(subject, resolve=resolving(others=address)), "ipv6")
+        for name, address in addresses.items()
+    }
+    server.close()
+    assert levels == {"here": "ok", "elsewhere": "error", "closed": "error"}
+    assert all(one.topic != "ipv6" for one in await diagnose(Subject(relay=relay), resolve=nowhere))
 
 
 async def test_a_provider_where_no_login_can_work_is_found(tmp_path):

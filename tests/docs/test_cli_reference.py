@@ -94,14 +94,14 @@ def test_every_command_has_a_section_and_every_section_a_command():
 
 @every("path", COMMANDS)
 def test_a_commands_flags_are_the_codes(path):
-    documented = [flag for row in rows(section(path)) for flag in re.findall(r"`(--[a-z-]+)", row[0])]
+    documented = [flag for row in rows(section(path)) for flag in re.findall(r"`(--[a-z0-9-]+)", row[0])]
     actual = [name for option in options(COMMANDS[path]) for name in (*option.opts, *option.secondary_opts)]
     assert sorted(documented) == sorted(name for name in actual if name.startswith("--"))
 
 
 @pytest.mark.parametrize("path", [path for path in COMMANDS if path.startswith("tunnel ")])
 def test_a_flags_variable_is_the_codes(path):
-    documented = {re.findall(r"`(--[a-z-]+)", row[0])[0]: row[1].strip("`") for row in rows(section(path))}
+    documented = {re.findall(r"`(--[a-z0-9-]+)", row[0])[0]: row[1].strip("`") for row in rows(section(path))}
     actual = {option.opts[0]: option.envvar or "" for option in options(COMMANDS[path])}
     assert documented == actual
 
@@ -124,7 +124,7 @@ def test_every_flag_in_the_prose_exists(text):
     known = {name.partition(".")[0] for command in all_of_them for option in options(command) for name in option.opts}
     known |= {name for command in all_of_them for option in options(command) for name in option.secondary_opts}
     known |= {name for option in COMMANDS["tunnel http"].params for name in option.opts} | {*NGROK.flags}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known | {"--version", "--help"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text)) <= known | {"--version", "--help"}
 
 
 @every("line", re.findall(r"^(tunnel(?:relay)? .+)$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)), re.M))

@@ -337,5 +337,6 @@ async def test_a_certificate_that_this_machine_does_not_trust_is_told_as_that(tm
     server, port = await tls_server(tmp_path)
     failed = await failure(f"https://127.0.0.1:{port}")
     server.close()
-    assert (failed.kind, failed.hint) == ("barred", "for a private CA use --relay-ca FILE")
+    assert failed.kind == "barred"
+    assert failed.hint.startswith("for a private CA use --relay-ca FILE")
     assert "does not trust" in failed.message

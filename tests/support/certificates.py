@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 LIFE = datetime.timedelta(days=2)
+NOW = datetime.timedelta(0)
 
 
 class Authority:
@@ -30,17 +31,22 @@ class Authority:
         )
         self.ca_file.write_bytes(self._signed(certificate))
 
-    def issue(self, domain: str) -> tuple[Path, Path]:
+    def issue(self, domain: str, *, age: datetime.timedelta = NOW, has_wildcard: bool = True) -> tuple[Path, Path]:
         """Writes a certificate for `domain`, `*.domain`, `localhost` and 127.0.0.1 in place of the last one.
+
+        Args:
+            age: How long ago it was good; it is for `LIFE` before and after.
+            has_wildcard: Whether it is for `*.domain` too.
 
         Returns:
             The files of the certificate and of its key: always the same two.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName(domain), x509.DNSName(f"*.{domain}"), x509.DNSName("localhost")]
+        wildcard = [x509.DNSName(f"*.{domain}")] if has_wildcard else []
+        names = [x509.DNSName(domain), *wildcard, x509.DNSName("localhost")]
         here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])
-        certificate = self._builder(subject, key.public_key()).add_extension(
+        certificate = self._builder(subject, key.public_key(), age).add_extension(
             x509.SubjectAlternativeName([*names, here]), critical=False
         )
         cert_file, key_file = self.folder / "cert.pem", self.folder / "key.pem"
@@ -52,16 +58,18 @@ class Authority:
         )
         return cert_file, key_file
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, age: datetime.timedelta = NOW
+    ) -> x509.CertificateBuilder:
+        then = datetime.datetime.now(datetime.UTC) - age
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - LIFE)
-            .not_valid_after(now + LIFE)
+            .not_valid_before(then - LIFE)
+            .not_valid_after(then + LIFE)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.preflight import check_provider, relay_information
-from tunnelctl.link.dial import DialFailed, dial, tls_context
+from tunnelctl.link.dial import NAME_CODES, DialFailed, certificate_hint, dial, tls_context
 from tunnelctl.link.proxy import Proxy, ProxyFailed, connect
 from tunnelctl.link.tcp import reason
 from tunnelctl.oidc.findings import Answered, Finding, error, ok, warning
@@ -30,6 +30,7 @@ MAX_SKEW = 30
 """Seconds between this machine's clock and the relay's. Beyond it certificates and tokens are refused or outlive their
 time."""
 RENEW = "ask the relay's operator for a certificate that is for the domain and for *.DOMAIN"
+LOOK = "look whether the relay runs, and whether a firewall is in between"
 
 Resolve = Callable[[str, int], Awaitable[set[str]]]
 
@@ -41,6 +42,7 @@ class Subject:
     Attributes:
         token: The authtoken, "" for none.
         issuers: Providers at which visitors log in.
+        ipv6: Whether the relay must be reachable over IPv6.
     """
 
     relay: RelayAddress
@@ -48,6 +50,7 @@ class Subject:
     ca_file: str | None = None
     proxy: Proxy | None = None
     issuers: tuple[str, ...] = ()
+    ipv6: bool = False
 
 
 async def diagnose(
@@ -61,6 +64,8 @@ async def diagnose(
     """
     resolve = resolve or _resolve
     findings = [_proxy(subject), *await _relay_name(subject, resolve)]
+    if subject.ipv6:
+        findings.append(await _over_ipv6(subject, resolve))
     answer = await relay_information(subject.relay.url, subject.ca_file, subject.proxy)
     linked = await _link(subject)
     findings += linked
@@ -93,6 +98,31 @@ async def _relay_name(subject: Subject, resolve: Resolve) -> list[Finding]:
     return [ok("dns", f"the relay's name {host} is {', '.join(sorted(found))}")]
 
 
+async def _over_ipv6(subject: Subject, resolve: Resolve) -> Finding:
+    """Whether the relay answers at an IPv6 address."""
+    relay = subject.relay
+    if subject.proxy is not None:
+        return ok("ipv6", "the proxy connects to the relay, over IPv6 or not: this machine does not")
+    try:
+        found = sorted(address for address in await resolve(relay.host, relay.port) if ":" in address)
+    except OSError:
+        found = []
+    if not found:
+        fix = f"add an AAAA record for {relay.host}, or leave out --ipv6"
+        return error("ipv6", f"the relay's name {relay.host} has no IPv6 address", fix=fix)
+    tls = tls_context(subject.ca_file) if relay.scheme == "https" else None
+    try:
+        async with asyncio.timeout(STEP_SECONDS):
+            transport, _ = await connect(
+                asyncio.Protocol, found[0], relay.port, tls=tls, server_name=relay.host, proxy=None
+            )
+    except OSError as problem:  # TimeoutError is one
+        fix = "look whether this machine has an IPv6 address and a route, and whether the relay listens at [::]"
+        return error("ipv6", f"the relay does not answer at {found[0]}: {reason(problem)}", fix=fix)
+    transport.abort()
+    return ok("ipv6", f"the relay answers at {found[0]}")
+
+
 async def _link(subject: Subject) -> list[Finding]:
     """Whether the relay takes a link with this authtoken."""
     began = time.perf_counter()
@@ -106,8 +136,7 @@ async def _link(subject: Subject) -> list[Finding]:
             proxy=subject.proxy,
         )
     except DialFailed as failure:
-        fix = failure.hint or "look whether the relay runs, and whether a firewall is in between"
-        return [error(_topic(failure), failure.message, fix=fix)]
+        return [error(_topic(failure), failure.message, fix=failure.hint or LOOK)]
     took = (time.perf_counter() - began) * 1000
     link.close(Code.NO_ERROR, "it was a look")
     transport = "TLS" if subject.relay.scheme == "https" else "plain http on this machine"
@@ -186,10 +215,18 @@ async def _certificate(subject: Subject, domain: str, name: str) -> Finding:
                 proxy=subject.proxy,
             )
     except OSError as problem:  # TimeoutError is one
-        fix = RENEW.replace("DOMAIN", domain)
-        return error("certificate", f"TLS for names under {domain} fails: {reason(problem)}", fix=fix)
+        return error(
+            "certificate", f"TLS for names under {domain} fails: {reason(problem)}", fix=_mend(problem, domain)
+        )
     transport.abort()
     return ok("certificate", f"the certificate is good for names under {domain}")
+
+
+def _mend(problem: OSError, domain: str) -> str:
+    """What to do when TLS for names under the domain fails."""
+    if not isinstance(problem, ssl.SSLCertVerificationError):
+        return LOOK
+    return RENEW.replace("DOMAIN", domain) if problem.verify_code in NAME_CODES else certificate_hint(problem)
 
 
 async def _providers(issuers: Iterable[str]) -> list[Finding]:

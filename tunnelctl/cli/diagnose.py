@@ -16,7 +16,7 @@ from tunnelctl.cli.command import Command
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.findings import plain_findings, show_findings
 from tunnelctl.cli.flag_values import StartFlags, flags_from
-from tunnelctl.cli.flags import CONNECTION, FAMILIAR, NO_LOG
+from tunnelctl.cli.flags import CONNECTION, NO_LOG
 from tunnelctl.cli.settings import LOGIN_VARIABLE, Settings, SettingsInvalid, resolve
 from tunnelctl.policy.named import is_named
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 REPORT = click.option(
     "--write-report", "-w", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JSON as well."
 )
+IPV6 = click.option("--ipv6", "-6", is_flag=True, help="Require that the relay answers over IPv6 too.")
+REGION = click.option("--region", "-r", hidden=True, expose_value=False, help="The relay is where it is.")
 EXAMPLES = (
     ("tunnel diagnose", "Look at the relay of the configuration file, and at the providers of its tunnels."),
     ("tunnel diagnose --relay https://tun.example --authtoken env:TOKEN", "Look at another relay."),
@@ -34,13 +36,14 @@ EXAMPLES = (
 
 @click.command(
     cls=Command,
-    sections={"Relay": CONNECTION, "-": (*FAMILIAR, *NO_LOG)},
+    sections={"Relay": CONNECTION, "-": (REGION, *NO_LOG)},
     examples=EXAMPLES,
     short_help="Say what stands in the way of a tunnel.",
 )
 @REPORT
+@IPV6
 @click.pass_context
-def diagnose(ctx: click.Context, /, write_report: Path | None, **given: Any) -> None:
+def diagnose(ctx: click.Context, /, write_report: Path | None, ipv6: bool, **given: Any) -> None:
     """Say what stands in the way of a tunnel, and what to do.
 
     Looks at the proxy, DNS, TLS, the relay and the authtoken, the clock, names under the relay's domain with their
@@ -53,7 +56,12 @@ def diagnose(ctx: click.Context, /, write_report: Path | None, **given: Any) -> 
 
     agent = settings.agent
     subject = Subject(
-        relay=agent.relay, token=agent.token, ca_file=agent.relay_ca, proxy=agent.proxy, issuers=_issuers(settings)
+        relay=agent.relay,
+        token=agent.token,
+        ca_file=agent.relay_ca,
+        proxy=agent.proxy,
+        issuers=_issuers(settings),
+        ipv6=ipv6,
     )
     findings = asyncio.run(findings_about(subject))
     if write_report is not None:

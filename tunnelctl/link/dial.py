@@ -118,12 +118,17 @@ def _tls_failure(url: str, error: ssl.SSLError) -> DialFailed:
         return DialFailed("barred", message, hint=_other(url, "http"))
     if not isinstance(error, ssl.SSLCertVerificationError):
         return DialFailed("unreachable", message)
+    kind: Kind = "unreachable" if error.verify_code in TIME_CODES else "barred"
+    return DialFailed(kind, message, hint=certificate_hint(error))
+
+
+def certificate_hint(error: ssl.SSLCertVerificationError) -> str:
+    """What to do about the relay's certificate."""
     if error.verify_code in TIME_CODES:
-        hint = "look at this machine's clock; if it is right, the relay's operator has to renew the certificate"
-        return DialFailed("unreachable", message, hint=hint)
+        return "look at this machine's clock; if it is right, the relay's operator has to renew the certificate"
     if error.verify_code in NAME_CODES:
-        return DialFailed("barred", message, hint="use a name that the certificate is for in --relay")
-    return DialFailed("barred", message, hint="for a private CA use --relay-ca FILE")
+        return "use a name that the certificate is for in --relay"
+    return "for a private CA use --relay-ca FILE; else the relay's operator needs a certificate that browsers trust"
 
 
 def _other(url: str, scheme: str) -> str:
