@@ -25,6 +25,7 @@ from tunnelctl.inspector.store import MAX_BODY, CaptureStore
 from tunnelctl.localapi.address import WebAddress, listen
 from tunnelctl.localapi.api import LocalApi
 from tunnelctl.localapi.server import ApiWatcher
+from tunnelctl.wire.messages import PolicySpec
 
 LIST = "/api/requests/http"
 
@@ -93,6 +94,22 @@ async def test_what_visitors_and_the_app_send_is_captured(tmp_path, app: App):
         assert all(one["timing"][name] is not None for name in ("connect", "send", "wait", "receive"))
         assert 0 < sum(one["timing"][name] for name in ("connect", "send", "wait", "receive")) <= one["duration"] + 4
         assert (await here.client.get("/api/tunnels/web")).json()["config"]["inspect"] is True
+
+
+async def test_the_relay_tells_who_asked_by_which_rule_and_how_long_that_took(tmp_path, app: App):
+    async with inspected(tmp_path, app.port, policy=PolicySpec(basic_auth=("ann:correct-horse",))) as here:
+        pair = base64.b64encode(b"ann:correct-horse").decode()
+        assert (await here.visit("GET", "/", fields=[("Authorization", f"Basic {pair}")])).status == 200
+        (one,) = await here.listed()
+        assert one["visitor"] == {
+            "address": "127.0.0.1",
+            "subject": "",
+            "email": "",
+            "name": "",
+            "rule": "basic auth",
+            "how": "basic",
+        }
+        assert one["timing"]["gate"] > 0
 
 
 async def test_nothing_is_captured_of_a_tunnel_that_is_not_inspected(tmp_path, app: App):

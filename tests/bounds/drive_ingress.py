@@ -26,22 +26,27 @@ from tests.bounds.driving import (
 )
 from tests.ingress.conftest import KeptLog, make_relay
 from tests.ingress.scene import GET, HOST, Scene, reset
+from tests.oidc.world import APP, World
+from tests.policy.making import oidc, policy
 from tests.support.certificates import Authority
 from tests.support.ports import free_ports
 from tests.support.raw_http import connect
 from tests.support.scripted_agent import scripted_agent
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.http1.head import parse_request
+from tunnelctl.wire.about import MAX_ABOUT_TEXT
 from tunnelctl.wire.messages import Bound
 from tunnelctl.wire.stream import INITIAL_WINDOW
 from tunnelctl.wire.window import Budget
 from tunnelrelay.address import PublicAddress
+from tunnelrelay.ingress.about import AboutVisitors
 from tunnelrelay.ingress.guesses import Guesses
 from tunnelrelay.ingress.tcp import TcpConnection
 from tunnelrelay.ingress.turns import MAX_READ_AT_ONCE as MANY
 from tunnelrelay.ingress.turns import Turns
 from tunnelrelay.ingress.visitors import KnownVisitors, known_hosts
 from tunnelrelay.model import Peer
+from tunnelrelay.oidc.sessions.session import VisitorSession
 from tunnelrelay.policy.rate_limit import SECOND, Counted, RateLimit, RateLimits
 
 ONCE_A_DAY = RateLimit(interval=86_400 * SECOND, burst=2, is_by_visitor=True)
@@ -265,3 +270,26 @@ async def drive_tcp(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
             await s.turns(lambda: not connection.transport.is_reading())
             assert bound.limit / 2 < stream.queued <= bound.limit
             reset(visitor)
+
+
+@drives("logins at inspected tunnels whose rule is remembered")
+async def drive_rules(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logins whose rule is as long as it can be told, in letters that take four bytes each."""
+    group = "\U0001f600" * MAX_ABOUT_TEXT
+    guard = policy(oidc=oidc(allow_groups=(group,)))
+    connection = guard.connection
+    assert connection is not None
+    monkeypatch.setattr("tunnelrelay.ingress.about.MAX_REMEMBERED", 200)
+    world = World()
+    claims = {"sub": "1", "groups": [group]}
+    cookie = await world.sessions.create(APP, connection, issuer=connection.issuer, claims=claims)
+    session = world.sessions.find(cookie, APP, connection, world.clock())
+    assert isinstance(session, VisitorSession)
+    about = AboutVisitors()
+    kept = table(about, bound)
+    with measured() as memory:
+        for number in range(400):
+            session.id_digest = number.to_bytes(32, "big")
+            assert about.payload("::1", session, guard, "", 1)
+            assert len(kept) <= 200
+        assert memory.taken <= 200 * bound.worst_bytes / bound.limit

@@ -17,6 +17,7 @@ BY_REASON = {
         tunnelctl.link.link: MAX_MESSAGE
         tunnelctl.http1.request_reader: MAX_AHEAD
         tunnelctl.wire.frames: MAX_STREAM_ID MAX_CREDIT
+        tunnelctl.wire.about: MAX_ABOUT_TEXT
         tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
         tunnelrelay.agents.health_probes: MAX_ANSWER
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT

@@ -3,10 +3,13 @@
 import base64
 import json
 
+from msgspec import structs
+
 from tests.inspector.making import Clock, captured, opened
 from tunnelctl.inspector.har import entry
 from tunnelctl.inspector.store import CaptureStore
 from tunnelctl.inspector.views import summary, timing, view
+from tunnelctl.wire.about import About, pack_about
 from tunnelctl.wire.errors import Code
 
 ID = "548fb5c700000002"
@@ -108,6 +111,30 @@ def test_the_time_is_split_where_it_went():
         "wait": 100_000_000,
         "receive": 1_000_000_000,
     }
+
+
+def test_what_the_relay_tells_about_the_visitor_is_shown_with_its_time_at_the_gate():
+    capture = captured(store_at())
+    ann = About(address="203.0.113.9", subject="1", email="ann@acme.com", rule="domain acme.com", how="session")
+    capture.about(pack_about(structs.replace(ann, gate_ns=250_000)))
+
+    for shown in (view(capture, ID, ""), summary(capture, ID, "")):
+        assert shown["visitor"] == {
+            "address": "203.0.113.9",
+            "subject": "1",
+            "email": "ann@acme.com",
+            "name": "",
+            "rule": "domain acme.com",
+            "how": "session",
+        }
+        assert shown["timing"]["gate"] == 250_000
+
+
+def test_what_a_relay_tells_that_cannot_be_read_is_as_if_it_told_nothing():
+    capture = captured(store_at())
+    capture.about(b'{"address":1}')
+
+    assert (view(capture, ID, "")["visitor"], view(capture, ID, "")["timing"]["gate"]) == (None, None)
 
 
 def test_an_answer_before_the_request_is_complete_makes_no_time_negative():

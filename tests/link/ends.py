@@ -90,11 +90,16 @@ class User(Heard):
         super().__init__()
         self.link: Link
         self.opened: list[Stream] = []
+        self.abouts: list[tuple[Stream, bytes]] = []
         self.messages: list[Message] = []
         self.pongs: list[float] = []
         self.went_away: Code | None = None
         self.closed: list[tuple[Code, str]] = []
         self.greet: Callable[[Stream], None] = self._own
+
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        self.abouts.append((stream, payload))
+        self.note()
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         self.opened.append(stream)

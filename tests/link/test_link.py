@@ -395,3 +395,13 @@ async def test_a_stream_opened_while_the_agent_goes_away_is_refused_so_that_it_c
 
         assert near.reset is Code.REFUSED
         assert agent.opened == []
+
+
+async def test_what_is_told_about_a_visitor_comes_with_the_stream():
+    async with linked() as (relay, agent):
+        near = Owner(relay.link)
+        stream = relay.link.open(REQUEST, owner=near, fin=True)
+        relay.link.send_about(stream, b'{"address":"::1"}')
+        await agent.until(lambda: agent.abouts)
+
+        assert agent.abouts == [(agent.opened[0], b'{"address":"::1"}')]

@@ -42,6 +42,7 @@ class Asked(Changing):
         body: What has come of it, consumed at once unless `keeps`.
         trailers: None before the request's end.
         reset: How the relay broke it off.
+        about: Payload of what the relay told about the visitor; None when it told nothing.
     """
 
     def __init__(self, link: Link, stream: Stream, opened: OpenHead, fin: bool) -> None:
@@ -54,6 +55,7 @@ class Asked(Changing):
         self.is_complete = fin
         self.trailers: bytes | None = b"" if fin else None
         self.reset: Code | None = None
+        self.about: bytes | None = None
         self.writables = 0
 
     @property
@@ -241,6 +243,10 @@ class ScriptedAgent(Changing):
         stream.owner = asked
         self.asked.append(asked)
         self.answers(asked)
+        self.changed()
+
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        stream.owner.about = payload
         self.changed()
 
     def on_message(self, message: Message) -> None:

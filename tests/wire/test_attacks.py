@@ -12,6 +12,7 @@ from tests.wire.pair import EARLY_HINTS, OK, REQUEST, Pair
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import DataReceived, Opened
 from tunnelctl.wire.frames import (
+    ABOUT,
     CONTROL,
     DATA,
     DATA_FIN,
@@ -75,7 +76,11 @@ def refused(data: bytes, *, opens: bool = False, limits: Limits | None = None) -
         OPENED + frame(CONTROL, 1, b"{}"),
         frame(GOAWAY, 1, bytes(8)),
         frame(0, 0),
-        frame(11, 0),
+        frame(12, 0),
+        frame(OPTIONAL | ABOUT, 0, b"{}"),
+        frame(OPTIONAL | ABOUT, 1, b"{}"),
+        OPENED + frame(OPTIONAL | ABOUT, 1, b"{}") * 2,
+        OPENED + frame(OPTIONAL | ABOUT | FIN, 1, b"{}"),
         frame(63, 0),
         frame(255, 0),
         frame(PING | FIN, 0, b"12345678"),
@@ -117,6 +122,7 @@ def test_what_breaks_the_order_ends_the_link(data: bytes) -> None:
         frame(HEAD, 1, OK) + frame(DATA_FIN, 1) + frame(END_FIN, 1),
         frame(HEAD | FIN, 1, EARLY_HINTS),
         frame(DATA, 2, b"never opened"),
+        frame(OPTIONAL | ABOUT, 1, b"{}"),
     ],
 )
 def test_an_agent_that_answers_out_of_turn_ends_its_link(data: bytes) -> None:
@@ -142,6 +148,7 @@ def test_heads_trailers_and_messages_have_limits_of_their_own() -> None:
     """Row 120."""
     limits = Limits(max_head=100, max_control=100)
     assert refused(frame(OPEN, 1, bytes(101)), limits=limits) is Code.LIMIT
+    assert refused(OPENED + frame(OPTIONAL | ABOUT, 1, bytes(101)), limits=limits) is Code.LIMIT
     assert refused(OPENED + frame(END_FIN, 1, bytes(101)), limits=limits) is Code.LIMIT
     assert refused(frame(HEAD, 1, OK + bytes(101)), opens=True, limits=limits) is Code.LIMIT
     assert refused(frame(CONTROL, 0, bytes(101)), limits=limits) is Code.LIMIT
@@ -336,7 +343,7 @@ def test_a_frame_that_comes_byte_by_byte_costs_no_quadratic_work() -> None:
 
 FRAMES = st.builds(
     lambda first, number, payload: frame(first, number, payload),
-    st.one_of(st.integers(0, 255), st.sampled_from([kind | fin for kind in range(1, 11) for fin in (0, FIN)])),
+    st.one_of(st.integers(0, 255), st.sampled_from([kind | fin for kind in range(1, 12) for fin in (0, FIN)])),
     st.one_of(st.integers(0, 4), st.integers(0, 2**32 - 1)),
     st.one_of(
         st.binary(max_size=20),

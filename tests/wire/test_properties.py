@@ -8,7 +8,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.wire.pair import EARLY_HINTS, OK, REQUEST
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.events import DataReceived, Ended, GoAwayReceived, HeadReceived, Opened, PongReceived, WasReset
+from tunnelctl.wire.events import (
+    AboutReceived,
+    DataReceived,
+    Ended,
+    GoAwayReceived,
+    HeadReceived,
+    Opened,
+    PongReceived,
+    WasReset,
+)
 from tunnelctl.wire.limits import Limits
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INITIAL_WINDOW, Stream
@@ -56,6 +65,8 @@ class TwoSessions(RuleBasedStateMachine):
         self.reset: set[int] = set()
         self.refused: set[int] = set()
         self.dropped: set[int] = set()
+        self.told: dict[int, bytes] = {}
+        self.heard_about: dict[int, bytes] = {}
         self.now = 1.0
         self.seed = 0
         self.most_grown = 0
@@ -85,9 +96,16 @@ class TwoSessions(RuleBasedStateMachine):
         return (self.seed.to_bytes(4, "big") * (size // 4 + 1))[:size]
 
     @precondition(lambda self: self.relay.session.can_open)
-    @rule(fin=st.booleans(), extra=st.sampled_from([0, 0, 0, 5000, 60_000]))
-    def open(self, fin: bool, extra: int) -> None:
+    @rule(
+        fin=st.booleans(),
+        extra=st.sampled_from([0, 0, 0, 5000, 60_000]),
+        about=st.one_of(st.none(), st.binary(max_size=5000)),
+    )
+    def open(self, fin: bool, extra: int, about: bytes | None) -> None:
         stream = self.relay.session.open(REQUEST + bytes(extra), fin=fin)
+        if about is not None:
+            self.relay.session.send_about(stream, about)
+            self.told[stream.id] = about
         self.relay.streams[stream.id] = stream
         self.relay.sends[stream.id] = Half(ended=fin)
         self.agent.sends[stream.id] = Half()
@@ -129,7 +147,7 @@ class TwoSessions(RuleBasedStateMachine):
     def begin(self) -> None:
         """Open a stream and have it answered, if that can be done now."""
         if self.relay.session.can_open:
-            self.open(fin=True, extra=0)
+            self.open(fin=True, extra=0, about=None)
             self.round_trip(0)
             self.answer(0, interim=False, fin=False)
 
@@ -199,6 +217,10 @@ class TwoSessions(RuleBasedStateMachine):
             case Opened(stream=stream, fin=fin):
                 near.streams[stream.id] = stream
                 sends[stream.id].heard_end = fin
+            case AboutReceived(stream=stream, payload=payload):
+                assert near is self.agent
+                assert not sends[stream.id].heard
+                self.heard_about[stream.id] = payload
             case HeadReceived(stream=stream, fin=fin):
                 sends[stream.id].heads_heard += 1
                 sends[stream.id].heard_end = fin
@@ -244,6 +266,10 @@ class TwoSessions(RuleBasedStateMachine):
                 assert not half.heard_end or half.sent == half.heard
 
     @invariant()
+    def what_was_heard_about_a_stream_was_told_about_it(self) -> None:
+        assert self.heard_about.items() <= self.told.items()
+
+    @invariant()
     def no_receiver_holds_more_than_its_window(self) -> None:
         for end in self.ends:
             for number, stream in end.streams.items():
@@ -278,6 +304,8 @@ class TwoSessions(RuleBasedStateMachine):
             assert end.session.stream_count == 0
             assert not end.session.has_data_to_send
         assert self.relay_wide.used == 0
+        lost = self.told.keys() - self.heard_about.keys()
+        assert lost <= self.reset | self.refused
 
     def finish_stream(self, end: End, stream: Stream) -> None:
         half = end.sends[stream.id]

@@ -10,8 +10,10 @@ import pytest
 
 from tests.wire.pair import Pair
 from tunnelctl.wire import frames, scheduler
+from tunnelctl.wire.about import MAX_ABOUT_TEXT, About, pack_about, unpack_about
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.events import (
+    AboutReceived,
     ControlReceived,
     DataReceived,
     Ended,
@@ -30,6 +32,7 @@ from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INITIAL_WINDOW, INTE
 TEXT = (Path(__file__).parents[2] / "docs/reference/wire-protocol.md").read_text()
 GET = pack_open(1, frames.TYPE_EXCHANGE, frames.BODY_NONE, b"GET / HTTP/1.1\r\nHost: demo\r\n")
 TCP = pack_open(2, frames.TYPE_TCP, frames.BODY_NONE, b"Peer: 192.0.2.7:50122\r\n")
+ABOUT = About(address="192.0.2.7", rule="basic auth", how="basic", gate_ns=310_000)
 POST = pack_open(1, frames.TYPE_EXCHANGE, frames.BODY_CHUNKED, b"POST /up HTTP/1.1\r\nHost: demo\r\n")
 
 
@@ -71,8 +74,9 @@ def two_streams() -> Pair:
 
 
 def written_by_the_relay(pair: Pair) -> dict[str, Callable[[], object]]:
-    _, upload = pair.relay.streams
+    get, upload = pair.relay.streams
     return {
+        "about": lambda: pair.relay.send_about(get, pack_about(ABOUT)),
         "end": lambda: pair.relay.end(upload, b"Digest: x\r\n"),
         "reset": lambda: pair.relay.reset(upload, Code.CANCELLED, "visitor left"),
     }
@@ -134,15 +138,14 @@ def test_a_tcp_connection_is_written_and_read_as_the_reference_shows() -> None:
 
 def test_what_the_reference_shows_is_read_by_the_agent() -> None:
     agent = Session(opens=False)
-    for name in ("open", "open-upload", "end", "reset", "ping", "control", "unknown"):
+    for name in ("open", "about", "open-upload", "end", "reset", "ping", "control", "unknown"):
         agent.receive_data(EXAMPLES[name], 1.0)
     heard = agent.events()
-    assert isinstance(heard[0], Opened)
-    assert isinstance(heard[1], Opened)
-    get, upload = heard[0].stream, heard[1].stream
+    get, upload = (event.stream for event in heard if isinstance(event, Opened))
     assert (get.id, upload.id) == (1, 2)
     assert heard == [
         Opened(get, GET, True),
+        AboutReceived(get, pack_about(ABOUT)),
         Opened(upload, POST, False),
         Ended(upload, b"Digest: x\r\n"),
         WasReset(upload, Code.CANCELLED, "visitor left"),
@@ -170,7 +173,7 @@ def test_what_the_reference_shows_is_read_by_the_relay() -> None:
 
 def test_the_kinds_are_those_of_the_code() -> None:
     rows = table("kind | name | stream | FIN | payload")
-    assert [int(row[0]) for row in rows] == list(range(frames.OPEN, frames.CONTROL + 1))
+    assert [int(row[0]) for row in rows] == list(range(frames.OPEN, frames.ABOUT + 1))
     assert all(getattr(frames, row[1]) == int(row[0]) for row in rows)
     with_fin = {row[1] for row in rows if row[3] != "no"}
     assert with_fin == {"OPEN", "HEAD", "DATA", "END"}
@@ -197,6 +200,12 @@ def test_the_messages_are_those_of_the_code() -> None:
         assert fields.split(", ") == [field.name for field in msgspec.structs.fields(structs[tag])], tag
 
 
+def test_the_fields_of_about_are_those_of_the_code() -> None:
+    names = [name for row in table("field | says") for name in row[0].split(", ")]
+    assert names == [field.name for field in msgspec.structs.fields(About)]
+    assert unpack_about(EXAMPLES["about"][8:]) == ABOUT
+
+
 def test_the_diagram_is_drawn_from_the_table_of_states() -> None:
     arrows = set(re.findall(r"^ +(\w+) --> (\w+): (.+)$", TEXT, re.MULTILINE))
     states = {HEAD_DUE: "head_due", FLOWING: "flowing", ENDED: "ended"}
@@ -218,6 +227,7 @@ def label(step: int) -> str:
         (frames.MAX_PAYLOAD, "of the payload: at most {:,}"),
         (frames.MAX_REASON, "text of at most {} bytes"),
         (INITIAL_WINDOW, "may send {:,} bytes of DATA"),
+        (MAX_ABOUT_TEXT, "Each text has {} characters at most"),
         (frames.MAX_CREDIT, "**must not** go over {:,}"),
         (scheduler.QUANTUM >> 10, "quanta of at most {} KiB"),
         (scheduler.MAX_DIRECT_BESIDE >> 10, "up to {} KiB while others wait"),

@@ -34,7 +34,8 @@ class TunnelConfig:
         verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
             this machine, where self-signed certificates are the norm and no other machine sits in between.
         proxy_protocol: Version of the PROXY header with which connections to the local service begin; 0 for none.
-        inspect: Capture its exchanges, for the inspector and for replays. Nothing is captured of a tcp tunnel.
+        inspect: Capture its exchanges, for the inspector and for replays, and ask the relay who sent each. Nothing is
+            captured of a tcp tunnel.
         names: How people call each setting of the policy: by its flag, or by its key in the configuration file.
     """
 

@@ -252,6 +252,9 @@ class _Guest:
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """Never called: no tunnel was offered."""
 
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        """Never called: no tunnel was offered."""
+
     def on_message(self, message: Message) -> None:
         """No question was sent, so there is no answer."""
 

@@ -127,6 +127,11 @@ class UpstreamExchange:
 
     # From the stream
 
+    def on_about(self, payload: bytes) -> None:
+        """The relay told about the visitor, in an ABOUT payload."""
+        if self.tap is not None:
+            self.tap.about(payload)
+
     def on_head(self, payload: bytes, fin: bool) -> None:
         """Only the answering side sends HEAD: the session refuses it."""
 

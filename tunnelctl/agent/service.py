@@ -13,6 +13,7 @@ import platform
 from collections.abc import Callable, Mapping
 
 from tunnelctl import __version__
+from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.hostnames import misses
 from tunnelctl.agent.outcome import (
     Failed,
@@ -181,6 +182,11 @@ class Service:
             self._link.reset(stream, Code.REFUSED, "this tunnel serves something else")
         else:
             tunnel.serve(self._link, stream, opened, fin)
+
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        """What the relay knows about the visitor of a stream."""
+        if isinstance(stream.owner, UpstreamExchange):  # not of a request that was answered here
+            stream.owner.on_about(payload)
 
     def on_pong(self, rtt: float) -> None:
         """The heartbeat came back."""

@@ -11,6 +11,9 @@ from tunnelctl.wire.frames import OpenHead
 class ExchangeTap(Protocol):
     """Takes the parts of one exchange. Called in the event loop, for each piece of a body: never block or raise."""
 
+    def about(self, payload: bytes) -> None:
+        """What the relay tells about the visitor: `wire.about.unpack_about` reads it. Older relays tell nothing."""
+
     def sending(self) -> None:
         """There is a connection to the local service, and the request goes out on it. Comes again when it is repeated
         on another connection."""

@@ -176,6 +176,7 @@ class AgentTunnel:
                 edge=config.edge,
                 weight=config.weight,
                 metadata=config.metadata,
+                inspect=self.is_inspected,
             )
         return Bind(
             tunnel=self.number,
@@ -187,6 +188,7 @@ class AgentTunnel:
             pooling=config.pooling,
             weight=config.weight,
             metadata=config.metadata,
+            inspect=self.is_inspected,
         )
 
     def note_bound(self, bound: Bound) -> None:

@@ -78,6 +78,7 @@ class Capture:
         opened: The request's head and how its body was framed, as the relay sent them.
         replay_of: Number of the capture that it repeats, 0 for a visitor's request.
         started_at: Unix time.
+        visitor: The ABOUT payload with which the relay told about the visitor; b"" when it told nothing.
         status: Of the final response, 0 while there is none.
         lines: The response's field lines, each with its CR LF.
         request_size, response_size: Bytes of the bodies in all.
@@ -93,7 +94,7 @@ class Capture:
     __slots__ = (
         "_store", "answered_at", "began", "code", "is_kept", "lines", "number", "opened", "over_at", "reason",
         "replay_of", "request_body", "request_size", "response_body", "response_size", "sent_from", "sent_to", "size",
-        "started_at", "status", "tunnel",
+        "started_at", "status", "tunnel", "visitor",
     )  # fmt: skip
 
     def __init__(self, store: "CaptureStore", number: int, tunnel: str, opened: OpenHead, replay_of: int) -> None:
@@ -105,6 +106,7 @@ class Capture:
         self.started_at = store.now()
         self.began = store.clock()
         self.sent_from = self.sent_to = self.answered_at = self.over_at = 0.0
+        self.visitor = b""
         self.status = 0
         self.lines = b""
         self.request_size = self.response_size = 0
@@ -131,6 +133,12 @@ class Capture:
         return self.request_size == len(self.request_body)
 
     # ExchangeTap
+
+    def about(self, payload: bytes) -> None:
+        """What the relay tells about the visitor."""
+        if self.is_kept:
+            self.visitor = payload
+            self._store.grew(self, len(payload))
 
     def sending(self) -> None:
         """The request goes out."""
@@ -176,7 +184,7 @@ class Capture:
     def forget(self) -> None:
         """Let go of what is kept: the store has no room for it. The exchange may go on."""
         self.is_kept = False
-        self.lines = self.request_body = self.response_body = b""
+        self.visitor = self.lines = self.request_body = self.response_body = b""
 
 
 class CaptureStore:

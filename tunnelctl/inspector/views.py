@@ -9,6 +9,7 @@ from typing import Any
 from tunnelctl.agent.proxy_header import visitor_address
 from tunnelctl.inspector.masking import ShownBody, mask_address, mask_field, mask_text, show_body
 from tunnelctl.inspector.store import Capture
+from tunnelctl.wire.about import About, unpack_about
 from tunnelctl.wire.errors import Code
 
 REQUESTS_PATH = "/api/requests/http"
@@ -139,14 +140,19 @@ def started_at(capture: Capture) -> str:
     return datetime.fromtimestamp(capture.started_at).astimezone().isoformat(timespec="milliseconds")
 
 
-def timing(capture: Capture) -> dict[str, int | None]:
+def visitor_of(capture: Capture) -> About | None:
+    """What the relay told about the visitor; None when it told nothing."""
+    return unpack_about(capture.visitor) if capture.visitor else None
+
+
+def timing(capture: Capture, about: About | None = None) -> dict[str, int | None]:
     """Where the time went, in nanoseconds; None for what is not known, or not yet."""
     connected, sent = capture.sent_from, max(capture.sent_to, capture.sent_from)
     answered, over = capture.answered_at, capture.over_at
     if answered:
         sent = min(sent, answered)  # an answer may come before the request is complete
     return {
-        "gate": None,
+        "gate": about.gate_ns if about is not None else None,
         "connect": _between(capture.began, connected),
         "send": _between(connected, sent),
         "wait": _between(sent, answered),
@@ -168,7 +174,7 @@ def duration(capture: Capture) -> int:
 
 
 def _common(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
-    source = visitor_address(capture.opened.head)
+    source, about = visitor_address(capture.opened.head), visitor_of(capture)
     return {
         "uri": f"{REQUESTS_PATH}/{id_}",
         "id": id_,
@@ -178,11 +184,16 @@ def _common(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
         "duration": duration(capture),
         "is_over": capture.is_over,
         "is_upgrade": capture.is_upgrade,
-        "visitor": None,
-        "timing": timing(capture),
+        "visitor": _visitor(about) if about is not None else None,
+        "timing": timing(capture, about),
         "replay_of": replay_of,
         "error": _error(capture),
     }
+
+
+def _visitor(about: About) -> dict[str, str]:
+    texts = {name: getattr(about, name) for name in ("address", "subject", "email", "name", "rule", "how")}
+    return {name: mask_text(text) for name, text in texts.items()}
 
 
 def _error(capture: Capture) -> str:

@@ -22,6 +22,7 @@ from tunnelctl.link.pacing import IDLE_FRAMES_PER_SECOND, MAX_FRAMES_PER_TURN, M
 from tunnelctl.link.tcp import tune
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import (
+    AboutReceived,
     ControlReceived,
     DataReceived,
     Ended,
@@ -126,6 +127,9 @@ class LinkUser(Protocol):
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """Handle a stream that the peer opened; the stream's owner must be set here."""
+
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        """The peer told about the visitor of a stream that it opened."""
 
     def on_message(self, message: Message) -> None:
         """Handle a control message."""
@@ -232,6 +236,10 @@ class Link(asyncio.Protocol):
         if not self._is_flush_due:
             self._schedule()
         return stream
+
+    def send_about(self, stream: Stream, payload: bytes) -> None:
+        """Send an ABOUT frame, right after `open`."""
+        self.session.send_about(stream, payload)
 
     def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
         """Send a HEAD frame on the stream."""
@@ -449,6 +457,8 @@ class Link(asyncio.Protocol):
         """Pass on the rarer events; heads and bodies are handled in `_dispatch`."""
         if kind is Opened:
             self.user.on_opened(event.stream, event.payload, event.fin)
+        elif kind is AboutReceived:
+            self.user.on_about(event.stream, event.payload)
         elif kind is Ended:
             if event.stream.owner is not None:
                 event.stream.owner.on_end(event.trailers)

@@ -18,6 +18,13 @@ class Opened(msgspec.Struct, gc=False):
     fin: bool
 
 
+class AboutReceived(msgspec.Struct, gc=False):
+    """The opener told about the visitor of a stream. `payload` is an ABOUT payload, see `about.unpack_about`."""
+
+    stream: Stream
+    payload: bytes
+
+
 class HeadReceived(msgspec.Struct, gc=False):
     """A response head arrived, interim (1xx) or final. `payload` is a HEAD payload; `frames.unpack_head` reads it."""
 
@@ -79,5 +86,14 @@ class GoAwayReceived(msgspec.Struct, gc=False):
 
 
 Event = (
-    Opened | HeadReceived | DataReceived | Ended | WasReset | Writable | ControlReceived | PongReceived | GoAwayReceived
+    Opened
+    | AboutReceived
+    | HeadReceived
+    | DataReceived
+    | Ended
+    | WasReset
+    | Writable
+    | ControlReceived
+    | PongReceived
+    | GoAwayReceived
 )

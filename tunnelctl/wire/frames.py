@@ -61,6 +61,7 @@ PING: Final = 7
 PONG: Final = 8
 GOAWAY: Final = 9
 CONTROL: Final = 10
+ABOUT: Final = 11
 
 OPEN_FIN: Final = OPEN | FIN
 HEAD_FIN: Final = HEAD | FIN

@@ -21,7 +21,7 @@ class Limits:
     the budget for window growth."""
 
     max_head: int = MAX_PAYLOAD
-    """Bytes of an OPEN, HEAD or END payload, and of all interim heads of one stream together: heads have no flow
+    """Bytes of an OPEN, ABOUT, HEAD or END payload, and of all interim heads of one stream together: heads have no flow
     control, so an endless run of 103 responses would otherwise fill memory behind a slow visitor."""
 
     max_control: int = MAX_PAYLOAD

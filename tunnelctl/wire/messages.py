@@ -165,6 +165,7 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
         pooling: Share the endpoint with other agents of the same owner that serve the same name.
         weight: Share of a pooled endpoint's requests, relative to the weights of its other agents; 1 to 100.
         metadata: Free text of the owner, returned by the relay's API.
+        inspect: Send the agent an ABOUT frame about the visitor of each request. Relays of earlier releases do not.
     """
 
     tunnel: int
@@ -176,6 +177,7 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
     pooling: bool = False
     weight: int = 1
     metadata: str = ""
+    inspect: bool = False
 
 
 class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
@@ -189,7 +191,7 @@ class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
         labels: (name, value) pairs of the tunnel. It serves each edge whose tunnel group requires only labels among
             them.
         edge: Id, host or name under the relay's domain of a single edge, instead of labels; "" with labels.
-        tunnel, name, upstream, weight, metadata: As in `Bind`.
+        tunnel, name, upstream, weight, metadata, inspect: As in `Bind`.
     """
 
     tunnel: int
@@ -199,6 +201,7 @@ class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
     edge: str = ""
     weight: int = 1
     metadata: str = ""
+    inspect: bool = False
 
 
 class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import msgspec
 
 from tunnelctl.wire.errors import Code, WireError
 from tunnelctl.wire.events import (
+    AboutReceived,
     ControlReceived,
     DataReceived,
     Ended,
@@ -29,6 +30,7 @@ from tunnelctl.wire.events import (
     Writable,
 )
 from tunnelctl.wire.frames import (
+    ABOUT,
     CONTROL,
     DATA,
     DATA_FIN,
@@ -74,7 +76,7 @@ could make single bytes of many slow streams keep whole messages in memory."""
 MIN_VIEW: Final = 4096
 """Size in bytes below which a copy costs no more than a memory view."""
 
-_STREAM_FRAMES: Final = frozenset({DATA, DATA_FIN, HEAD, HEAD_FIN, END_FIN, WINDOW, RESET})
+_STREAM_FRAMES: Final = frozenset({DATA, DATA_FIN, HEAD, HEAD_FIN, END_FIN, WINDOW, RESET, ABOUT})
 _LINK_FRAMES: Final = frozenset({PING, PONG, GOAWAY, CONTROL})
 _ANSWERS: Final = frozenset(
     {Code.NO_ERROR, Code.REFUSED, Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_BROKEN, Code.UPSTREAM_TIMEOUT}
@@ -220,6 +222,21 @@ class Session:
         # OPEN frames are never queued, whatever their size: stream ids must ascend on the wire.
         self._scheduler.put(OPEN_FIN if fin else OPEN, number, payload)
         return stream
+
+    def send_about(self, stream: Stream, payload: bytes) -> None:
+        """Tell the acceptor about the visitor of a stream, once, right after `open`. Acceptors of earlier releases skip
+        the frame.
+
+        Raises:
+            WireError: Not remote: this end is the acceptor's, or the stream was told about already.
+        """
+        if not self._opens or stream.has_about:
+            raise _misuse(f"stream {stream.id}: ABOUT is sent once, by the opener")
+        _check_size(payload)
+        stream.has_about = True
+        if stream.sending != WAS_RESET:
+            # Never queued, so that it comes right behind its OPEN.
+            self._scheduler.put(ABOUT | OPTIONAL, stream.id, payload)
 
     def send_head(self, stream: Stream, payload: bytes, *, fin: bool = False) -> None:
         """Send a response head: any number of interim (1xx) heads, then the final one."""
@@ -444,6 +461,8 @@ class Session:
                 self._read_end(stream, bytes(data[start:end]))
             elif first == RESET:
                 self._read_reset(stream, bytes(data[start:end]))
+            elif first == ABOUT:
+                self._read_about(stream, bytes(data[start:end]))
             else:
                 self._skip_unknown(word >> 24)
         else:
@@ -458,6 +477,14 @@ class Session:
         if length > MAX_PAYLOAD:
             raise WireError(Code.LIMIT, f"a payload of {length} bytes, expected no more than {MAX_PAYLOAD}")
         self._wanted = HEADER_SIZE + length
+
+    def _read_about(self, stream: Stream, payload: bytes) -> None:
+        if self._opens or stream.has_about:
+            raise _out_of_turn(stream)
+        if len(payload) > self._limits.max_head:
+            raise WireError(Code.LIMIT, f"stream {stream.id}: ABOUT of {len(payload)} bytes")
+        stream.has_about = True
+        self._events.append(AboutReceived(stream, payload))
 
     def _read_data(self, stream: Stream, first: int, data: bytes | memoryview, start: int, end: int) -> None:
         size = end - start
@@ -595,7 +622,7 @@ class Session:
         """Skip a frame of an unknown kind if it is marked optional and has no FIN (FIN would end a half); else
         raise.
         """
-        if not byte & OPTIONAL or byte & FIN or byte & KIND_MASK <= CONTROL:
+        if not byte & OPTIONAL or byte & FIN or byte & KIND_MASK <= ABOUT:
             raise WireError(Code.PROTOCOL, f"unknown frame type {byte}")
         self._count_link_frame()
 

@@ -51,12 +51,13 @@ class Stream:
     Attributes for the session: `sending` and `receiving` are the states of the halves; `credit` is how many bytes we
     may still send, `left` how many the peer may, `window` how many received bytes may be unconsumed, `owed` how many
     were consumed and not granted again; `flowed` and `since` measure how fast a window is used; `interim` counts bytes
-    of 1xx heads.
+    of 1xx heads; `has_about` is set once an ABOUT frame was sent or received.
     """
 
     __slots__ = (
         "credit",
         "flowed",
+        "has_about",
         "id",
         "interim",
         "is_full",
@@ -88,6 +89,7 @@ class Stream:
         self.flowed = 0
         self.since = 0.0
         self.interim = 0
+        self.has_about = False
 
     @property
     def is_closed(self) -> bool:

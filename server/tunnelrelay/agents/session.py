@@ -172,6 +172,9 @@ class AgentSession:
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """Never called: the wire session refuses streams that agents open."""
 
+    def on_about(self, stream: Stream, payload: bytes) -> None:
+        """Never called: the wire session refuses it, as no agent opens streams."""
+
     def on_message(self, message: Message) -> None:
         """Handle a control message of the agent. A message that it may not send now ends the link."""
         match message:

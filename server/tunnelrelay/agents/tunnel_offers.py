@@ -110,6 +110,7 @@ def make_tunnel(
         mark=mark_of(mark_key, agent, offer.tunnel),
         pooling=isinstance(offer, Bind) and offer.pooling,
         weight=offer.weight,
+        inspect=offer.inspect,
         metadata=offer.metadata[:MAX_METADATA],
         upstream=offer.upstream[:MAX_UPSTREAM],
         session=session,

@@ -307,6 +307,12 @@ class Exchange:
         carried.start(self.head, forwarded=connection.forwarded_block(self.head.host), identity=identity, spent=spent)
         self._carry(carried)
 
+    def about(self) -> bytes:
+        """The payload of an ABOUT frame: who asks, which rule let them in, and how long that took until now."""
+        assert self.policy is not None
+        gate_ns = max(0, int((time.time() - self.started_at) * 1e9))  # below 0 when the clock was set back
+        return self._ingress.about_visitors.payload(self.peer.host, self.session, self.policy, self.exempt, gate_ns)
+
     def _carry(self, carried: Carried) -> None:
         self.carried = carried
         self._backlog = NO_BACKLOG

@@ -106,7 +106,10 @@ class Forward:
         fin = not head.has_body and not head.upgrade
         self._has_ended = fin
         payload = pack_open(self._tunnel.number, kind, framing, block)
-        self._stream = self._tunnel.link.open(payload, owner=self, fin=fin)
+        link = self._tunnel.link
+        self._stream = link.open(payload, owner=self, fin=fin)
+        if self._tunnel.inspect:
+            link.send_about(self._stream, self._exchange.about())
 
     # From the exchange
 

@@ -11,6 +11,7 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.eventlog import EventLog
 from tunnelctl.http1.head import RequestHead
 from tunnelrelay.address import OWN_HSTS_SECONDS, PublicAddress
+from tunnelrelay.ingress.about import AboutVisitors
 from tunnelrelay.ingress.asgi_bridge import AsgiBridge
 from tunnelrelay.ingress.clear_site_data import ClearSiteData
 from tunnelrelay.ingress.freed_memory import FreedMemory
@@ -135,6 +136,7 @@ class Ingress:
         self.quotas = VisitorQuotas(settings.visitor_requests)
         self.rate_limits = RateLimits()
         self.sticky = Sticky(is_secure=address.is_secure)
+        self.about_visitors = AboutVisitors()
         self.buffer = memoryview(bytearray(MAX_READ))
         self.known = KnownVisitors(settings.trusted, lambda: self.now())
         self.audit = audit

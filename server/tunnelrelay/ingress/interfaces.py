@@ -128,6 +128,9 @@ class Answering(Protocol):
     def clear_site_data_lines(self, response: ResponseHead | None = None) -> bytes:
         """Return `Clear-Site-Data` lines for a browser that may hold data of the host's former owner; mostly b""."""
 
+    def about(self) -> bytes:
+        """What the agent of an inspected tunnel is told about the visitor."""
+
     def answer_began(self) -> None:
         """Note that the final response head has come."""
 

@@ -1,7 +1,7 @@
 """Names the rule that let a visitor in or refused the visitor, for display to the endpoint's owner. Does no I/O.
 
-The decision itself was made by `verdict.judge` and `Rules.admits`. These functions are called when a page is shown, not
-for each request.
+The decision itself was made by `verdict.judge` and `Rules.admits`. These functions are called when a page is shown, and
+for requests to inspected tunnels.
 """
 
 from collections.abc import Iterator
@@ -47,9 +47,14 @@ def let_in_program(policy: Policy, issuer: str) -> str:
     Args:
         issuer: The issuer in the token; the one in the settings may differ by a trailing slash.
     """
-    issuers = policy.bearer.issuers if policy.bearer is not None else ()
-    found = next((each for each in issuers if each.connection.issuer.rstrip("/") == issuer.rstrip("/")), None)
+    found = issuer_of(policy, issuer)
     return ", ".join(_asked_of_programs(found)) if found is not None else "bearer token"
+
+
+def issuer_of(policy: Policy, issuer: str) -> TokenIssuer | None:
+    """The settings for tokens of this issuer, which a token may name with or without a trailing slash."""
+    issuers = policy.bearer.issuers if policy.bearer is not None else ()
+    return next((each for each in issuers if each.connection.issuer.rstrip("/") == issuer.rstrip("/")), None)
 
 
 def let_in_without_login(policy: Policy | None, exempt: str) -> str:

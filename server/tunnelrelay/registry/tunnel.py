@@ -32,6 +32,9 @@ class TunnelLink(Protocol):
     def open(self, payload: bytes, *, owner: StreamOwner, fin: bool) -> Stream:
         """Open a stream whose events go to `owner`."""
 
+    def send_about(self, stream: Stream, payload: bytes) -> None:
+        """Tell the agent about the visitor of a stream that was just opened."""
+
     def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
         """Queue body bytes on the stream."""
 
@@ -84,6 +87,7 @@ class Tunnel:
         labels: Labels of a tunnel that serves edges; empty for a tunnel that asked for a name.
         pooling: The tunnel shares its name with other tunnels that have `pooling` too.
         weight: Its share of the requests, relative to the other tunnels' weights.
+        inspect: The agent is told about the visitor of each request.
         metadata, upstream: Text of the owner, and the URL of the local service, for display.
         session: Id of the agent session that it belongs to.
         credential: Id of the token of that session; "" without one.
@@ -114,6 +118,7 @@ class Tunnel:
     labels: Pairs = ()
     pooling: bool = False
     weight: int = 1
+    inspect: bool = False
     metadata: str = ""
     upstream: str = ""
     session: str = ""

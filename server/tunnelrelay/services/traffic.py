@@ -7,20 +7,11 @@ only when a request is displayed.
 from dataclasses import dataclass
 from typing import Literal, Self
 
-import msgspec
-
 from tunnelctl.series import MINUTE_SECONDS, Figures, Series, TrafficFigures
 from tunnelrelay.observe.feed import Feed, Following, TooManyFollowers
 from tunnelrelay.observe.traffic import FinishedExchange, TrafficLog
-from tunnelrelay.oidc.sessions.access_tokens import Program
-from tunnelrelay.oidc.sessions.session import VisitorSession
-from tunnelrelay.policy.decision_reason import (
-    kept_out,
-    let_in_person,
-    let_in_program,
-    let_in_without_login,
-    not_admitted,
-)
+from tunnelrelay.oidc.sessions.let_in import let_in_by
+from tunnelrelay.policy.decision_reason import kept_out, not_admitted
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, missing
@@ -260,20 +251,10 @@ def _rule(finished: FinishedExchange) -> str:
         return "signed in" if finished.login == "ok" else not_admitted(finished.login)
     match _verdict(finished):
         case "let in":
-            return _let_in_by(finished, policy)
+            return let_in_by(finished.session, policy, finished.exempt)
         case "kept out":
             return kept_out(finished.exchange.error)
         case "sent to sign in":
             return kept_out("login_required")
         case "neither":
             return ""
-
-
-def _let_in_by(finished: FinishedExchange, policy: Policy | None) -> str:
-    match finished.session:
-        case VisitorSession() as session if policy is not None:
-            return let_in_person(policy, msgspec.json.decode(session.claims))
-        case Program() as program if policy is not None:
-            return let_in_program(policy, program.identity.issuer)
-        case _:
-            return let_in_without_login(policy, finished.exempt)
