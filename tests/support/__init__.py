@@ -1,1 +1,1 @@
-"""What tests stand on. Start reading with `world` (everything in one process) or `processes` (the real commands)."""
+"""Helpers for tests. Start reading with `world` (everything in one process) or `processes` (the real commands)."""

@@ -1,4 +1,4 @@
-"""What the sample upstream answers. A download is a function of its size alone, so both ends can check it."""
+"""The routes of the sample upstream, an app for tests. A download depends only on its size, so a test can check it."""
 
 import base64
 import hashlib
@@ -14,18 +14,18 @@ from tests.support.apps import App, Exchange, Handler, running
 
 BLOCK_BYTES = 64 * 1024
 SECRET = "the-quick-brown-secret-of-this-app"
-"""Only the app knows it: a test that finds it anywhere knows whose page came through."""
+"""A text that is only on the app's home page: a test that finds it has got the page through the tunnel."""
 
 
 def blocks_of(size: int) -> Iterator[bytes]:
-    """`size` deterministic bytes in blocks; every block differs, so a lost or doubled one changes the digest."""
+    """Yield `size` deterministic bytes in blocks. All blocks differ, so a lost or doubled one changes the digest."""
     for number in range(0, size, BLOCK_BYTES):
         seed = hashlib.sha256(number.to_bytes(8, "big")).digest()
         yield (seed * (BLOCK_BYTES // len(seed)))[: min(BLOCK_BYTES, size - number)]
 
 
 def digest_of(size: int) -> str:
-    """SHA-256 of those bytes, in hex."""
+    """Return the SHA-256 of the bytes that `blocks_of(size)` yields, in hexadecimal."""
     digest = hashlib.sha256()
     for block in blocks_of(size):
         digest.update(block)
@@ -33,7 +33,7 @@ def digest_of(size: int) -> str:
 
 
 async def home(exchange: Exchange) -> None:
-    """A page with the secret on it."""
+    """Answer with an HTML page that contains `SECRET`."""
     await exchange.respond(
         200,
         f"<!doctype html><title>app</title><h1>Hello from the app</h1><p id=secret>{SECRET}</p>",
@@ -42,7 +42,7 @@ async def home(exchange: Exchange) -> None:
 
 
 async def echo(exchange: Exchange) -> None:
-    """The request as JSON: what the upstream really saw."""
+    """Answer with the request as JSON, so that tests can check what the upstream received."""
     request = exchange.request
     body = await exchange.body()
     seen = {
@@ -56,12 +56,12 @@ async def echo(exchange: Exchange) -> None:
 
 
 async def status(exchange: Exchange) -> None:
-    """`/status/404`."""
+    """Answer `/status/404` with status 404, and so on."""
     await exchange.respond(int(_last(exchange)), b"as asked\n")
 
 
 async def download(exchange: Exchange) -> None:
-    """`/bytes/N`: N bytes with their length announced."""
+    """Answer `/bytes/N` with N bytes and a Content-Length."""
     size = int(_last(exchange))
     await exchange.start(200, [("Content-Length", str(size)), ("Content-Type", "application/octet-stream")])
     if exchange.request.method != "HEAD":
@@ -70,7 +70,7 @@ async def download(exchange: Exchange) -> None:
 
 
 async def chunked(exchange: Exchange) -> None:
-    """`/chunked/N`: N bytes in chunks."""
+    """Answer `/chunked/N` with N bytes in chunked encoding."""
     await exchange.start(200, [("Transfer-Encoding", "chunked")])
     if exchange.request.method != "HEAD":
         for block in blocks_of(int(_last(exchange))):
@@ -79,7 +79,7 @@ async def chunked(exchange: Exchange) -> None:
 
 
 async def until_close(exchange: Exchange) -> None:
-    """`/until-close/N`: N bytes framed by the end of the connection."""
+    """Answer `/until-close/N` with N bytes that end with the connection."""
     await exchange.start(200, [("Connection", "close")])
     for block in blocks_of(int(_last(exchange))):
         await exchange.write(block)
@@ -87,7 +87,7 @@ async def until_close(exchange: Exchange) -> None:
 
 
 async def upload(exchange: Exchange) -> None:
-    """Size and digest of what was sent."""
+    """Answer with the size and the digest of the request's body."""
     digest, size = hashlib.sha256(), 0
     async for block in exchange.blocks():
         digest.update(block)
@@ -97,7 +97,7 @@ async def upload(exchange: Exchange) -> None:
 
 
 async def events(exchange: Exchange) -> None:
-    """Server-sent events: one at once, the second when the test opens the gate `events`."""
+    """Answer with two server-sent events: the first at once, the second when the test opens the gate `events`."""
     await exchange.start(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
     await exchange.chunk(b"data: first\n\n")
     await exchange.app.gate("events")
@@ -106,49 +106,49 @@ async def events(exchange: Exchange) -> None:
 
 
 async def trailers(exchange: Exchange) -> None:
-    """A chunked body and trailers."""
+    """Answer with a chunked body and trailer fields."""
     await exchange.start(200, [("Transfer-Encoding", "chunked"), ("Trailer", "Checksum")])
     await exchange.chunk(b"body")
     await exchange.last_chunk([("Checksum", "abc"), ("Took", "1ms")])
 
 
 async def early_hints(exchange: Exchange) -> None:
-    """103 before 200."""
+    """Answer with an interim response, 103 Early Hints, and then 200."""
     await exchange.start(103, [("Link", "</style.css>; rel=preload")])
     await exchange.respond(200, b"hinted\n")
 
 
 async def held(exchange: Exchange) -> None:
-    """Nothing until the gate `held` opens."""
+    """Answer only when the test opens the gate `held`."""
     await exchange.app.gate("held")
     await exchange.respond(200, b"released\n")
 
 
 async def cookies(exchange: Exchange) -> None:
-    """Two cookies of the app's own."""
+    """Answer with two Set-Cookie fields."""
     await exchange.respond(200, b"ok\n", [("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "b=2; Path=/; HttpOnly")])
 
 
 async def cut(exchange: Exchange) -> None:
-    """Announces 1,000 bytes, sends 10, closes."""
+    """Announce a body of 1,000 bytes, send 10, and close the connection."""
     await exchange.start(200, [("Content-Length", "1000")])
     await exchange.write(b"x" * 10)
     exchange.close()
 
 
 async def garbage(exchange: Exchange) -> None:
-    """Not HTTP."""
+    """Answer with bytes that are not HTTP."""
     await exchange.write(b"\x00\x01 this is not HTTP\r\n\r\n")
     exchange.close()
 
 
 async def hang_up(exchange: Exchange) -> None:
-    """Closes without an answer."""
+    """Close the connection without an answer."""
     exchange.close()
 
 
 async def websocket(exchange: Exchange) -> None:
-    """Echoes every message."""
+    """Accept a websocket and echo every message."""
     protocol = ServerProtocol(max_size=None)
     protocol.receive_data(exchange.request.raw)
     (request,) = protocol.events_received()
@@ -164,7 +164,7 @@ async def websocket(exchange: Exchange) -> None:
 
 
 async def upgrade(exchange: Exchange) -> None:
-    """Another protocol than websocket: raw bytes echoed, and the last word after the visitor's half-close."""
+    """Switch to a protocol that is no websocket: echo raw bytes, and send more after the visitor's half-close."""
     await exchange.start(101, [("Connection", "Upgrade"), ("Upgrade", "echo")])
     while data := await exchange.reader.read(65536):
         await exchange.write(data)
@@ -181,7 +181,7 @@ def _echo(protocol: ServerProtocol, event: object) -> None:
         case Frame(opcode=Opcode.CONT, data=data, fin=fin):
             protocol.send_continuation(data, fin)
         case _:
-            pass  # pings and closes are answered by the protocol itself
+            pass  # the protocol object answers pings and closes itself
 
 
 async def _flush(exchange: Exchange, protocol: ServerProtocol) -> None:
@@ -218,6 +218,6 @@ ROUTES: dict[str, Handler] = {
 
 @contextmanager
 def sample_app(port: int = 0) -> Iterator[App]:
-    """The sample app with all its routes, serving for as long as the context lasts."""
+    """Context manager: the sample app with all its routes, served in a thread."""
     with running(App(ROUTES), port) as app:
         yield app

@@ -1,6 +1,6 @@
-"""Servers that people's apps really run on, each with an app that answers what it was told about the request.
+"""Runs real application servers (PHP, gunicorn, Puma, Node and so on), each with an app that shows what it sees.
 
-Every app answers a JSON object: the variables (or fields) it sees, by name. `SERVERS` starts them by name.
+Every app answers with a JSON object of the variables, or header fields, that it sees. `SERVERS` has their commands.
 """
 
 import json
@@ -19,7 +19,8 @@ from tests.support.tools import missing, require_tool
 from tests.support.waiting import PATIENCE
 
 Commands = Callable[[Path, int], list[str]]
-"""Writes what a server needs into a directory and gives the command that serves it on a port of loopback."""
+"""Type of a function that writes a server's files into a directory and returns the command to serve them on a loopback
+port."""
 
 _PHP = """<?php
 file_get_contents('php://input');
@@ -123,7 +124,7 @@ def _wsgiref(place: Path, port: int) -> list[str]:
 def _waitress(place: Path, port: int) -> list[str]:
     _wsgiref(place, port)
     _require_package("waitress")
-    # As told to pass on what proxies say: its newer releases take that out by default.
+    # Newer releases remove forwarding fields by default; this setting keeps them.
     serve = "waitress.serve(wsgi_app.app, listen=sys.argv[2], clear_untrusted_proxy_headers=False)"
     script = f"import sys; sys.path.insert(0, sys.argv[1]); import waitress, wsgi_app; {serve}"
     return [sys.executable, "-c", script, str(place), f"127.0.0.1:{port}"]
@@ -167,7 +168,7 @@ SERVERS: dict[str, Commands] = {
 
 @contextmanager
 def app_server(name: str, place: Path) -> Iterator[int]:
-    """The port of a running server; the test is skipped where it is not installed.
+    """Context manager: the port of a running application server. The test is skipped where it is not installed.
 
     Args:
         place: An empty directory for its files.
@@ -199,7 +200,7 @@ def _require_package(name: str) -> None:
 
 
 def seen_by_app(body: bytes) -> dict[str, str]:
-    """The answer of an app of this module."""
+    """Parse the response of an app of this module: the variables that it sees of the request."""
     found = json.loads(body)
     assert isinstance(found, dict)
     return found

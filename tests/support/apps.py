@@ -1,7 +1,7 @@
-"""The sample upstream: an HTTP/1.1 server of bare asyncio streams, so that it can do what frameworks refuse to do.
+"""The sample upstream: an HTTP/1.1 server on asyncio streams, which can also send what frameworks refuse to send.
 
-It runs in a thread with a loop of its own (`running`), beside plain tests, async tests and worlds alike, and keeps
-the head of every request it saw. What it answers is in `app_routes`; a test adds its own: `app.routes["/x"] = handler`.
+It runs in a thread with an event loop of its own (`running`), so that plain tests, async tests and worlds can use it,
+and keeps the head of every request. `app_routes` has its routes; a test adds its own: `app.routes["/x"] = handler`.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ Fields = list[tuple[str, str]]
 
 @dataclass(slots=True)
 class Request:
-    """What the upstream was sent.
+    """A request that the upstream has received.
 
     Attributes:
-        raw: The head byte for byte.
-        fields: Names lower-cased, in order.
-        trailers: Filled once the body has been read.
+        raw: The head, byte for byte.
+        fields: The header fields in order, with names in lower case.
+        trailers: The trailer fields; empty before the body has been read.
     """
 
     method: str
@@ -37,20 +37,20 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
+        """The request's target without its query."""
         return self.target.partition("?")[0]
 
     def get(self, name: str, default: str = "") -> str:
-        """The first value of a field."""
+        """Return the first value of a header field, or the default."""
         return next((value for known, value in self.fields if known == name.lower()), default)
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of a field."""
+        """Return all values of a header field."""
         return [value for known, value in self.fields if known == name.lower()]
 
 
 class Exchange:
-    """One request being answered: read `blocks`, then `respond`, or write the pieces by hand."""
+    """A request that a handler answers: by `respond`, or by writing the parts of a response itself."""
 
     def __init__(
         self, app: "App", request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -63,7 +63,7 @@ class Exchange:
         self._is_read = False
 
     async def blocks(self) -> AsyncIterator[bytes]:
-        """The request's body as it comes; asks for it first when the sender waits for `100 Continue`."""
+        """Yield the request's body as it arrives; sends `100 Continue` first when the client waits for it."""
         if self._is_read:
             return
         self._is_read = True
@@ -91,11 +91,11 @@ class Exchange:
         return (await self.reader.readuntil(b"\r\n"))[:-2]
 
     async def body(self) -> bytes:
-        """The whole body."""
+        """Read and return the whole body of the request."""
         return b"".join([block async for block in self.blocks()])
 
     async def respond(self, status: int, body: bytes | str = b"", fields: Fields | None = None) -> None:
-        """Answers with a body of known length; reads what was left of the request first."""
+        """Read the rest of the request, and send a response with a body of known length."""
         async for _ in self.blocks():
             pass
         data = body.encode() if isinstance(body, str) else body
@@ -105,26 +105,26 @@ class Exchange:
             await self.write(data)
 
     async def start(self, status: int, fields: Fields) -> None:
-        """Writes a response head, framed by whatever `fields` say."""
+        """Write a response head with these fields, which frame the body."""
         lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in fields)]
         await self.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     async def write(self, data: bytes) -> None:
-        """Writes raw bytes."""
+        """Write raw bytes to the connection."""
         self.writer.write(data)
         await self.writer.drain()
 
     async def chunk(self, data: bytes) -> None:
-        """Writes one chunk."""
+        """Write one chunk of a chunked body."""
         await self.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     async def last_chunk(self, trailers: Fields | None = None) -> None:
-        """Ends a chunked body."""
+        """Write the last chunk of a chunked body, with trailer fields."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in trailers or [])
         await self.write(b"0\r\n" + lines.encode("latin-1") + b"\r\n")
 
     def close(self) -> None:
-        """The connection ends after this exchange."""
+        """Close the connection after this exchange."""
         self.keep_alive = False
 
 
@@ -132,11 +132,11 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class App:
-    """The upstream.
+    """The sample upstream, an HTTP server with handlers by path.
 
     Attributes:
-        port: Where it listens on 127.0.0.1.
-        requests: Heads of all requests seen.
+        port: The port on 127.0.0.1 on which the app listens.
+        requests: All requests that the app has received.
         routes: Handlers by path; the longest prefix that ends in `/` matches when the whole path does not.
         connections: Connections accepted so far.
     """
@@ -154,28 +154,28 @@ class App:
         self._transports: weakref.WeakSet[asyncio.WriteTransport] = weakref.WeakSet()
 
     def seen(self, path: str) -> list[Request]:
-        """Requests for one path."""
+        """Return the requests that the app has received for one path."""
         return [request for request in self.requests if request.path == path]
 
     async def gate(self, name: str) -> None:
-        """Waits, in a handler, until the test says `open_gate(name)`."""
+        """Wait, in a handler, until the test calls `open_gate(name)`."""
         await self._gates.setdefault(name, asyncio.Event()).wait()
 
     def open_gate(self, name: str) -> None:
-        """Lets every handler that waits for `name` go on; callable from any thread."""
+        """Let all handlers that wait for the gate `name` go on. Can be called from any thread."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(lambda: self._gates.setdefault(name, asyncio.Event()).set())
 
     def run(self, port: int = 0) -> None:
-        """Serves until `stop`; the thread's body."""
+        """Serve until `stop` is called; runs in the app's thread."""
         asyncio.run(self._serve(port))
 
     def wait_started(self) -> None:
-        """Returns once `port` is known."""
+        """Wait until the app listens and `port` is set."""
         assert self._started.wait(PATIENCE), "the sample app did not start"
 
     def stop(self) -> None:
-        """Ends `run`, cutting every connection; callable from any thread."""
+        """End `run` and cut all connections. Can be called from any thread."""
         assert self._loop is not None
         assert self._stopped is not None
         self._loop.call_soon_threadsafe(self._stopped.set)
@@ -188,13 +188,13 @@ class App:
         await self._stopped.wait()
         stop_listening(server)
         own = asyncio.current_task()
-        while others := asyncio.all_tasks() - {own}:  # conversations, and connections that are being accepted
+        while others := asyncio.all_tasks() - {own}:  # tasks of open connections, and of those being accepted
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(others)
         server.close()
         for transport in self._transports:
-            transport.abort()  # one whose visitor reads no more waits for ever to be closed
+            transport.abort()  # closing would wait for ever for a visitor that does not read
         await asyncio.sleep(0)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -228,26 +228,26 @@ class App:
 
 
 async def not_found(exchange: Exchange) -> None:
-    """The app's own 404."""
+    """Answer with the app's own 404 page."""
     await exchange.respond(404, f"the app has no {exchange.request.path}\n")
 
 
 def parse_request(raw: bytes) -> Request:
-    """A request head into its parts, with no opinion on what is allowed."""
+    """Split a request head into its parts, without checking whether they are valid."""
     lines = raw[:-4].decode("latin-1").split("\r\n")
     method, target, _version = lines[0].split(" ")
     return Request(method, target, raw, [split_field(line) for line in lines[1:]], [])
 
 
 def split_field(line: str) -> tuple[str, str]:
-    """`Name: value` with the name in lower case."""
+    """Split `Name: value`, and convert the name to lower case."""
     name, _, value = line.partition(":")
     return name.lower(), value.strip()
 
 
 @contextmanager
 def running(app: App, port: int = 0) -> Iterator[App]:
-    """`app`, serving in a thread for as long as the context lasts."""
+    """Context manager: serves `app` in a thread."""
     thread = threading.Thread(target=app.run, args=(port,), name="sample-app", daemon=True)
     thread.start()
     app.wait_started()

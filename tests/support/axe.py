@@ -1,4 +1,4 @@
-"""axe-core (https://github.com/dequelabs/axe-core), which finds what people with a screen reader stumble over."""
+"""Runs axe-core (https://github.com/dequelabs/axe-core), which finds accessibility violations in web pages."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ AXE = IDP / "node_modules" / "axe-core" / "axe.min.js"
 RUN = """async (only) => (await axe.run(document, {resultTypes: ['violations'], ...only})).violations.flatMap(
     rule => rule.nodes.map(node => `${rule.id}: ${rule.help}: ${node.html.slice(0, 200)}`))"""
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-"""The rules that look at colours."""
+"""Options of axe that run only the rules about colours."""
 
 
 def axe_source() -> str:
-    """The library; the test is skipped (fails in CI) without it."""
+    """Return the source of axe-core. Without it the test is skipped; in CI it fails."""
     path = Path(AXE)
     if not path.is_file():
         missing("tests/idp/node_modules/axe-core is missing (make setup)")
@@ -23,18 +23,18 @@ def axe_source() -> str:
 
 
 async def with_axe(page: Page) -> Page:
-    """The page, with the library in all that it loads from now on, whose own policy lets no script of a test load."""
+    """Inject axe-core into all documents that a page loads from now on, past their content security policy."""
     await page.add_init_script(axe_source())
     return page
 
 
 async def violations(page: Page) -> list[str]:
-    """Every violation that axe finds in a page, with the rule and the element. No rule is left out."""
+    """Return every violation of any rule that axe finds in a page, with the rule and the element."""
     found: list[str] = await page.evaluate(RUN, {})
     return found
 
 
 async def contrast_violations(page: Page) -> list[str]:
-    """Those of the rules that look at colours, for a page that `violations` has seen in another scheme."""
+    """Return the violations of rules about colours, for a page that was checked by `violations` in another scheme."""
     found: list[str] = await page.evaluate(RUN, COLOURS)
     return found

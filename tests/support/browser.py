@@ -1,4 +1,4 @@
-"""A real Chromium (Debian's), driven by Playwright."""
+"""Starts a real Chromium (Debian's), driven by Playwright, for tests in a browser."""
 
 import os
 import shutil
@@ -24,16 +24,16 @@ FLAGS = [
 
 NOWHERE: Mapping[str, int] = MappingProxyType({})
 HERE = ("localhost localhost", "*.localhost localhost", "127.0.0.1 127.0.0.1")
-"""What this machine is called, and where that leads."""
+"""Chromium's rules for the names of this machine, which are looked up as usual."""
 PAGE_MS = PATIENCE * 1000
-"""For anything in a page."""
+"""Milliseconds for which Playwright waits for anything in a page."""
 expect.set_options(timeout=PAGE_MS)
 
 
 def chromium_path() -> str:
-    """Where Chromium is; the test is skipped (fails in CI) without it.
+    """Return the path of Chromium. Without it the test is skipped; in CI it fails.
 
-    Debian's build without windows opens a page for a third of the CPU; the one with windows is the same engine.
+    Debian's build without windows is preferred: it is the same engine, and opens a page for a third of the CPU.
     """
     found = [os.environ.get("CHROMIUM", ""), "chromium-headless-shell", "chromium"]
     return require_tool(next((name for name in found if shutil.which(name)), found[1]))
@@ -41,15 +41,15 @@ def chromium_path() -> str:
 
 @asynccontextmanager
 async def launched(*, leads: Mapping[str, int] = NOWHERE, names: Sequence[str] = ()) -> AsyncIterator[Browser]:
-    """A Chromium that finds nothing but this machine.
+    """Context manager: a Chromium that connects only to this machine.
 
-    Tests share the one of the fixture `chromium` (tests/conftest.py): starting one takes a second of CPU.
+    Tests share the one of the fixture `chromium` (tests/conftest.py), as starting one takes a second of CPU.
 
     Args:
-        leads: Public names with their ports, such as `*.tun.example:443`, and the ports of this machine they lead to.
-        names: More names that are looked up as usual.
+        leads: Ports of this machine by the public name and port that lead to them, such as `*.tun.example:443`.
+        names: Further names that are looked up as usual.
     """
-    rules = [f"MAP {name} 127.0.0.1:{port}" for name, port in leads.items()]  # the first that fits counts
+    rules = [f"MAP {name} 127.0.0.1:{port}" for name, port in leads.items()]  # Chromium uses the first that matches
     rules += [*(f"MAP {name}" for name in HERE), "MAP * ~NOTFOUND", *(f"EXCLUDE {name}" for name in names)]
     flags = [*FLAGS, f"--host-resolver-rules={','.join(rules)}"]
     async with async_playwright() as playwright:
@@ -62,7 +62,7 @@ async def launched(*, leads: Mapping[str, int] = NOWHERE, names: Sequence[str] =
 
 @asynccontextmanager
 async def fresh_profile(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A profile without cookies, storage or cache, which takes any certificate."""
+    """Context manager: a browser profile without cookies, storage and cache, which accepts any certificate."""
     context = await browser.new_context(viewport={"width": 1100, "height": 720}, ignore_https_errors=True)
     try:
         context.set_default_timeout(PAGE_MS)
@@ -73,13 +73,13 @@ async def fresh_profile(browser: Browser) -> AsyncIterator[BrowserContext]:
 
 @asynccontextmanager
 async def browsing() -> AsyncIterator[BrowserContext]:
-    """A fresh profile in a Chromium of its own, for programs."""
+    """Context manager: a fresh profile in a Chromium of its own, for programs that are no tests."""
     async with launched() as browser, fresh_profile(browser) as context:
         yield context
 
 
 async def sign_in(page: Page, user: str) -> None:
-    """Signs in at whichever test provider the page is at."""
+    """Sign in as a user at the test provider whose login page is open."""
     if "/oauth2/authorize" in page.url:
         await page.get_by_role("button", name=user, exact=True).click()
         return

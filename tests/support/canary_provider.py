@@ -1,4 +1,4 @@
-"""A provider of which every secret is a canary: codes, tokens of every kind. It signs anybody in without asking."""
+"""An OpenID provider whose codes and tokens are all canaries. It signs every browser in without asking."""
 
 import json
 import threading
@@ -16,12 +16,12 @@ from tests.support.canaries import Canaries
 
 
 class CanaryProvider:
-    """See the module.
+    """An OpenID provider whose codes and tokens are all canaries.
 
     Attributes:
-        issuer: Its name, and where it answers.
-        grants: The `grant_type` of each call of the token endpoint, in order.
-        refuses: The authorization endpoint answers with an error from now on.
+        issuer: The provider's issuer URL, at which it listens.
+        grants: The `grant_type` of each request to the token endpoint, in order.
+        refuses: Whether the authorization endpoint answers with an error.
     """
 
     def __init__(self, port: int, canaries: Canaries) -> None:
@@ -33,7 +33,7 @@ class CanaryProvider:
         self._nonces: dict[str, str] = {}
 
     def document(self, path: str) -> dict[str, Any] | None:
-        """What lies at a path, for everybody."""
+        """Return the JSON document at a public path of the provider; None where there is none."""
         if path == "/jwks":
             return {"keys": [{**self.key.as_dict(private=False), "use": "sig", "alg": "RS256"}]}
         if path == "/userinfo":
@@ -57,7 +57,7 @@ class CanaryProvider:
         }
 
     def redirect(self, path: str, query: dict[str, str]) -> str | None:
-        """Where a page sends the browser on to."""
+        """Return the URL to which a path redirects the browser; None where it does not."""
         if path == "/authorize":
             self.canaries.collect("state", query["state"])
             answer = {"state": query["state"], "iss": self.issuer}
@@ -72,7 +72,7 @@ class CanaryProvider:
         return None
 
     def grant(self, form: dict[str, str]) -> dict[str, Any]:
-        """The token endpoint."""
+        """Return the token endpoint's response to a form."""
         self.grants.append(form["grant_type"])
         if "code_verifier" in form:
             self.canaries.collect("code verifier", form["code_verifier"])
@@ -86,7 +86,7 @@ class CanaryProvider:
         }
 
     def sign(self, audience: str, **claims: Any) -> str:
-        """A token of this provider's, good for five minutes."""
+        """Return a signed JWT of this provider, valid for five minutes."""
         now = int(time.time())
         honest = {"iss": self.issuer, "aud": audience, "sub": "alice", "iat": now, "exp": now + 300, "jti": str(now)}
         known = {name: value for name, value in claims.items() if value}
@@ -97,7 +97,7 @@ class CanaryProvider:
 
 @contextmanager
 def canary_provider(canaries: Canaries) -> Iterator[CanaryProvider]:
-    """A running provider on a port of the system's choice."""
+    """Context manager: a running `CanaryProvider` on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -123,7 +123,7 @@ def canary_provider(canaries: Canaries) -> Iterator[CanaryProvider]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found = CanaryProvider(server.server_port, canaries)

@@ -1,4 +1,4 @@
-"""A certificate authority for tests, and server certificates of its making."""
+"""A certificate authority for tests, which issues server certificates."""
 
 import datetime
 import ipaddress
@@ -14,10 +14,10 @@ NOW = datetime.timedelta(0)
 
 
 class Authority:
-    """Signs certificates.
+    """A certificate authority that issues certificates for tests.
 
     Attributes:
-        ca_file: What clients must trust, PEM.
+        ca_file: File with the authority's certificate in PEM form, which clients must trust.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,14 +32,14 @@ class Authority:
         self.ca_file.write_bytes(self._signed(certificate))
 
     def issue(self, domain: str, *, age: datetime.timedelta = NOW, has_wildcard: bool = True) -> tuple[Path, Path]:
-        """Writes a certificate for `domain`, `*.domain`, `localhost` and 127.0.0.1 in place of the last one.
+        """Write a certificate for `domain`, `*.domain`, `localhost` and 127.0.0.1, which replaces the last one.
 
         Args:
-            age: How long ago it was good; it is for `LIFE` before and after.
-            has_wildcard: Whether it is for `*.domain` too.
+            age: How long ago the middle of the certificate's validity was, which is `LIFE` before and after that time.
+            has_wildcard: Whether the certificate is for `*.domain` too.
 
         Returns:
-            The files of the certificate and of its key: always the same two.
+            The paths of the certificate and of its key, the same at every call.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         wildcard = [x509.DNSName(f"*.{domain}")] if has_wildcard else []

@@ -1,6 +1,6 @@
-"""Somebody who is signed in to a relay's dashboard: as an httpx client, or in a real browser.
+"""Clients that are signed in to a relay's dashboard: an httpx client, or a page of a real browser.
 
-`async with signed_in(w) as admin: page = await admin.get("/edges")` with a `World`; without a relay `async with
+With a `World`: `async with signed_in(w) as admin: page = await admin.get("/edges")`. Without a relay: `async with
 InMemory().signed_in() as admin: ...`.
 """
 
@@ -27,13 +27,13 @@ _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 
 
 class DashboardClient:
-    """A browser without a screen: keeps the cookie, and says what browsers say.
+    """An httpx client of the dashboard that keeps cookies and sends the header fields of a browser.
 
     Args:
-        world: A relay; or give `http` and `origin`.
+        world: The world with the relay; None when `http` and `origin` are given.
 
     Attributes:
-        http: Sends nothing of its own but the Host; for what browsers would not do.
+        http: The httpx client, which adds no fields but Host, for requests that browsers would not send.
     """
 
     def __init__(self, world: World | None = None, *, http: httpx.AsyncClient | None = None, origin: str = "") -> None:
@@ -47,7 +47,7 @@ class DashboardClient:
         self.origin = origin
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        """Opens a page, as by a click on a page of the dashboard."""
+        """Open a page, as a click on a link of the dashboard would."""
         said = {
             "Accept": "text/html",
             "Sec-Fetch-Site": "same-origin",
@@ -57,10 +57,10 @@ class DashboardClient:
         return await self.http.get(path, headers=said | headers)
 
     async def post(self, path: str, data: dict[str, Any] | None = None, *, token: str | None = None) -> httpx.Response:
-        """Sends a form of the dashboard.
+        """Send a form, as a page of the dashboard would.
 
         Args:
-            token: None for that of the session's forms.
+            token: The CSRF token; None for the one in this session's forms.
         """
         said = {"Accept": "text/html", "Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
         said |= {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
@@ -68,17 +68,17 @@ class DashboardClient:
         return await self.http.post(path, headers=said, data={"csrf": shown, **(data or {})})
 
     async def token(self) -> str:
-        """The CSRF token that this session's pages hold; "" while nobody is signed in."""
+        """Return the CSRF token in this session's pages; "" while the client is not signed in."""
         found = _TOKEN.search((await self.get("/edges")).text)
         return found[1] if found else ""
 
     async def sign_in(self, secret: str) -> httpx.Response:
-        """Shows a code or an API key to the sign-in page."""
+        """Sign in with a one-time code or an API key, by the form of the sign-in page."""
         return await self.post("/sign-in", {"secret": secret}, token="")
 
 
 async def code_of(w: World, user: UserRow | None = None) -> str:
-    """A one-time code: of the first administrator, who owns what agents without a token serve, or of somebody."""
+    """Return a one-time code for a user. None is the first administrator, who owns tunnels of agents without tokens."""
     sign_ins = w.relay.parts.services.sign_ins
     code = await (sign_ins.first_run("local") if user is None else sign_ins.invite(None, user.id))
     assert code is not None, "there is an administrator already"
@@ -86,20 +86,20 @@ async def code_of(w: World, user: UserRow | None = None) -> str:
 
 
 async def member(w: World, name: str, owner: str) -> UserRow:
-    """A member who owns what `owner` owns. There must be an administrator."""
+    """Create a member of an owner. The relay must have an administrator already."""
     services = w.relay.parts.services
     admin = (await w.relay.store.users.all(role="admin"))[0]
     return await services.users.create(actor_for(admin), name, owner=owner)
 
 
 def actor_for(user: UserRow) -> Actor:
-    """The actor that a user is."""
+    """Return the `Actor` with which services act for a user."""
     return Actor(user_id=user.id, name=user.name, owner=user.owner, is_admin=user.role == "admin", via="dashboard")
 
 
 @asynccontextmanager
 async def signed_in(w: World, user: UserRow | None = None) -> AsyncIterator[DashboardClient]:
-    """A client that is signed in: as the first administrator, or as this user."""
+    """Context manager: a client that is signed in as a user, or as the first administrator."""
     client = DashboardClient(w)
     async with client.http:
         answer = await client.sign_in(await code_of(w, user))
@@ -108,7 +108,7 @@ async def signed_in(w: World, user: UserRow | None = None) -> AsyncIterator[Dash
 
 
 async def browse_signed_in(w: World, context: BrowserContext, user: UserRow | None = None, path: str = "/") -> Page:
-    """A page of a browser that has the cookie of somebody who signed in."""
+    """Open a page of the dashboard in a real browser, signed in as a user, or as the first administrator."""
     async with signed_in(w, user) as client:
         for cookie in client.http.cookies.jar:
             await context.add_cookies([{"name": cookie.name, "value": cookie.value or "", "url": client.origin}])
@@ -118,10 +118,10 @@ async def browse_signed_in(w: World, context: BrowserContext, user: UserRow | No
 
 
 class InMemory:
-    """The dashboard over services in memory, at `https://dashboard.tun.example`: no relay, no network.
+    """The dashboard on services in memory, at `https://dashboard.tun.example`, without a relay or network.
 
     Attributes:
-        app: What stands behind the ingress.
+        app: The dashboard's ASGI app.
     """
 
     def __init__(self, managed: Managed | None = None) -> None:
@@ -139,7 +139,7 @@ class InMemory:
         self.app = dashboard(self.deps)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """The app, told what the ingress would have found out."""
+        """Call the dashboard's app with the `PageRequest` that the ingress would have added to the scope."""
         lines = b"".join(b"%b: %b\r\n" % field for field in scope["headers"])
         path = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         head = parse_request(b"%b %b HTTP/1.1\r\n%b\r\n" % (scope["method"].encode(), path, lines))
@@ -151,14 +151,14 @@ class InMemory:
 
     @asynccontextmanager
     async def stranger(self) -> AsyncIterator[DashboardClient]:
-        """Somebody who is not signed in."""
+        """Context manager: a client that is not signed in."""
         transport = httpx.ASGITransport(app=self, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=self.origin) as http:
             yield DashboardClient(http=http, origin=self.origin)
 
     @asynccontextmanager
     async def signed_in(self, user: UserRow | None = None) -> AsyncIterator[DashboardClient]:
-        """The first administrator, or this user."""
+        """Context manager: a client that is signed in as a user, or as the first administrator."""
         sign_ins = self.managed.services.sign_ins
         code = await (sign_ins.first_run("default") if user is None else sign_ins.invite(None, user.id))
         async with self.stranger() as client:
@@ -167,5 +167,5 @@ class InMemory:
             yield client
 
     async def user(self, name: str, owner: str, role: str = "member") -> UserRow:
-        """A new user."""
+        """Create a user with this name, owner and role."""
         return await self.managed.services.users.create(ADMIN, name, owner=owner, role=role)

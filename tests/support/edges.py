@@ -1,4 +1,4 @@
-"""Edges on a relay that runs in this process, put there without a store."""
+"""Adds edges to a relay that runs in this process, without writing them to the store."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ EDGE_ID = "edghts_1"
 
 
 def put_edge(relay: Relay, name: str = "shop", edge_id: str = EDGE_ID, **more: Any) -> LiveEdge:
-    """An edge of `owner` (the owner of a relay that asks for no tokens) at `name`, served by tunnels of its own label.
+    """Add an edge at the host of `name` to a relay that requires no tokens; tunnels with the edge's label serve it.
 
     Args:
-        more: Fields of `LiveEdge`.
+        more: Further fields of `LiveEdge`.
     """
     settings: dict[str, Any] = {"owner": "local", "policy": Policy(), "labels": (("edge", edge_id),), **more}
     edge = LiveEdge(id=edge_id, host=relay.address.host_for_label(name), **settings)
@@ -23,7 +23,7 @@ def put_edge(relay: Relay, name: str = "shop", edge_id: str = EDGE_ID, **more: A
 
 
 def tunnels_of(relay: Relay, edge: LiveEdge) -> tuple[Tunnel, ...]:
-    """Who serves it now."""
+    """Return the tunnels that serve an edge now."""
     assert edge.host is not None
     endpoint = relay.registry.find(edge.host)
     assert endpoint is not None

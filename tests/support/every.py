@@ -1,4 +1,4 @@
-"""One test for a table of cases: as `pytest.mark.parametrize`, but one item, whose failure lists all broken cases."""
+"""A decorator like `pytest.mark.parametrize` that makes one test item, whose failure lists all cases that failed."""
 
 import functools
 import inspect
@@ -15,13 +15,13 @@ Test = Callable[..., Any]
 
 
 def every(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
-    """Run the test with every case, and fail with all cases that failed.
+    """Decorator: run a test with every case, and fail with a list of the cases that failed.
 
-    All cases get the same fixtures: for tests that leave nothing behind in them.
+    All cases get the same fixtures, so a case must leave nothing behind in them.
 
     Args:
-        names: The arguments that a case fills, as `parametrize` takes them: `"host, status"`.
-        cases: One value each, or a tuple where there are several names.
+        names: Names of the test's arguments that a case gives, as for `parametrize`: `"host, status"`.
+        cases: One value per case, or a tuple when there are several names.
     """
     arguments = [name.strip() for name in names.split(",")]
     rows = [dict(zip(arguments, case if len(arguments) > 1 else (case,), strict=True)) for case in cases]
@@ -52,7 +52,7 @@ def every(names: str, cases: Iterable[Any]) -> Callable[[Test], Test]:
 
 
 class Failures:
-    """The cases that failed so far."""
+    """Collects the cases of a test that have failed."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self._count = len(rows)
@@ -60,7 +60,7 @@ class Failures:
 
     @contextmanager
     def caught(self, row: dict[str, Any]) -> Iterator[None]:
-        """Keep what a case raises, with the case beside it."""
+        """Context manager: keep the exception of a case, together with the case."""
         try:
             yield
         except (Exception, pytest.fail.Exception) as error:
@@ -68,6 +68,6 @@ class Failures:
             self._errors.append(error)
 
     def tell(self) -> None:
-        """Fail when a case failed."""
+        """Raise an error that lists all failed cases, if there are any."""
         if self._errors:
             raise BaseExceptionGroup(f"{len(self._errors)} of {self._count} cases failed", self._errors)

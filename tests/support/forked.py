@@ -1,7 +1,7 @@
-"""Command lines of both programs in processes of their own, which start at once: forked off one that has imported all.
+"""Runs command lines of both programs in processes that start fast: they are forked off one that has imported all.
 
-Each is a real process with its own arguments, environment, working directory and streams, and ends with its own exit
-code. Besides, it notes at which lines of the code errors for people came to be.
+Each is a real process with its own arguments, environment, working directory, streams and exit code. It also records at
+which lines of the code errors for people were created.
 """
 
 import ast
@@ -23,15 +23,15 @@ from tests.support.tools import ROOT
 from tests.support.waiting import PATIENCE
 
 Site = tuple[str, int]
-"""A file below the repository, and a line."""
+"""A place in the code: a file's path in the repository, and a line number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a command ended.
+    """The result of a command: exit code and output.
 
     Attributes:
-        sites: Where errors for people came to be.
+        sites: The places in the code at which errors for people were created.
     """
 
     code: int
@@ -41,7 +41,7 @@ class Done:
 
 
 class Programs:
-    """Runs commands, as a context."""
+    """Context manager that runs commands by forking a process that has imported both programs."""
 
     def __enter__(self) -> "Programs":
         self._mother = subprocess.Popen(
@@ -59,7 +59,7 @@ class Programs:
     def run(
         self, program: str, args: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None, stdin: bytes = b""
     ) -> Done:
-        """Run `tunnel` or `tunnelrelay` to its end."""
+        """Run `tunnel` or `tunnelrelay` with these arguments to its end."""
         assert self._mother.stdin is not None
         assert self._mother.stdout is not None
         order = {"program": program, "args": [*args], "cwd": str(cwd), "env": {**(env or {})}, "stdin": stdin.hex()}
@@ -71,7 +71,7 @@ class Programs:
 
 
 def error_sites(*names: str) -> dict[Site, str]:
-    """Where the code makes errors of these classes: the lines of each call, and the function around it."""
+    """Return all places in the code that create errors of these classes, each with the function around it."""
     found: dict[Site, str] = {}
     for folder in ("tunnelctl", "server/tunnelrelay"):
         for path in sorted((ROOT / folder).rglob("*.py")):
@@ -106,11 +106,11 @@ def _ran(order: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _child(order: dict[str, Any], folder: Path) -> int:
-    """The command, in the process that was forked off; returns its exit code."""
+    """Run a command in the forked process. Returns its exit code."""
     from tunnelctl.cli.main import main as tunnel_main
     from tunnelrelay.__main__ import main as relay_main
 
-    signal.alarm(int(PATIENCE))  # then the kernel ends it
+    signal.alarm(int(PATIENCE))  # after that the kernel ends a process that hangs
     for number, (name, mode) in enumerate((("in", os.O_RDONLY), ("out", os.O_WRONLY), ("err", os.O_WRONLY))):
         handle = os.open(folder / name, mode | os.O_CREAT, 0o600)
         os.dup2(handle, number)

@@ -1,11 +1,11 @@
-"""Starts Python programs of the tests at once: forks them off a process that has imported what they need.
+"""Starts Python programs for tests fast: forks them off a process that has imported what they need.
 
-A relay takes 0.8 s of CPU to import and 0.2 s to start, and most journeys start one. What is forked off is a process as
-any other: its own session, arguments, environment, working directory, streams and exit code. Only `ps` shows the
-fork server's command line: a test of that asks `processes.python` for a program started `anew`.
+A relay takes 0.8 s of CPU to import and 0.2 s to start, and most journeys start one. A forked program is a process like
+any other, with its own session, arguments, environment, working directory, streams and exit code. Only `ps` shows the
+fork server's command line: a test of `ps` starts its program with `processes.python(..., anew=True)`.
 
-Shells and other programs get them by the commands `tunnel` and `tunnelrelay` in a folder for PATH. The commands speak
-to the server through `fork_command`.
+Shells and other programs start forked programs by the commands `tunnel` and `tunnelrelay` in a folder for PATH, which
+talk to the server through `fork_command`.
 """
 
 import atexit
@@ -35,7 +35,7 @@ from tests.support.fork_command import MAX_ORDER, Order
 from tests.support.tools import ROOT
 
 COMMANDS = {"tunnel": "tunnelctl", "tunnelrelay": "tunnelrelay"}
-"""The module that each command runs."""
+"""The Python module that each command runs."""
 IMPORTED = (
     "tunnelctl.cli.api",
     "tunnelctl.cli.config",
@@ -66,11 +66,11 @@ IMPORTED = (
 
 
 class Forked:
-    """A program that was forked off, as `subprocess.Popen` would show it.
+    """A forked program, with the interface of `subprocess.Popen`.
 
     Attributes:
-        pid: Its process id, which is its process group's and session's too.
-        stdout, stderr: What it writes.
+        pid: The program's process id, which is also that of its process group and session.
+        stdout, stderr: The read ends of the program's output streams.
     """
 
     def __init__(self, pid: int, stdout: int, stderr: int) -> None:
@@ -81,14 +81,14 @@ class Forked:
         self._ended = threading.Event()
 
     def poll(self) -> int | None:
-        """Exit code, minus the signal's number when killed, None while it runs."""
+        """Return the exit code, the negative signal number of a killed program, or None while it runs."""
         return self._returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended.
+        """Wait until the program has ended. Returns its exit code.
 
         Raises:
-            subprocess.TimeoutExpired: It still runs after `timeout` seconds.
+            subprocess.TimeoutExpired: The program still runs after `timeout` seconds.
         """
         if not self._ended.wait(timeout):
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
@@ -96,7 +96,7 @@ class Forked:
         return self._returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, if it still runs."""
+        """Send the program a signal, if it still runs."""
         if self._returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -105,24 +105,24 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def end(self, returncode: int) -> None:
-        """Note that it has ended."""
+        """Note that the program has ended, with its exit code."""
         self._returncode = returncode
         self._ended.set()
 
 
 class ForkServer:
-    """The process that forks, and what it tells of its children.
+    """The test's side of the fork server: starts the server, sends orders, and receives how children ended.
 
     Attributes:
-        folder: The commands that ask it to fork.
+        folder: Folder with the commands `tunnel` and `tunnelrelay` that use this server.
     """
 
     def __init__(self, env: Mapping[str, str], inside: Sequence[str] = ()) -> None:
-        """Start it.
+        """Start the fork server.
 
         Args:
-            env: Its environment; each child has its own.
-            inside: The command line that runs a command in another network; empty for this one.
+            env: The server's environment; each child gets an environment of its own.
+            inside: The command line that runs a command in another network namespace; empty for this one.
         """
         self.folder = Path(tempfile.mkdtemp())
         address = self.folder / "server.sock"
@@ -151,7 +151,7 @@ class ForkServer:
     def start(
         self, module: str, args: Sequence[str], env: Mapping[str, str], files: tuple[int, int] | None = None
     ) -> Forked:
-        """See `forked`."""
+        """Fork a program that runs `python -m module args...`; `forked` describes the arguments."""
         order = Order(
             module=module,
             args=list(args),
@@ -177,7 +177,7 @@ class ForkServer:
         return child
 
     def stop(self) -> None:
-        """End the server; what it forked off goes on."""
+        """End the server; programs that it has forked go on."""
         with contextlib.suppress(OSError):
             self._orders.shutdown(socket.SHUT_RDWR)
         self._process.wait()
@@ -206,25 +206,25 @@ class ForkServer:
 
 
 def forked(module: str, args: Sequence[str], env: Mapping[str, str], files: tuple[int, int] | None = None) -> Forked:
-    """`python -m module args...` in the repository, in a session of its own.
+    """Start `python -m module args...` by forking, in the repository's folder and in a session of its own.
 
     Args:
-        files: Soft and hard limit of open files; None for this process's.
+        files: Soft and hard limit of open files; None for those of this process.
     """
     return _server(_python(env)).start(module, args, env, files)
 
 
 def commands(env: Mapping[str, str]) -> Path:
-    """A folder for PATH with `tunnel` and `tunnelrelay`, forked off a process with this environment's PYTHON variables.
+    """Return a folder for PATH with the commands `tunnel` and `tunnelrelay`, which start forked programs.
 
-    Whatever starts such a command passes on its environment, working directory and streams; a signal that ends
-    programs reaches the forked program, which is killed with the command.
+    A command passes its environment, working directory, streams and signals on to the forked program, which is killed
+    when the command is. The fork server runs with the PYTHON variables of `env`.
     """
     return _server(_python(env)).folder
 
 
 def _python(env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables that Python reads once."""
+    """Return the environment variables that Python reads only at its start."""
     return tuple(sorted((name, value) for name, value in env.items() if name.startswith("PYTHON")))
 
 
@@ -246,17 +246,17 @@ def _write_commands(folder: Path, address: Path) -> None:
 
 
 class _Server:
-    """Forks for every order that comes from the tests or from a command."""
+    """The fork server's loop: forks a child for every order that comes from the tests or from a command."""
 
     def __init__(self, tests: socket.socket, commands: socket.socket) -> None:
         self._tests = tests
         self._commands = commands
         self._wake, self._woken = socket.socketpair()
         self._clients: dict[int, socket.socket] = {}
-        """Who asked for each child, and hears how it ended."""
+        """The connection that has ordered each child, by the child's process id; it is told how the child ended."""
 
     def serve(self) -> Order | None:
-        """Returns the order in the child, and None in the server when there will be no more."""
+        """Serve orders. Returns the order in a forked child; None in the server when the tests have ended."""
         for end in (self._wake, self._woken):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, _noticed)
@@ -286,7 +286,7 @@ class _Server:
                             self._leave(client)
 
     def _fork(self, client: socket.socket, streams: list[int]) -> bool:
-        """Whether this is the child."""
+        """Fork. Returns True in the child and False in the server."""
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -300,9 +300,9 @@ class _Server:
         return False
 
     def _leave(self, client: socket.socket) -> None:
-        """Kill what a command that is gone has asked for."""
+        """Kill the children of a command that has ended, and close its connection."""
         for pid in [pid for pid, one in self._clients.items() if one is client]:
-            os.kill(pid, signal.SIGKILL)  # not reaped yet, so it is no other's
+            os.kill(pid, signal.SIGKILL)  # the child is not reaped yet, so no other process can have this id
         client.close()
 
     def _reap(self) -> None:
@@ -322,7 +322,7 @@ def _tell(client: socket.socket, news: dict[str, int]) -> None:
 
 
 def _as_ordered(data: bytes, streams: list[int]) -> Order:
-    """Make this process as its order says, but for the program."""
+    """Set session, streams, environment, folder, limits and arguments of this process as the order says."""
     order: Order = json.loads(data)
     os.setsid()
     for number, stream in enumerate(streams):
@@ -337,17 +337,17 @@ def _as_ordered(data: bytes, streams: list[int]) -> Order:
 
 
 def _noticed(_number: int, _frame: FrameType | None) -> None:
-    """Only what writes to the wake-up descriptor counts."""
+    """Do nothing: a signal only has to be caught, so that Python writes to the wake-up descriptor."""
 
 
 def import_all() -> None:
-    """Import what children would import, before any is forked off."""
+    """Import the modules that children need, before the first is forked."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about one another
+        warnings.simplefilter("ignore")  # libraries warn about each other's versions
         for name in IMPORTED:
             import_module(name)
     gc.collect()
-    gc.freeze()  # so that collections in the children pass this by
+    gc.freeze()  # garbage collections in the children then skip all that was imported
 
 
 def _main() -> None:

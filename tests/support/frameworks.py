@@ -1,4 +1,4 @@
-"""Web frameworks as their users run them, with the settings that docs/guides/frameworks.md says to make."""
+"""Starts the development servers of web frameworks, with the settings that docs/guides/frameworks.md recommends."""
 
 import os
 import re
@@ -18,24 +18,24 @@ from tests.support.waiting import PATIENCE
 FRAMEWORKS = ROOT / "tests" / "frameworks"
 GUIDE = ROOT / "docs" / "guides" / "frameworks.md"
 COMMAND = ("jupyter", "lab")
-"""The words in front of the flags that a guide's command adds."""
+"""The command in the guide to which it adds flags."""
 _SETTING = re.compile(r"^<!-- setting: (\S+) (.*?) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Framework:
-    """How one framework's development server is started.
+    """A web framework and how its development server is started.
 
     Attributes:
-        name: As the guide's table calls it, and `apps/NAME` in lower case.
-        kit: Which of `tests/frameworks/short` and `long` has it installed.
-        command: With `{port}`; the first word is a program of the kit's.
-        env: More variables.
-        path: What to open.
-        live: The file whose change shows up in the page; "" where nothing reloads by itself.
-        live_once: A pattern of what the page's websocket has carried once the page listens for changes.
-        form: The page with a form whose field is `word`, "" where there is none.
-        old: The page that redirects, "" where there is none.
+        name: The framework's name in the guide's table; in lower case the folder's name below `apps`.
+        kit: `short` or `long`: the folder in `tests/frameworks` in which the framework is installed.
+        command: The command line, with `{port}`; the first word is a program of the kit.
+        env: Further environment variables.
+        path: The path of the page to open.
+        live: The file whose change appears in the open page; "" when the framework has no live reload.
+        live_once: Pattern of a websocket message after which the page listens for changes.
+        form: Path of a page with a form whose field is `word`; "" for none.
+        old: Path of a page that redirects; "" for none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Framework:
 
     @property
     def folder(self) -> Path:
-        """The app as it comes."""
+        """The folder with the framework's sample app, without the guide's settings."""
         return FRAMEWORKS / "apps" / self.name.lower()
 
 
@@ -87,11 +87,11 @@ ALL = [
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the guide says to set.
+    """A setting that the guide recommends for a framework.
 
     Attributes:
-        where: A file of the app's, `+` in front where it is added at the end; or `command`: what to add to it.
-        text: What stands there.
+        where: The app's file to replace, with `+` before it the file to append to; or `command`, to add flags to it.
+        text: The file's content, the text to append, or the flags.
     """
 
     where: str
@@ -99,17 +99,17 @@ class Setting:
 
 
 def settings(framework: Framework) -> list[Setting]:
-    """The guide's settings for a framework."""
+    """Return the settings that the guide recommends for a framework."""
     found = _SETTING.findall(GUIDE.read_text())
     return [Setting(where, text) for name, where, text in found if name == framework.name]
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running development server.
+    """A running development server of a framework.
 
     Attributes:
-        folder: The app's files, to change.
+        folder: Folder with a copy of the app, whose files a test may change.
     """
 
     port: int
@@ -119,11 +119,11 @@ class Server:
 
 @contextmanager
 def served(framework: Framework, host: str, *, is_set: bool) -> Iterator[Server]:
-    """The framework's app on a free port.
+    """Context manager: the framework's sample app, served by its development server on a free port.
 
     Args:
-        host: The public host, in the place of the guide's `demo.tun.example`.
-        is_set: With the settings of the guide; else as it comes.
+        host: The public host, which replaces the guide's `demo.tun.example`.
+        is_set: Whether the app has the settings of the guide.
     """
     kit = FRAMEWORKS / framework.kit
     if not (kit / ".ready").exists():
@@ -147,7 +147,7 @@ def served(framework: Framework, host: str, *, is_set: bool) -> Iterator[Server]
             (folder / setting.where).write_text(text)
     programs = os.pathsep.join([str(kit / ".venv/bin"), str(kit / "node_modules/.bin"), os.environ["PATH"]])
     env = {name: value.format(port=port) for name, value in framework.env.items()}
-    home = tempfile.mkdtemp(prefix="home-")  # not below the kit: Next takes no packages from above a home
+    home = tempfile.mkdtemp(prefix="home-")  # outside the kit: Next finds no packages in folders above the home
     env = {"PATH": programs, "HOME": home, "PYTHONPATH": "", "PYTHONWARNINGS": "ignore", **env}
     line = f"cd {folder} && exec {command.format(port=port)}"
     child = Child(framework.name, ["bash", "-c", line], env=env)
@@ -164,7 +164,7 @@ def served(framework: Framework, host: str, *, is_set: bool) -> Iterator[Server]
 
 
 def _listens_on_v6(port: int) -> bool:
-    """Node binds `localhost`, which may be ::1 alone."""
+    """Whether a process listens at this port of ::1, which is all that Node may bind for `localhost`."""
     import socket
 
     with socket.socket(socket.AF_INET6) as probe:

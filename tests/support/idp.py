@@ -1,4 +1,4 @@
-"""OpenID providers as processes: a careless one, a certified one, one with real pages, and one that lies when told."""
+"""Runs OpenID providers as processes: a simple mock, a certified one, one with real pages, and a lying one."""
 
 import json
 import sys
@@ -22,14 +22,14 @@ USERS: Mapping[str, Mapping[str, Any]] = {
     "eve": {"email": "alice@example.com", "email_verified": False, "name": "Eve", "groups": []},
     "mallory": {"email": "mallory@elsewhere.test", "email_verified": True, "name": "Mallory", "groups": []},
 }
-"""Login names and claims; `eve` claims Alice's address without having proved it."""
+"""The providers' users: claims by login name. `eve` has Alice's e-mail address, but unverified."""
 
 IDP = ROOT / "tests" / "idp"
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider that answers.
+    """A running OpenID provider.
 
     Attributes:
         kind: `mock` (PyPI oidc-provider-mock), `node` (npm oidc-provider), `canaille` (PyPI), or `liar`
@@ -42,19 +42,22 @@ class Provider:
 
     @property
     def flags(self) -> list[str]:
-        """What `tunnel http` needs to use it."""
+        """The flags of `tunnel http` for a login with this provider."""
         return [f"--oidc={self.issuer}", f"--oidc-client-id={CLIENT_ID}", f"--oidc-client-secret={CLIENT_SECRET}"]
 
     def control(self, **changes: object) -> None:
-        """Changes a provider while it runs: see `change` in tests/idp/server.mjs, and the head of liar.mjs."""
+        """Change the provider's behaviour while it runs; tests/idp/server.mjs and liar.mjs describe the changes."""
         self._control(json.dumps(changes).encode())
 
     def calls(self, path: str) -> list[dict[str, Any]]:
-        """What `node` or the `liar` was asked at `path`: the method, and from `node` grant_type and status."""
+        """Return the requests that a `node` or `liar` provider got at a path.
+
+        Each has its method; those of `node` also have `grant_type` and status.
+        """
         return [call for call in self._control()["calls"] if call["path"] == path]
 
     def logouts(self) -> list[dict[str, Any]]:
-        """The back-channel logout tokens the `node` provider sent: client_id, sub, sid, and error when refused."""
+        """Return the back-channel logout tokens that a `node` provider has sent: client_id, sub, sid, and any error."""
         sent: list[dict[str, Any]] = self._control()["logouts"]
         return sent
 
@@ -66,7 +69,7 @@ class Provider:
 
 @contextmanager
 def mock_provider(users: Mapping[str, Mapping[str, Any]] = USERS, port: int | None = None) -> Iterator[Provider]:
-    """PyPI oidc-provider-mock: no PKCE, no `iss`; one click on a user's name signs in."""
+    """Context manager: PyPI's oidc-provider-mock, without PKCE and `iss`; one click on a user's name signs in."""
     port = port or free_port()
     claims = [f"--user-claims={json.dumps({'sub': sub, **rest})}" for sub, rest in users.items()]
     child = python("idp", "oidc_provider_mock", "--port", str(port), *claims)
@@ -77,14 +80,15 @@ def mock_provider(users: Mapping[str, Mapping[str, Any]] = USERS, port: int | No
 
 @contextmanager
 def node_provider(redirect_uris: Sequence[str], *, port: int | None = None, **options: object) -> Iterator[Provider]:
-    """npm oidc-provider: PKCE required, `iss` sent, a login form (password = login name) and a consent form.
+    """Context manager: npm's oidc-provider, which requires PKCE, sends `iss`, and has a login and a consent form.
 
-    It can do the rest too: rotating refresh tokens, logout of every kind, `acr`; `Provider.control` changes its mind.
+    A user's password is the login name. The provider also has rotating refresh tokens, all kinds of logout, and `acr`;
+    `Provider.control` changes its behaviour.
 
     Args:
-        redirect_uris: What the client may use; it compares them exactly.
-        port: Its port on 127.0.0.1; None takes a free one.
-        options: More of `tests/idp/server.mjs`'s configuration, as `client={"post_logout_redirect_uris": [...]}`.
+        redirect_uris: The client's redirect URIs, which the provider compares exactly.
+        port: The provider's port on 127.0.0.1; None for a free one.
+        options: Further configuration of `tests/idp/server.mjs`, as `client={"post_logout_redirect_uris": [...]}`.
     """
     config = {**_client(redirect_uris), "users": USERS, **options}
     with _listening("node", [*node(), str(IDP / "server.mjs")], config, port) as provider:
@@ -93,11 +97,13 @@ def node_provider(redirect_uris: Sequence[str], *, port: int | None = None, **op
 
 @contextmanager
 def canaille_provider(redirect_uris: Sequence[str], **options: object) -> Iterator[Provider]:
-    """PyPI canaille: PKCE required, `iss` sent, RS512, no `email_verified`; login, password and consent on a page each.
+    """Context manager: PyPI's canaille, which requires PKCE, sends `iss`, signs with RS512, and has real pages.
+
+    It sends no `email_verified`. Login name, password and consent are on a page each.
 
     Args:
-        redirect_uris: What the client may use.
-        options: More of `tests/idp/canaille_server.py`'s configuration; without `audience=True` its `aud` is empty.
+        redirect_uris: The client's redirect URIs.
+        options: Further configuration of `tests/idp/canaille_server.py`; without `audience=True` `aud` is empty.
     """
     config = {**_client(redirect_uris), "users": USERS, **options}
     args = [sys.executable, "-W", "ignore", str(IDP / "canaille_server.py")]
@@ -107,10 +113,12 @@ def canaille_provider(redirect_uris: Sequence[str], **options: object) -> Iterat
 
 @contextmanager
 def liar_provider(**options: object) -> Iterator[Provider]:
-    """npm oauth2-mock-server: signs anybody in without a form, and lies as `Provider.control(next=...)` says.
+    """Context manager: npm's oauth2-mock-server, which signs in without a form.
+
+    It sends the wrong responses that a test orders with `Provider.control(next=...)`.
 
     Args:
-        options: More of `tests/idp/liar.mjs`'s configuration.
+        options: Further configuration of `tests/idp/liar.mjs`.
     """
     with _listening("liar", [*node(), str(IDP / "liar.mjs")], {"users": USERS, **options}) as provider:
         yield provider
@@ -121,7 +129,7 @@ def _client(redirect_uris: Sequence[str]) -> dict[str, object]:
 
 
 def node() -> list[str]:
-    """The command that runs a provider of npm."""
+    """Return the command that runs a provider written for Node. Without Node and its modules the test is skipped."""
     node = require_tool("node", "nodejs")
     if not (IDP / "node_modules").is_dir():
         missing("tests/idp/node_modules is missing (make setup)")
@@ -146,7 +154,7 @@ def _ended(child: Child) -> Iterator[None]:
 
 
 def metadata(provider: Provider) -> dict[str, Any]:
-    """The provider's discovery document."""
+    """Fetch the provider's discovery document."""
     with urllib.request.urlopen(f"{provider.issuer}/.well-known/openid-configuration", timeout=PATIENCE) as answer:
         document: dict[str, Any] = json.load(answer)
     return document

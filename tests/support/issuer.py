@@ -1,4 +1,4 @@
-"""An issuer like a CI system: it publishes its keys and lets nobody log in. The test signs what its jobs would get."""
+"""An issuer of tokens like a CI system: it publishes its keys and has no login. Tests sign the tokens of its jobs."""
 
 import json
 import threading
@@ -13,11 +13,11 @@ from joserfc.jwk import RSAKey
 
 
 class Issuer:
-    """See the module.
+    """An issuer of tokens that publishes its keys and has no login.
 
     Attributes:
-        url: Its name, and where it answers.
-        asked: Paths that were asked for, in order.
+        url: The issuer's URL, at which it listens.
+        asked: Paths of the requests that it got, in order.
     """
 
     def __init__(self, port: int) -> None:
@@ -26,13 +26,13 @@ class Issuer:
         self.key = RSAKey.generate_key(2048, {"kid": "ci-1"})
 
     def document(self, path: str) -> dict[str, Any] | None:
-        """What lies at a path."""
+        """Return the JSON document at a path; None where there is none."""
         self.asked.append(path)
         if path == "/.well-known/jwks":
             return {"keys": [{**self.key.as_dict(private=False), "use": "sig", "alg": "RS256"}]}
         if path != "/.well-known/openid-configuration":
             return None
-        # As GitHub Actions has it: no endpoint where anybody could log in.
+        # Like the document of GitHub Actions, which has no authorization endpoint.
         return {
             "issuer": self.url,
             "jwks_uri": f"{self.url}/.well-known/jwks",
@@ -43,7 +43,7 @@ class Issuer:
         }
 
     def token(self, audience: str, **claims: Any) -> str:
-        """A job's token, good for five minutes."""
+        """Return a token such as a job of the CI system gets, valid for five minutes."""
         now = int(time.time())
         honest = {"iss": self.url, "aud": audience, "sub": "repo:acme/app:ref:refs/heads/main", "jti": "1"}
         times = {"iat": now, "nbf": now - 300, "exp": now + 300}
@@ -53,7 +53,7 @@ class Issuer:
 
 @contextmanager
 def issuer() -> Iterator[Issuer]:
-    """A running issuer on a port of the system's choice."""
+    """Context manager: a running `Issuer` on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -66,7 +66,7 @@ def issuer() -> Iterator[Issuer]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found = Issuer(server.server_port)

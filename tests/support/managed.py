@@ -1,7 +1,7 @@
-"""The service layer of one relay, in memory: real services, a real registry, and no agent or network behind them.
+"""The service layer of one relay in memory: real services and a real registry, without agents and network.
 
 `managed = Managed()`, then `await managed.services.edges.create(ANN, NewEdge(host="demo"))`. A second one on the same
-store, `Managed(store=managed.store, ring=managed.ring)`, is another relay.
+store, `Managed(store=managed.store, ring=managed.ring)`, acts as another relay.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ ADDRESS = PublicAddress(scheme="https", domain="tun.example", port=443)
 
 
 def actor(name: str, owner: str = "", *, is_admin: bool = False, scopes: tuple[str, ...] = ("*",)) -> Actor:
-    """Somebody who is signed in, or a key of theirs with these scopes. The owner is the name unless one is given."""
+    """Return an `Actor`: a signed-in user, or with `scopes` an API key of the user. The owner defaults to the name."""
     return Actor(
         user_id=f"usr_{name}",
         name=name,
@@ -56,14 +56,14 @@ def actor(name: str, owner: str = "", *, is_admin: bool = False, scopes: tuple[s
 ADMIN = actor("root", "default", is_admin=True)
 ANN = actor("ann")
 BOB = actor("bob")
-"""Members of two owners who know nothing of each other."""
+"""Two members with different owners, who must not see each other's resources."""
 
 TCP_PORTS = (PortRange(None, 20_001, 20_100),)
-"""Of the relay that the services are about. Never listened at."""
+"""The TCP ports of the relay to which the services belong. The tests never listen on them."""
 
 
 class FakeClock:
-    """Unix time that only tests move."""
+    """A clock that returns Unix time; only the test moves it, by setting `now`."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -73,11 +73,12 @@ class FakeClock:
 
 
 class FakeProvider:
-    """Stands for the look at a provider.
+    """Replaces the check of an OpenID provider.
 
     Attributes:
-        asked: What each look was given.
-        findings: What the next look finds.
+        asked: The arguments of each check.
+        gate: When set, checks wait until this event is set.
+        findings: The findings that the next check returns.
     """
 
     def __init__(self) -> None:
@@ -103,10 +104,10 @@ class FakeProvider:
 
 
 class FakeSessions:
-    """As much of `oidc.sessions.Sessions` as the services use.
+    """Replaces `oidc.sessions.Sessions` for the services.
 
     Attributes:
-        heard: How often it was told to look for ended sessions.
+        heard: How often `apply_revocations` was called.
     """
 
     def __init__(self) -> None:
@@ -118,12 +119,12 @@ class FakeSessions:
 
 
 class Managed:
-    """See the module.
+    """The service layer of one relay in memory.
 
     Args:
-        store: Shared with other relays; a new one in memory by default.
-        ring: The keys; those of the other relay where the store is shared.
-        refuses_issuer: Says which providers the relay does not call; none by default.
+        store: The store, which several relays may share; a new one in memory by default.
+        ring: The key ring; relays that share a store need the same.
+        refuses_issuer: Returns why the relay may not call an issuer; by default it may call all.
     """
 
     def __init__(
@@ -185,18 +186,18 @@ class Managed:
         )
 
     def join(self, owner: str, labels: Pairs, agent: str = "a1") -> Tunnel:
-        """A tunnel of an owner's agent that carries these labels."""
+        """Add a tunnel with these labels for an owner's agent, and return it."""
         tunnel = fake_tunnel(owner, agent, labels=labels)
         self.table.join(tunnel)
         return tunnel
 
     def policy(self, host: str) -> Policy | None:
-        """What guards a host now; None when nobody serves it."""
+        """Return the present policy of a host; None when no tunnel serves it."""
         endpoint = self.registry.find(host)
         return endpoint.policy if endpoint is not None else None
 
     def events(self, kind: str = "") -> list[AuditEvent]:
-        """What was told to the audit log since this was asked last."""
+        """Return the audit events that were recorded since the last call, all or those of one kind."""
         return [event for event in self.audit.take() if event.kind.startswith(kind)]
 
     def _agent_context(self, address: PublicAddress) -> AgentContext:

@@ -1,4 +1,4 @@
-"""One kind of what people set up, in a dict."""
+"""An implementation of `resources.Collection`, the rows of one kind of resource, in a dict."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +11,12 @@ from tunnelrelay.store.texts import fitted
 
 
 class MemoryCollection(Generic[R]):
-    """See `resources.Collection`.
+    """Rows of one kind of resource in a dict, with the interface of `resources.Collection`.
 
     Args:
-        table: Says which texts are too long.
-        unique: Columns no two rows may have the same value in, beside the id; None is no value.
-        revised: Called after every change but `touch`.
+        table: The table of the real stores, which limits the length of texts.
+        unique: Columns besides the id in which no two rows may have the same value; None counts as no value.
+        revised: Called after every change except `touch`.
     """
 
     def __init__(self, table: Table, unique: tuple[str, ...], revised: Callable[[], None]) -> None:
@@ -26,24 +26,23 @@ class MemoryCollection(Generic[R]):
         self._rows: dict[str, R] = {}
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         return len(self._rows)
 
     def rows(self) -> tuple[R, ...]:
-        """All of them."""
+        """Return all rows."""
         return tuple(self._rows.values())
 
     def put(self, row: R) -> None:
-        """Write a row as it is, as another relay, another release or a restore might."""
+        """Store a row without any check, as another relay, another release or a restore might have written it."""
         self._rows[row.id] = row
         self._revised()
 
     def clear(self) -> None:
-        """Lose every row, and say so to no relay."""
+        """Delete all rows without calling `revised`, so that no relay notices."""
         self._rows.clear()
 
     async def add(self, row: R) -> bool:
-        """See `Collection.add`."""
         row = fitted(self._table, row)
         if row.id in self._rows or self._collides(row):
             return False
@@ -52,17 +51,14 @@ class MemoryCollection(Generic[R]):
         return True
 
     async def get(self, row_id: str) -> R | None:
-        """See `Collection.get`."""
         return self._rows.get(row_id)
 
     async def find(self, **equal: object) -> R | None:
-        """See `Collection.find`."""
         return next((row for row in self._rows.values() if _matches(row, equal)), None)
 
     async def page(
         self, *, owner: str | None = None, before: str | None = None, limit: int = 100, **equal: object
     ) -> list[R]:
-        """See `Collection.page`."""
         found = [
             row
             for row in self._rows.values()
@@ -71,11 +67,9 @@ class MemoryCollection(Generic[R]):
         return sorted(found, key=lambda row: row.id, reverse=True)[:limit]
 
     async def all(self, **equal: object) -> list[R]:
-        """See `Collection.all`."""
         return sorted((row for row in self._rows.values() if _matches(row, equal)), key=lambda row: row.id)
 
     async def replace(self, row: R) -> bool:
-        """See `Collection.replace`."""
         row, known = fitted(self._table, row), self._rows.get(row.id)
         if known is None or known.version != row.version - 1 or self._collides(row):
             return False
@@ -84,20 +78,17 @@ class MemoryCollection(Generic[R]):
         return True
 
     async def touch(self, row_id: str, column: str, at: float) -> None:
-        """See `Collection.touch`."""
         row = self._rows.get(row_id)
         if row is not None and ((before := getattr(row, column)) is None or before < at):
             moved: dict[str, Any] = {column: at}
             self._rows[row_id] = replace(row, **moved)
 
     async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
-        """See `Collection.delete`."""
         equal: dict[str, object] = {"id": row_id} if version is None else {"id": row_id, "version": version}
         gone = await self.delete_where(**equal)
         return gone[0] if gone else None
 
     async def delete_where(self, **equal: object) -> list[R]:
-        """See `Collection.delete_where`."""
         if not equal:
             raise ValueError("everything would be deleted")
         gone = [row for row in self._rows.values() if _matches(row, equal)]

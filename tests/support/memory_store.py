@@ -1,4 +1,4 @@
-"""A relay's store in dicts, where tests need no database. tests/store holds it to the contract of the real ones."""
+"""A relay's store in dicts, for tests that need no database. tests/store checks it by the contract of the real ones."""
 
 import re
 from collections import Counter
@@ -41,10 +41,10 @@ from tunnelrelay.store.texts import fitted
 
 
 class MemoryStore:
-    """`base.Store` in dicts, without a limit on their size.
+    """An implementation of `base.Store` in dicts, without limits of size.
 
     Attributes:
-        session_rows: Visitors' sessions by key, as they lie there.
+        session_rows: The rows of visitors' sessions, by key.
     """
 
     def __init__(self) -> None:
@@ -71,13 +71,11 @@ class MemoryStore:
         self._revisions[kind] += 1
 
     async def revisions(self) -> dict[str, int]:
-        """See `Store.revisions`."""
         return {kind: self._revisions[kind] for kind in (*(kind for kind, _ in COLLECTIONS), "tokens")}
 
     async def reserve_domain(
         self, row: DomainRow, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow | None:
-        """See `Store.reserve_domain`."""
         fitted(schema.domains, row)
         before = self._names.get(row.host)
         held = await self.claim_name(row.host, row.owner, at, lost_seconds=lost_seconds, cool_seconds=cool_seconds)
@@ -90,7 +88,6 @@ class MemoryStore:
         return None
 
     async def give_up_domain(self, row_id: str, at: float) -> DomainRow | None:
-        """See `Store.give_up_domain`."""
         gone = await self.domains.delete(row_id)
         known = None if gone is None else self._names.get(gone.host)
         if gone is not None and known is not None and known.owner == gone.owner:
@@ -98,7 +95,6 @@ class MemoryStore:
         return gone
 
     async def add_token(self, token: Token, digest: bytes) -> None:
-        """See `Store.add_token`."""
         if token.id in self._tokens or digest in self._token_ids:
             raise StoreError(f"token {token.id} exists already")
         self._tokens[token.id] = fitted(schema.tokens, token)
@@ -106,11 +102,9 @@ class MemoryStore:
         self._revise("tokens")
 
     async def token(self, token_id: str) -> Token | None:
-        """See `Store.token`."""
         return self._tokens.get(token_id)
 
     async def token_page(self, *, owner: str | None = None, before: str | None = None, limit: int = 100) -> list[Token]:
-        """See `Store.token_page`."""
         found = [
             token
             for token in self._tokens.values()
@@ -119,7 +113,6 @@ class MemoryStore:
         return sorted(found, key=lambda token: token.id, reverse=True)[:limit]
 
     async def change_token(self, before: Token, after: Token) -> bool:
-        """See `Store.change_token`."""
         known, after = self._tokens.get(after.id), fitted(schema.tokens, after)
         if known is None:
             return False
@@ -131,12 +124,10 @@ class MemoryStore:
         return True
 
     async def tokens(self, owner: str | None = None) -> list[Token]:
-        """See `Store.tokens`."""
         found = [token for token in self._tokens.values() if owner is None or token.owner == owner]
         return sorted(found, key=lambda token: (token.created_at, token.id))
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:
-        """See `Store.revoke_token`."""
         token = self._tokens.get(token_id)
         if token is not None and token.revoked_at is None:
             token = self._tokens[token_id] = replace(token, revoked_at=at)
@@ -144,29 +135,24 @@ class MemoryStore:
         return token
 
     async def revoked_tokens(self, since: float) -> list[str]:
-        """See `Store.revoked_tokens`."""
         return [
             token.id for token in self._tokens.values() if token.revoked_at is not None and token.revoked_at >= since
         ]
 
     async def token_by_digest(self, digest: bytes) -> Token | None:
-        """See `Store.token_by_digest`."""
         token_id = self._token_ids.get(digest)
         token = None if token_id is None else self._tokens[token_id]
         return None if token is None or token.revoked_at is not None else token
 
     async def touch_token(self, token_id: str, at: float) -> None:
-        """See `Store.touch_token`."""
         token = self._tokens.get(token_id)
         if token is not None and (token.last_used_at is None or token.last_used_at < at):
             self._tokens[token_id] = replace(token, last_used_at=at)
 
     async def save_session(self, row: SessionRow) -> None:
-        """See `Store.save_session`."""
         self.session_rows[row.key] = fitted(schema.sessions, row)
 
     async def replace_session(self, row: SessionRow) -> bool:
-        """See `Store.replace_session`."""
         known = self.session_rows.get(row.key)
         if known is None or known.version != row.version - 1:
             return False
@@ -174,13 +160,11 @@ class MemoryStore:
         return True
 
     async def load_session(self, key: bytes) -> SessionRow | None:
-        """See `Store.load_session`."""
         return self.session_rows.get(key)
 
     async def sessions(
         self, criteria: SessionCriteria | None = None, *, limit: int = 1000, after: SessionHolder | None = None
     ) -> list[SessionHolder]:
-        """See `Store.sessions`."""
         rows = self.session_rows.values()
         found = _by_age([row for row in rows if criteria is None or self._is_meant(row, criteria)])
         if after is not None:
@@ -197,37 +181,30 @@ class MemoryStore:
         return _is_meant(row, criteria)
 
     async def connections(self, criteria: SessionCriteria, *, limit: int) -> list[str]:
-        """See `Store.connections`."""
         rows = self.session_rows.values()
         return sorted({row.connection_id for row in rows if self._is_meant(row, criteria)})[:limit]
 
     async def touch_session(self, key: bytes, last_seen: float) -> None:
-        """See `Store.touch_session`."""
         row = self.session_rows.get(key)
         if row is not None and row.last_seen < last_seen:
             self.session_rows[key] = replace(row, last_seen=last_seen)
 
     async def end_sessions(self, criteria: SessionCriteria, at: float) -> list[bytes]:
-        """See `Store.end_sessions`."""
         return self._end([row.key for row in self.session_rows.values() if self._is_meant(row, criteria)], at)
 
     async def revoke_sessions(self, criteria: SessionCriteria, at: float) -> list[SessionHolder]:
-        """See `Store.revoke_sessions`."""
         found = [row for row in self.session_rows.values() if self._is_meant(row, criteria)]
         self._end([row.key for row in found], at)
         return [_signed_in(row) for row in found]
 
     async def end_oldest(self, criteria: SessionCriteria, keep: int, at: float) -> list[bytes]:
-        """See `Store.end_oldest`."""
         found = [row for row in self.session_rows.values() if self._is_meant(row, criteria)]
         return self._end([row.key for row in _by_age(found)[keep:]], at)
 
     async def ended_since(self, at: float) -> list[bytes]:
-        """See `Store.ended_since`."""
         return sorted((key for key, ended_at in self._ended.items() if ended_at >= at), key=self._ended.__getitem__)
 
     async def delete_expired(self, now: float) -> int:
-        """See `Store.delete_expired`."""
         sessions = [key for key, row in self.session_rows.items() if row.expires_at <= now]
         marks = [key for key, expires_at in self._used.items() if expires_at <= now]
         for key in sessions:
@@ -238,27 +215,23 @@ class MemoryStore:
         return len(sessions) + len(marks)
 
     async def use_once(self, key: bytes, expires_at: float) -> bool:
-        """See `Store.use_once`."""
         if key in self._used:
             return False
         self._used[key] = expires_at
         return True
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
-        """See `Store.lease`."""
         if self._used.get(key, now) > now:
             return False
         self._used[key] = until
         return True
 
     async def give_back(self, key: bytes) -> None:
-        """See `Store.give_back`."""
         self._used.pop(key, None)
 
     async def claim_name(
         self, host: str, owner: str, at: float, *, lost_seconds: float, cool_seconds: float
     ) -> NameRow:
-        """See `Store.claim_name`."""
         known = self._names.get(host)
         reserved = await self.domains.find(host=host)
         if known is None:
@@ -275,47 +248,39 @@ class MemoryStore:
         return self._names[host]
 
     async def touch_names(self, hosts: Sequence[str], at: float) -> None:
-        """See `Store.touch_names`."""
         for host in hosts:
             if (known := self._names.get(host)) is not None and known.released_at is None:
                 self._names[host] = replace(known, at=at)
 
     async def release_name(self, host: str, owner: str, at: float) -> None:
-        """See `Store.release_name`."""
         known = self._names.get(host)
         if known is not None and known.owner == owner and known.released_at is None:
             self._names[host] = replace(known, released_at=at)
 
     async def name(self, host: str) -> NameRow | None:
-        """See `Store.name`."""
         return self._names.get(host)
 
     async def names(self, since: float) -> list[NameRow]:
-        """See `Store.names`."""
         held = [row for row in self._names.values() if row.at >= since and row.released_at is None]
         return sorted(held, key=lambda row: row.host)
 
     async def all_names(self, owner: str | None = None) -> list[NameRow]:
-        """See `Store.all_names`."""
         return sorted((row for row in self._names.values() if owner in (None, row.owner)), key=lambda row: row.host)
 
     async def cooling_names(self, owner: str, since: float, *, unlike: str) -> list[str]:
-        """See `Store.cooling_names`."""
         hosts = (host for host in self._cooling(owner, since)[:MAX_COOLED] if tcp_port(host) is None)
         return [host for host in hosts if not re.match(unlike, host)][:MAX_COOLING]
 
     async def cooling_ports(self, owner: str, since: float) -> list[str]:
-        """See `Store.cooling_ports`."""
         return [host for host in self._cooling(owner, since) if tcp_port(host) is not None]
 
     def _cooling(self, owner: str, since: float) -> list[str]:
-        """The hosts that an owner gave up after a time, those given up last first."""
+        """Return the hosts that an owner has released since a Unix time, the latest first."""
         rows = (row for row in self._names.values() if row.owner == owner)
         given_up = [(row.released_at, row.host) for row in rows if row.released_at is not None]
         return [host for at, host in sorted(given_up, reverse=True) if at > since]
 
     async def delete_spent(self, now: float) -> int:
-        """See `Store.delete_spent`."""
         spent = [
             token.id
             for token in self._tokens.values()
@@ -335,13 +300,11 @@ class MemoryStore:
         return len(spent) + len(keys) + len(over)
 
     async def free_name(self, host: str) -> NameRow | None:
-        """See `Store.free_name`."""
         if host in self._names:
             self._names[host] = replace(self._names[host], released_at=FREED_AT)
         return self._names.get(host)
 
     async def forget_names(self, is_meant: Callable[[str], bool], before: float) -> int:
-        """See `Store.forget_names`."""
         reserved = {row.host for row in await self.domains.all()}
         rows = [row for row in self._names.values() if row.host not in reserved and is_meant(row.host)]
         stale = [row.host for row in rows if max(row.at, row.released_at or row.at) <= before]
@@ -350,7 +313,6 @@ class MemoryStore:
         return len(stale)
 
     async def add_audit(self, rows: Sequence[AuditRow]) -> None:
-        """See `Store.add_audit`."""
         kept = [fitted(schema.audit, row) for row in rows]
         self._audit += [replace(row, id=number) for number, row in enumerate(kept, len(self._audit) + 1)]
 
@@ -364,7 +326,6 @@ class MemoryStore:
         owner: str | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
-        """See `Store.audit`."""
         found = [
             row
             for row in reversed(self._audit)
@@ -377,17 +338,16 @@ class MemoryStore:
         return found[:limit]
 
     async def delete_audit(self, before: float) -> int:
-        """See `Store.delete_audit`."""
         gone = {row.id for row in self._audit if row.at < before}
         gone = set(sorted(gone)[:PURGED_AT_ONCE])
         self._audit = [row for row in self._audit if row.id not in gone]
         return len(gone)
 
     async def ping(self) -> None:
-        """See `Store.ping`."""
+        """Do nothing: this store is always available."""
 
     async def close(self) -> None:
-        """See `Store.close`."""
+        """Do nothing: there is no connection to close."""
 
     def _end(self, keys: list[bytes], at: float) -> list[bytes]:
         for key in keys:

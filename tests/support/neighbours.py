@@ -1,7 +1,7 @@
-"""Two endpoints of one relay side by side, as strangers have them: `app`, behind a login, and `evil`, open to all.
+"""Two endpoints of different owners on one relay: `app`, behind a login, and `evil`, an attacker's, open to all.
 
-All names are below `tun.localhost`, which is to a browser what an operator's domain is: one site. `rogue.tun.localhost`
-is a web server of somebody who got hold of a name there and needs no relay: what it sets is filtered by nobody.
+All names are below `tun.localhost`, which is one site for a browser, like an operator's domain. `rogue.tun.localhost`
+is an attacker's web server that got a name there without the relay, so that no relay filters the cookies it sets.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -21,11 +21,11 @@ from tests.support.stack_tls import DOMAIN, SecureStack
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who lives there.
+    """A relay with two endpoints of different owners, and the browser of their visitors.
 
     Attributes:
-        app: The upstream behind `door`, which lets in people of example.com.
-        evil: The upstream behind `trap`.
+        app: The upstream of the tunnel `door`, which lets in people of example.com.
+        evil: The attacker's upstream, of the tunnel `trap`.
     """
 
     stack: Stack
@@ -38,16 +38,16 @@ class Neighbours:
 
     @property
     def rogue(self) -> str:
-        """Evil's upstream without a relay in between, under a sibling's name."""
+        """The URL of the attacker's upstream under a sibling host's name, reached without the relay."""
         return f"http://rogue.{DOMAIN}:{self.evil.port}"
 
     def serve(self, path: str, body: str, *fields: tuple[str, str]) -> None:
-        """Evil has this page from now on."""
+        """Make the attacker's upstream serve a page at a path."""
         serve(self.evil, path, body, *fields)
 
     @asynccontextmanager
     async def signed_in(self, user: str = "alice") -> AsyncIterator[tuple[BrowserContext, Page]]:
-        """A browser in which `user` is signed in at `app`, and the page that shows it."""
+        """Context manager: a browser profile in which a user is signed in at `app`, and the page that shows `app`."""
         async with fresh_profile(self.chromium) as context:
             page = await context.new_page()
             await self.log_in(page, user)
@@ -55,19 +55,19 @@ class Neighbours:
             yield context, page
 
     async def log_in(self, page: Page, user: str) -> None:
-        """Opens `app` in a browser that is not signed in, and signs in."""
+        """Open `app` in a browser that is not signed in, and sign in as a user."""
         await page.goto(self.door.url)
         await sign_in(page, user)
         await shows_app(page)
 
 
 async def shows_app(page: Page) -> None:
-    """Returns once the page is the app's own."""
+    """Wait until the browser shows the page of `app`, not a login page."""
     await page.wait_for_selector(f"#secret:text('{SECRET}')")
 
 
 def serve(app: App, path: str, body: str, *fields: tuple[str, str]) -> None:
-    """`app` answers `path` with a page, or whatever type `fields` name."""
+    """Make an upstream answer a path with a body; HTML, unless `fields` name another type."""
     head = (
         list(fields) if any(name == "Content-Type" for name, _ in fields) else [("Content-Type", "text/html"), *fields]
     )
@@ -80,12 +80,12 @@ def serve(app: App, path: str, body: str, *fields: tuple[str, str]) -> None:
 
 @contextmanager
 def neighbours(folder: Path, chromium: Browser, *, tls: bool = False) -> Iterator[Neighbours]:
-    """Relay, provider and both endpoints.
+    """Context manager: starts relay, provider and both endpoints.
 
     Args:
-        folder: For the relay's data.
-        chromium: Where people sign in.
-        tls: Over https, where cookies are bound to their host by name.
+        folder: Folder for the relay's data.
+        chromium: The browser in which users sign in.
+        tls: Whether the relay serves https, over which cookies have the `__Host-` prefix.
     """
     with ExitStack() as held:
         stack: Stack

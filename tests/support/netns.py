@@ -1,6 +1,6 @@
-"""A network of its own for a test: public-looking names and addresses, and ports such as 443 that are taken by nobody.
+"""Network namespaces for tests: with public-looking names and addresses, and with all ports free, such as 443.
 
-Linux network namespaces, made with iproute2's `ip netns`; only root may. Nothing outside can be reached from inside.
+They are made by iproute2's `ip netns`, which needs root. Nothing outside can be reached from inside.
 """
 
 import os
@@ -16,14 +16,14 @@ from tests.support.processes import Child, environment
 from tests.support.tools import missing, require_tool
 
 ETC = Path("/etc/netns")
-"""Where `ip netns exec` looks for the files that take the place of those in /etc."""
+"""Folder in which `ip netns exec` finds files that replace those in /etc."""
 
 
 class Network:
-    """See the module.
+    """A network namespace in which a test runs commands.
 
     Attributes:
-        name: The namespace's.
+        name: The name of the namespace.
     """
 
     def __init__(self, name: str) -> None:
@@ -31,25 +31,25 @@ class Network:
         self._fork_server: ForkServer | None = None
 
     def inside(self, *args: str) -> list[str]:
-        """The command line that runs a command in this network."""
+        """Return the command line that runs a command in this network."""
         return [require_tool("ip", "iproute2"), "netns", "exec", self.name, *args]
 
     def child(self, what: str, *args: str, env: Mapping[str, str] | None = None) -> Child:
-        """A process in this network."""
+        """Start a command in this network."""
         return Child(what, self.inside(*args), env=env)
 
     def python(self, what: str, module: str, *args: str) -> Child:
-        """`python -m module args...` in this network."""
+        """Start `python -m module args...` in this network."""
         self._fork_server = self._fork_server or ForkServer(environment({}), self.inside())
         return Child(what, [module, *args], forked=self._fork_server.start(module, args, environment({})))
 
     def stop(self) -> None:
-        """End what starts programs; the programs go on."""
+        """End the network's fork server; programs that it has started go on."""
         if self._fork_server is not None:
             self._fork_server.stop()
 
     def wrapper(self, folder: Path, command: str) -> Path:
-        """A script that runs a command in this network, for who wants a single path."""
+        """Write a script that runs a command in this network, for programs that need one path. Returns the path."""
         script = folder / Path(command).name
         script.write_text(f'#!/bin/sh\nexec {" ".join(self.inside(command))} "$@"\n')
         script.chmod(0o755)
@@ -58,9 +58,9 @@ class Network:
 
 @contextmanager
 def network(addresses: Mapping[str, str]) -> Iterator[Network]:
-    """A network in which each name has this address, and this machine has them all.
+    """Context manager: a network namespace in which names have these addresses, all of them this machine's.
 
-    The test is skipped (fails in CI) where there can be none.
+    Without namespaces on this machine the test is skipped; in CI it fails.
     """
     ip = require_tool("ip", "iproute2")
     if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""A pipe that a process writes to, and that a test reads for as long as it likes."""
+"""A pipe for the output of a process, which the test can stop reading at any time."""
 
 import asyncio
 import os
@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 
 
 class Pipe:
-    """See the module.
+    """A pipe for the output of a process, which the test can stop reading at any time.
 
     Attributes:
-        lines: What comes out of it.
-        write_end: For the process, as its stdout or stderr.
+        lines: The read end of the pipe.
+        write_end: The write end, a file descriptor for the process's stdout or stderr.
     """
 
     def __init__(self, lines: asyncio.StreamReader, write_end: int, transport: asyncio.ReadTransport) -> None:
@@ -20,13 +20,13 @@ class Pipe:
         self._transport = transport
 
     def close(self) -> None:
-        """Read nothing more: the process that writes to it hears of that."""
+        """Close the read end, which the writing process notices as a broken pipe."""
         self._transport.close()
 
 
 @asynccontextmanager
 async def pipe() -> AsyncIterator[Pipe]:
-    """A pipe, closed at both ends afterwards."""
+    """Context manager: a `Pipe` whose ends are closed afterwards."""
     read_end, write_end = os.pipe()
     lines = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(

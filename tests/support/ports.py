@@ -1,4 +1,4 @@
-"""TCP ports for tests: never a fixed one."""
+"""Free TCP ports for tests, so that no test uses a fixed port."""
 
 import asyncio
 import random
@@ -6,13 +6,14 @@ import socket
 from itertools import islice
 
 FIRST_PORT, LAST_PORT = 20000, 32000
-"""Below Linux's ephemeral range (32768 up): no outgoing connection can take the port between our look and its use."""
+"""The range of the ports for tests. It is below Linux's ephemeral ports (32768 up), so that no outgoing connection
+takes a port between the check and its use."""
 
 _rng = random.SystemRandom()
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """True when `port` can be bound right now."""
+    """Whether a port can be bound at this moment."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -23,25 +24,25 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port() -> int:
-    """A port for a process that must be told its port, or must come back on the same one after a restart."""
+    """Return a free port, for a process that must know its port before it starts, or keep it over a restart."""
     return next(port for port in iter(lambda: _rng.randrange(FIRST_PORT, LAST_PORT), None) if is_free(port))
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different free ports."""
+    """Return `count` different free ports."""
     return list(islice({free_port() for _ in range(count * 4)}, count))
 
 
 def free_port_near(wanted: int) -> int:
-    """`wanted` itself when nobody has it, else any free port."""
+    """Return the wanted port when it is free, otherwise any free port."""
     return wanted if is_free(wanted) else free_port()
 
 
 def stop_listening(server: asyncio.Server) -> None:
-    """Accept no more connections, ahead of `Server.close`.
+    """Make an asyncio server stop accepting connections, before `Server.close` is called.
 
-    asyncio never closes a connection that it accepts in the turn in which its server closes. After this call, wait for
-    the tasks that accept, and close then.
+    asyncio never closes a connection that it accepts in the same turn of the loop in which the server is closed. So
+    call this, wait for the tasks that accept connections, and then close the server.
     """
     loop = server.get_loop()
     for listener in server.sockets:

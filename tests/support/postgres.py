@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: one for each worker, and a database for each test, copied from a template."""
+"""A PostgreSQL server for tests: one for each pytest worker, with a database for each test, copied from a template."""
 
 import asyncio
 import glob
@@ -24,7 +24,7 @@ from tunnelrelay.store.postgresql import PostgresqlStore
 
 USER = "tunnelrelay"
 SETTINGS = {
-    "fsync": "off",  # what a power cut loses, no test misses
+    "fsync": "off",  # tests need no safety against power cuts
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "60",
@@ -37,12 +37,12 @@ SETTINGS = {
 
 @dataclass
 class PostgresServer:
-    """A server on a loopback port, without passwords.
+    """A PostgreSQL server on a loopback port, which asks for no password.
 
     Attributes:
-        folder: Owned by the user it runs as: PostgreSQL does not run as root.
-        bin: Where its programs are.
-        settings: More of `postgresql.conf`, from the next start on.
+        folder: The server's folder, owned by the user that the server runs as: PostgreSQL does not run as root.
+        bin: Folder with PostgreSQL's programs.
+        settings: Further settings of `postgresql.conf`, for the next start.
     """
 
     folder: Path
@@ -54,21 +54,21 @@ class PostgresServer:
     _has_template: bool = False
 
     def url(self, database: str) -> str:
-        """What `--database` is given."""
+        """Return the URL of a database on this server, as `--database` takes it."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def make(self) -> None:
-        """Makes its data directory; it must not exist."""
+        """Create the server's data directory, which must not exist yet."""
         args = ["-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"]
         subprocess.run([*_as_nobody(), str(self.bin / "initdb"), *args], check=True, capture_output=True)
 
     @property
     def data(self) -> Path:
-        """Where it keeps its files."""
+        """The server's data directory."""
         return self.folder / "data"
 
     def start(self) -> None:
-        """Starts it, and returns once it answers."""
+        """Start the server, and wait until it accepts connections."""
         settings = {**SETTINGS, "port": str(self.port), "listen_addresses": "127.0.0.1", **self.settings}
         settings["unix_socket_directories"] = str(self.folder)
         args = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -87,14 +87,14 @@ class PostgresServer:
             time.sleep(0.05)
 
     def stop(self, *, at_once: bool = True) -> None:
-        """Ends it, cutting every connection; `at_once` as if the power had failed."""
+        """Stop the server and cut all connections; `at_once` without a clean shutdown, as after a power failure."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT if at_once else signal.SIGINT)
             self._process.wait(PATIENCE)
             self._process = None
 
     async def database(self) -> str:
-        """The URL of a new database with our tables, empty."""
+        """Create a database with the relay's tables, which are empty. Returns its URL."""
         if not self._has_template:
             await self.run('CREATE DATABASE "template"')
             await (await PostgresqlStore.open(DatabaseUrl(self.url("template")))).close()
@@ -102,13 +102,13 @@ class PostgresServer:
         return await self.empty_database("template")
 
     async def empty_database(self, template: str = "template0") -> str:
-        """The URL of a new database without tables."""
+        """Create a database without tables, or as a copy of `template`. Returns its URL."""
         name = f"test_{next(self._numbers)}"
         await self.run(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
     async def run(self, statement: str, database: str = "postgres") -> None:
-        """One statement, as the superuser that `USER` is."""
+        """Run one SQL statement as the superuser `USER`."""
         connection = await asyncpg.connect(self.url(database))
         try:
             await connection.execute(statement)
@@ -117,19 +117,19 @@ class PostgresServer:
 
 
 def new_database(server: PostgresServer) -> str:
-    """As `PostgresServer.database`, for tests that are not async."""
+    """Create a database with the relay's tables, for tests that are not async. Returns its URL."""
     return asyncio.run(server.database())
 
 
 @contextmanager
 def postgres_server(**settings: str) -> Iterator[PostgresServer]:
-    """A running server; its files go with it. Without PostgreSQL on this machine the test is skipped."""
+    """Context manager: a running server, whose files are deleted afterwards. Without PostgreSQL the test is skipped."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)
     initdb = found[0] if found else shutil.which("initdb")
     if initdb is None:
         missing("PostgreSQL is not installed (apt-get install postgresql)")
     assert initdb is not None
-    # Not pytest's own directories: they are closed to the user that the server runs as.
+    # Not in pytest's own directories, which the user that the server runs as cannot open.
     folder = Path(tempfile.mkdtemp(prefix="tunnel-pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")
@@ -144,5 +144,5 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
 
 
 def _as_nobody() -> Sequence[str]:
-    """The prefix of a command that PostgreSQL's programs need where the tests run as root."""
+    """Return the words before a command that run PostgreSQL's programs as another user when the tests run as root."""
     return () if os.geteuid() else ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")

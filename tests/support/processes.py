@@ -1,6 +1,6 @@
-"""Real processes: the relay and the agent as a user starts them, with their output kept.
+"""Runs real processes, such as the relay and the agent as a user starts them, and keeps their output.
 
-Everything here is blocking and thread-based, so that plain tests, async tests and the demo can use it alike.
+Everything here blocks and uses threads, so that plain tests, async tests and the demo can all use it.
 """
 
 import contextlib
@@ -22,19 +22,19 @@ from tests.support.waiting import PATIENCE
 
 
 class Child:
-    """One child process and every line it wrote.
+    """A child process and all lines that it has written.
 
     Attributes:
-        name: For failures: `relay`, `agent`.
-        out: Lines of stdout, in order, without their ends.
-        err: The same of stderr.
-        lines: Both, as they came in; its length is a mark for `wait_for(after=...)`.
+        name: Name for failure messages, such as `relay` or `agent`.
+        out: Lines of stdout in order, without line ends.
+        err: Lines of stderr in order, without line ends.
+        lines: Lines of both in the order of arrival; its length is a mark for `wait_for(after=...)`.
     """
 
     def __init__(
         self, name: str, args: Sequence[str], *, env: Mapping[str, str] | None = None, forked: Forked | None = None
     ) -> None:
-        """Start `args`, unless they have been `forked` already."""
+        """Start the command `args`, unless it is given as a program that was `forked` already."""
         self.name = name
         self.args = list(args)
         self.out: list[str] = []
@@ -50,7 +50,7 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C in a terminal is ours to pass on, in our order
+            start_new_session=True,  # Ctrl-C in a terminal must reach only the test, which stops its children in order
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -73,31 +73,31 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Process id."""
+        """The child's process id."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """Exit code, minus the signal's number when killed, None while it runs."""
+        """The exit code, the negative signal number of a killed child, or None while it runs."""
         return self._process.poll()
 
     @property
     def output(self) -> str:
-        """All it wrote, for failures."""
+        """All that the child has written, for failure messages."""
         return f"--- {self.name} {self.args[1:]} rc={self.returncode}\n" + "\n".join(
             [f"out| {line}" for line in self.out] + [f"err| {line}" for line in self.err]
         )
 
     def wait_for(self, found: Callable[[str], bool], timeout: float = PATIENCE, *, after: int = 0) -> str:
-        """The first line for which `found` says so, whether on stdout or stderr.
+        """Wait for a line on stdout or stderr for which `found` is true. Returns it.
 
         Args:
-            found: Looks at one line.
-            timeout: Seconds.
-            after: Skip this many of `lines`.
+            found: Whether a line is the one that is waited for.
+            timeout: Seconds to wait.
+            after: How many of `lines` to skip.
 
         Raises:
-            AssertionError: The process ended, or the time is up; carries all its output.
+            AssertionError: The process has ended, or the time is over; the message has all its output.
         """
         deadline = time.monotonic() + timeout
         with self._news:
@@ -111,19 +111,19 @@ class Child:
                 self._news.wait(0.1)
 
     def wait_for_record(self, msg: str, timeout: float = PATIENCE, *, after: int = 0) -> dict[str, Any]:
-        """The first JSON log record whose `msg` is `msg`."""
+        """Wait for a JSON log record with this `msg`. Returns it."""
         line = self.wait_for(lambda line: record_of(line).get("msg") == msg, timeout, after=after)
         return record_of(line)
 
     def records(self) -> list[dict[str, Any]]:
-        """Every JSON record written so far, on either stream."""
+        """Return all JSON log records that the child has written so far."""
         return [record for line in list(self.lines) if (record := record_of(line))]
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """The exit code, once the process has ended and its output is read.
+        """Wait until the process has ended and its output is read. Returns the exit code.
 
         Raises:
-            AssertionError: Still running after `timeout` seconds; the process is killed.
+            AssertionError: The process still runs after `timeout` seconds; it is killed.
         """
         try:
             code = self._process.wait(timeout)
@@ -135,41 +135,42 @@ class Child:
         return code
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
-        """Asks the process to end, as Ctrl-C or systemd would, and waits for it."""
+        """Send the process a signal to end, as Ctrl-C or systemd would, and wait for it. Returns the exit code."""
         if self.returncode is None:
             self._process.send_signal(signum)
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """Kill the process with SIGKILL."""
         if self.returncode is None:
             self._process.kill()
         self._process.wait(PATIENCE)
 
     def kill_group(self) -> None:
-        """SIGKILL for it and every process that it started and did not put into a session of its own."""
+        """Kill the process and all processes of its group with SIGKILL."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(PATIENCE)
 
     def rss(self) -> int:
-        """Resident memory in bytes."""
+        """Return the process's resident memory in bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def forget_peak(self) -> None:
-        """From now on `peak_rss` tells the peak since now (proc(5), clear_refs)."""
+        """Reset the peak of `peak_rss` (proc(5), clear_refs)."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def peak_rss(self) -> int:
-        """Highest resident memory in bytes since the start or `forget_peak`."""
+        """Return the peak of resident memory in bytes since the process's start or the last `forget_peak`."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without a developer's own settings for the two programs, with both packages importable."""
+    """Return the environment for a child: without a developer's settings of the two programs, with both packages on
+    PYTHONPATH."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TUNNELCTL_", "TUNNELRELAY_"))}
     kept["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "server")])
     kept["PYTHONUNBUFFERED"] = "1"
@@ -177,7 +178,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 
 
 def record_of(line: str) -> dict[str, Any]:
-    """A line as a JSON object, {} when it is none."""
+    """Parse a line as a JSON object; {} when it is none."""
     if not line.startswith("{"):
         return {}
     try:
@@ -195,11 +196,11 @@ def python(
     anew: bool = False,
     files: tuple[int, int] | None = None,
 ) -> Child:
-    """`python -m module args...` with this interpreter.
+    """Start `python -m module args...`, by forking a process that has imported the programs.
 
     Args:
-        files: Soft and hard limit of open files, for a program that is not started `anew`; None for this process's.
-        anew: Start the interpreter too, so that `ps` shows the arguments; it takes a second longer.
+        files: Soft and hard limit of open files, without `anew`; None for those of this process.
+        anew: Whether to start a new interpreter, so that `ps` shows the arguments; it takes a second longer.
     """
     line = [sys.executable, "-m", module, *args]
     return Child(name, line, env=env, forked=None if anew else forked(module, args, environment(env or {}), files))
@@ -208,12 +209,12 @@ def python(
 def run(
     module: str, *args: str, env: Mapping[str, str] | None = None, timeout: float = 60, anew: bool = False
 ) -> Child:
-    """Runs `python -m module args...` to its end."""
+    """Run `python -m module args...` to its end. Returns the ended child."""
     child = python(module, module, *args, env=env, anew=anew)
     child.wait(timeout)
     return child
 
 
 def commands() -> Path:
-    """A folder for PATH with `tunnel` and `tunnelrelay`, which start at once."""
+    """Return a folder for PATH with the commands `tunnel` and `tunnelrelay`, which start fast."""
     return forkserver.commands(environment({}))

@@ -1,7 +1,7 @@
-"""Other reverse proxies, as Debian packages them: what they do with the same bytes is compared with what we do.
+"""Runs other reverse proxies, as Debian packages them, to compare what they do with the same bytes as the relay.
 
-`with nginx(app.port, tmp_path) as port:` runs one in front of a service on a loopback port, with the least settings
-that a reverse proxy needs, and a connection to the service for each request.
+`with nginx(app.port, tmp_path) as port:` runs one in front of a service on a loopback port, with minimal settings and a
+new connection to the service for each request.
 """
 
 import os
@@ -59,7 +59,7 @@ http://:{port} {{
 
 @contextmanager
 def nginx(upstream: int, directory: Path) -> Iterator[int]:
-    """The port of an nginx in front of the service on port `upstream`."""
+    """Context manager: the port of an nginx in front of the service on port `upstream`."""
     command = require_tool("nginx")
     with _running(NGINX, upstream, directory, "start worker processes", command, "-c") as port:
         yield port
@@ -67,7 +67,7 @@ def nginx(upstream: int, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def haproxy(upstream: int, directory: Path) -> Iterator[int]:
-    """The port of a HAProxy in front of the service on port `upstream`."""
+    """Context manager: the port of a HAProxy in front of the service on port `upstream`."""
     command = require_tool("haproxy")
     with _running(HAPROXY, upstream, directory, "Loading success", command, "-W", "-db", "-f") as port:
         yield port
@@ -75,7 +75,7 @@ def haproxy(upstream: int, directory: Path) -> Iterator[int]:
 
 @contextmanager
 def caddy(upstream: int, directory: Path) -> Iterator[int]:
-    """The port of a Caddy in front of the service on port `upstream`."""
+    """Context manager: the port of a Caddy in front of the service on port `upstream`."""
     command = require_tool("caddy")
     arguments = (command, "run", "--adapter", "caddyfile", "--config")
     with _running(CADDY, upstream, directory, "serving initial configuration", *arguments) as port:

@@ -1,4 +1,4 @@
-"""A small HTTP proxy that knows CONNECT only, as the network between an agent and its relay may have one."""
+"""A small HTTP proxy that supports only CONNECT, such as may be between an agent and its relay."""
 
 import asyncio
 import ssl
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 
 
 class HttpProxy:
-    """Tunnels what it is asked for, unless a test says otherwise.
+    """An HTTP proxy for CONNECT, whose behaviour a test can change.
 
     Attributes:
-        port: Where it listens on 127.0.0.1.
-        asked: Targets of CONNECT, in order.
-        heads: The requests' heads.
-        password: `user:password` that it wants; "" for none.
-        answer: What it says instead of connecting; None to connect, b"" to say nothing and keep the connection.
-        target: Where it connects whatever it is asked for, None for what it is asked for.
+        port: The port on 127.0.0.1 on which the proxy listens.
+        asked: Targets of the CONNECT requests, in order.
+        heads: Heads of the requests, in order.
+        password: The `user:password` that the proxy requires; "" for none.
+        answer: The response to send instead of connecting; None to connect, b"" to send nothing and stay open.
+        target: Where the proxy connects for every request; None for the target of the request.
     """
 
     def __init__(self, *, password: str = "", answer: bytes | None = None) -> None:
@@ -29,7 +29,7 @@ class HttpProxy:
         self.tasks: set[asyncio.Task[None] | None] = set()
 
     def url(self, scheme: str = "http", credentials: str = "") -> str:
-        """Its address."""
+        """Return the proxy's URL, with credentials if given."""
         return f"{scheme}://{credentials}{'@' if credentials else ''}127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +75,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def http_proxy(tls: ssl.SSLContext | None = None, **settings: object) -> AsyncIterator[HttpProxy]:
-    """A running proxy; spoken to by TLS when a context is given."""
+    """Context manager: a running proxy, which clients reach over TLS when a context is given."""
     proxy = HttpProxy(**settings)  # type: ignore[arg-type]  # settings of any kind
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]

@@ -1,6 +1,6 @@
-"""A visitor that hides nothing: sends exact bytes, reads with a small strict parser of its own.
+"""A visitor that sends exact bytes, and reads responses with a small strict parser of its own.
 
-Names under `.localhost` are never looked up: the connection goes to the relay's address, the name goes into Host.
+Names under `.localhost` are never looked up: the connection goes to the relay's address, and the name into Host.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ NO_BODY_STATUS = frozenset({204, 304})
 
 @dataclass(slots=True)
 class Response:
-    """One answer, as it came.
+    """An HTTP response as it was received.
 
     Attributes:
-        fields: Names lower-cased, in order.
-        informational: Heads of the 1xx answers before it.
-        chunks: Sizes of the chunks, when the body came in chunks.
+        fields: The header fields in order, with names in lower case.
+        informational: Heads of the interim (1xx) responses before it.
+        chunks: Sizes of the chunks of a chunked body.
     """
 
     status: int
@@ -35,39 +35,39 @@ class Response:
     chunks: list[int] = field(default_factory=list)
 
     def get(self, name: str) -> str | None:
-        """The only value of a field, None without it.
+        """Return the only value of a header field; None without the field.
 
         Raises:
-            AssertionError: The field came more than once.
+            AssertionError: The response has the field more than once.
         """
         values = self.get_all(name)
         assert len(values) <= 1, f"{name} came {len(values)} times: {values}"
         return values[0] if values else None
 
     def get_all(self, name: str) -> list[str]:
-        """Every value of a field."""
+        """Return all values of a header field."""
         return [value for known, value in self.fields if known == name.lower()]
 
     @property
     def text(self) -> str:
-        """The body as UTF-8."""
+        """The body, decoded as UTF-8."""
         return self.body.decode()
 
 
 class RawConnection:
-    """One visitor connection."""
+    """A visitor's connection, on which a test sends exact bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Sends exactly these bytes."""
+        """Send exactly these bytes."""
         self.writer.write(data)
         await self.writer.drain()
 
     def send_eof(self) -> None:
-        """Half-close: we send no more."""
+        """Close the sending half of the connection."""
         self.writer.write_eof()
 
     async def request(
@@ -79,12 +79,12 @@ class RawConnection:
         fields: list[tuple[str, str]] | None = None,
         body: bytes | None = None,
     ) -> Response:
-        """Sends a well-formed request and reads its answer."""
+        """Send a well-formed request, and read its response."""
         await self.send(request_bytes(method, target, host=host, fields=fields, body=body))
         return await self.response(method)
 
     async def head(self) -> Response:
-        """One head, 1xx or final; the body is left unread."""
+        """Read one response head, interim or final; the body is left unread."""
         block = await self._within(self.reader.readuntil(b"\r\n\r\n"))
         lines = block[:-4].decode("latin-1").split("\r\n")
         version, status, *reason = lines[0].split(" ", 2)
@@ -92,7 +92,11 @@ class RawConnection:
         return Response(int(status), reason[0] if reason else "", [parse_field(line) for line in lines[1:]])
 
     async def response(self, method: str = "GET") -> Response:
-        """One final answer with its whole body, and the 1xx before it."""
+        """Read one final response with its whole body, and the interim responses before it.
+
+        Args:
+            method: The request's method, which decides whether the response has a body.
+        """
         informational = []
         response = await self.head()
         while response.status < 200 and response.status != 101:
@@ -116,7 +120,7 @@ class RawConnection:
             response.body = await self._within(self.reader.read())
 
     async def chunks(self, response: Response) -> AsyncIterator[bytes]:
-        """Chunks of a chunked body as they come; its trailers end up in `response`."""
+        """Yield the chunks of a chunked body as they come; then store its trailer fields in `response`."""
         while size := int((await self.line()).split(b";")[0], 16):
             response.chunks.append(size)
             data = await self._within(self.reader.readexactly(size + 2))
@@ -126,15 +130,15 @@ class RawConnection:
             response.trailers.append(parse_field(line.decode("latin-1")))
 
     async def line(self) -> bytes:
-        """One line without its CRLF."""
+        """Read one line, without its CRLF."""
         return (await self._within(self.reader.readuntil(b"\r\n")))[:-2]
 
     async def read(self, count: int) -> bytes:
-        """Exactly `count` bytes."""
+        """Read exactly `count` bytes."""
         return await self._within(self.reader.readexactly(count))
 
     async def rest(self) -> bytes:
-        """All bytes until the far end closes."""
+        """Read all bytes until the far end closes the connection."""
         return await self._within(self.reader.read())
 
     async def _within(self, reading: Coroutine[Any, Any, bytes]) -> bytes:
@@ -145,7 +149,7 @@ class RawConnection:
 def request_bytes(
     method: str, target: str, *, host: str, fields: list[tuple[str, str]] | None = None, body: bytes | None = None
 ) -> bytes:
-    """A well-formed request; `body` is framed by its length unless `fields` frame it otherwise."""
+    """Return the bytes of a well-formed request; `body` is framed by Content-Length unless `fields` frame it."""
     given = fields or []
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in given)]
     framed = {"content-length", "transfer-encoding"} & {name.lower() for name, _ in given}
@@ -155,7 +159,7 @@ def request_bytes(
 
 
 def parse_field(line: str) -> tuple[str, str]:
-    """`Name: value` with the name in lower case."""
+    """Split `Name: value`, and convert the name to lower case."""
     name, colon, value = line.partition(":")
     assert colon, f"a field line without a colon: {line!r}"
     assert name == name.strip(), f"white space around a field name: {line!r}"
@@ -166,13 +170,13 @@ def parse_field(line: str) -> tuple[str, str]:
 async def connect(
     port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None, sni: str | None = None
 ) -> AsyncIterator[RawConnection]:
-    """A connection to the relay (or an upstream), closed at the end.
+    """Context manager: a connection to the relay or to an upstream.
 
     Args:
-        port: Where.
-        host: An address; names are not looked up.
-        tls: Speak TLS, trusting what this trusts.
-        sni: The name to ask for and to check the certificate against.
+        port: The port to connect to.
+        host: The address to connect to; names are not looked up.
+        tls: TLS context; None for a plain connection.
+        sni: The server name to send, and to check the certificate against.
     """
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(
@@ -195,6 +199,6 @@ async def fetch(
     fields: list[tuple[str, str]] | None = None,
     body: bytes | None = None,
 ) -> Response:
-    """One request on a connection of its own."""
+    """Send one request on a new connection, and return its response."""
     async with connect(port) as connection:
         return await connection.request(method, target, host=host, fields=fields, body=body)

@@ -1,4 +1,4 @@
-"""An agent that says on its link whatever a test wants, true or not: the relay's untrusted far end."""
+"""An agent that sends on its link what a test orders, valid or not, as a hostile agent could."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,21 +14,21 @@ from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpe
 from tunnelctl.wire.stream import Stream
 
 NEVER = 1e6
-"""Seconds between the link's own PINGs, apart from its first: `round_trip` counts all there are."""
+"""Seconds between the link's own PINGs after the first: so long that `round_trip` has to count only its own PINGs."""
 
 
 class Changing:
-    """Something whose changes can be waited for."""
+    """Base of objects on whose changes a test can wait."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
-        """Wakes whoever waits."""
+        """Wake all that wait in `until`, as the object has changed."""
         self._changed.set()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Returns once `holds()` is true; looked at on every change."""
+        """Wait until `holds()` is true, which is checked after every change."""
         async with asyncio.timeout(PATIENCE):
             while not holds():
                 self._changed.clear()
@@ -36,13 +36,13 @@ class Changing:
 
 
 class Asked(Changing):
-    """One request as it came through the link, to be answered by hand.
+    """A request that came over the link, which the test answers itself.
 
     Attributes:
-        body: What has come of it, consumed at once unless `keeps`.
-        trailers: None before the request's end.
-        reset: How the relay broke it off.
-        about: Payload of what the relay told about the visitor; None when it told nothing.
+        body: The part of the body that has come; credit for it is given at once, unless `keeps` is set.
+        trailers: The trailer fields; None before the end of the request.
+        reset: The code with which the relay has reset the stream; None if it has not.
+        about: Payload of the relay's message about the visitor; None when there was none.
     """
 
     def __init__(self, link: Link, stream: Stream, opened: OpenHead, fin: bool) -> None:
@@ -60,46 +60,46 @@ class Asked(Changing):
 
     @property
     def line(self) -> bytes:
-        """The request line."""
+        """The first line of the request's head."""
         return self.opened.head.partition(b"\r\n")[0]
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """Names in lower case."""
+        """The request's header fields, with names in lower case."""
         lines = self.opened.head.split(b"\r\n")[1:-1]
         return [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
 
     def get(self, name: bytes) -> bytes | None:
-        """The only value of a field."""
+        """Return the only value of a header field; None without the field."""
         values = [value for known, value in self.fields if known == name]
         assert len(values) <= 1, values
         return values[0] if values else None
 
-    # What the agent says
+    # Frames that the agent sends
 
     def head(self, status: int = 200, fields: bytes = b"", fin: bool = False) -> None:
-        """Sends a HEAD frame."""
+        """Send a HEAD frame with the response's status and fields."""
         self.link.send_head(self.stream, pack_head(status, fields), fin)
 
     def data(self, data: bytes, fin: bool = False) -> None:
-        """Sends DATA."""
+        """Send a DATA frame with a part of the response's body."""
         self.link.send_data(self.stream, data, fin)
 
     def end(self, trailers: bytes = b"") -> None:
-        """Sends END."""
+        """Send an END frame, which ends the response."""
         self.link.end(self.stream, trailers)
 
     def break_off(self, code: Code, reason: str = "") -> None:
-        """Sends RESET."""
+        """Send a RESET frame, which breaks the response off."""
         self.link.reset(self.stream, code, reason)
 
     def answer(self, body: bytes = b"ok", status: int = 200, fields: bytes = b"") -> None:
-        """A plain response."""
+        """Send a complete response."""
         self.head(status, fields + b"Content-Length: %d\r\n" % len(body), fin=not body)
         if body:
             self.data(body, fin=True)
 
-    # What the agent hears
+    # Callbacks of the link
 
     def on_head(self, payload: bytes, fin: bool) -> None:
         raise AssertionError("the relay never sends HEAD")
@@ -127,12 +127,12 @@ class Asked(Changing):
 
 
 class ScriptedAgent(Changing):
-    """The agent's end of one link.
+    """The agent's end of one link, which sends what a test orders.
 
     Attributes:
-        asked: Requests in the order they came.
-        said: The relay's messages.
-        answers: Called with each request as it comes; by default requests wait for `next`.
+        asked: The requests, in the order of arrival.
+        said: The relay's control messages.
+        answers: Called with each new request; by default requests wait for `next`.
     """
 
     def __init__(self, instance: str = "") -> None:
@@ -147,7 +147,7 @@ class ScriptedAgent(Changing):
         self._taken = 0
         self._numbers = 0
         self._named: dict[str, int] = {}
-        self._pings, self._pongs = 1, 0  # a link begins with one
+        self._pings, self._pongs = 1, 0  # a link begins with one PING
 
     async def connect(
         self,
@@ -159,14 +159,14 @@ class ScriptedAgent(Changing):
         version: str = "test",
         platform: str = "",
     ) -> None:
-        """Opens the link and says hello."""
+        """Open the link and send the hello."""
         url = url or f"http://127.0.0.1:{port}"
         self.link = await dial(url, user=self, token=token, ca_file=ca_file, timeout=PATIENCE, heartbeat=NEVER)
         self.link.send(Hello(agent=self.instance, version=version, platform=platform))
         await self.until(lambda: self._said(Welcome))
 
     async def bind(self, subdomain: str | None = None, *, policy: PolicySpec | None = None, **where: object) -> Message:
-        """Asks for a name, in place of a tunnel of this agent that has it. Returns `Bound` or `Refused`."""
+        """Bind a name, after unbinding a tunnel of this agent that has it. Returns `Bound` or `Refused`."""
         if subdomain and not where.get("pooling") and subdomain in self._named:
             self.link.send(Unbind(tunnel=self._named[subdomain]))
         self._numbers += 1
@@ -183,7 +183,7 @@ class ScriptedAgent(Changing):
         return await self.say(bind)
 
     async def join(self, *labels: tuple[str, str], edge: str = "", weight: int = 1) -> Message:
-        """Offers a tunnel to edges. Returns `Bound` or `Refused`."""
+        """Join edges with a tunnel that has these labels. Returns `Bound` or `Refused`."""
         self._numbers += 1
         return await self.say(
             Join(
@@ -197,7 +197,7 @@ class ScriptedAgent(Changing):
         )
 
     async def say(self, bind: Bind | Join) -> Message:
-        """Sends a bind or a join. Returns the answer."""
+        """Send a bind or a join. Returns the relay's reply."""
         count = len(self.said)
         self.link.send(bind)
         await self.until(lambda: len(self.said) > count)
@@ -206,37 +206,37 @@ class ScriptedAgent(Changing):
         return answer
 
     async def next(self) -> Asked:
-        """The next request that was not taken yet."""
+        """Wait for the next request that was not returned yet."""
         await self.until(lambda: len(self.asked) > self._taken)
         self._taken += 1
         return self.asked[self._taken - 1]
 
     async def round_trip(self) -> None:
-        """Returns when everything the relay had sent has been heard here."""
+        """Wait until all that the relay had sent before has arrived, by a PING and its PONG."""
         self.link.ping()
         self._pings += 1
         mine = self._pings
         await self.until(lambda: self._pongs >= mine)
 
     async def close(self) -> None:
-        """Ends the link."""
+        """Close the link with a GOAWAY."""
         self.link.close(Code.NO_ERROR, "bye")
         await self.until(lambda: self.closed)
 
     async def vanish(self) -> None:
-        """Cuts the connection."""
+        """Cut the link's connection without a farewell, as a crash would."""
         self.link.transport.abort()
         await self.until(lambda: self.closed)
 
     @property
     def superseded(self) -> Superseded | None:
-        """The message that another agent took the name."""
+        """The relay's message that another agent took the name; None if there was none."""
         return next((message for message in self.said if isinstance(message, Superseded)), None)
 
     def _said(self, kind: type) -> bool:
         return self.closed is not None or any(isinstance(message, kind) for message in self.said)
 
-    # LinkUser
+    # Callbacks of the link (`LinkUser`)
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         asked = Asked(self.link, stream, unpack_open(payload), fin)
@@ -275,7 +275,7 @@ async def scripted_agent(
     instance: str = "",
     token: str | None = None,
 ) -> AsyncIterator[ScriptedAgent]:
-    """An agent that serves one name until the context ends."""
+    """Context manager: a connected `ScriptedAgent` that has bound one name."""
     agent = ScriptedAgent(instance)
     await agent.connect(port, token=token)
     try:

@@ -1,4 +1,4 @@
-"""Field names in spellings that some server behind the relay reads as another name."""
+"""Spellings of header field names that some application server reads as another name."""
 
 import random
 from collections.abc import Iterable
@@ -6,23 +6,26 @@ from collections.abc import Iterable
 from tunnelrelay.policy.header_names import BELIEVED
 
 PUNCTUATION = "!#$%&'*+-.^_`|~"
-"""What a field name may hold beside letters and digits (RFC 9110 section 5.6.2)."""
+"""Characters that a field name may contain besides letters and digits (RFC 9110 section 5.6.2)."""
 
 
 def believed_names() -> list[str]:
-    """One name for each pattern of the relay's table, as its software writes it."""
+    """Return one field name, in its usual spelling, for each pattern of names that apps believe (`BELIEVED`)."""
     return [row.pattern.decode().replace("*", "user") for row in BELIEVED]
 
 
 def respell(name: str, chance: random.Random) -> str:
-    """The name with other punctuation and in other case."""
+    """Return a field name with other punctuation and another case, chosen at random."""
     return "".join(
         chance.choice(PUNCTUATION) if letter == "-" else chance.choice((letter.upper(), letter)) for letter in name
     )
 
 
 def spellings(names: Iterable[str], *, each: int, seed: int) -> list[str]:
-    """Several spellings of every name, `_` and `.` for all its hyphens among them, the same for the same seed."""
+    """Return several spellings of every name, among them those with `_` and with `.` for every hyphen.
+
+    The result depends only on the arguments.
+    """
     chance = random.Random(seed)
     found = []
     for name in names:

@@ -1,4 +1,4 @@
-"""A relay and agents as real processes, started the way a user starts them."""
+"""Runs a relay and agents as real processes, started the way a user starts them."""
 
 import socket
 import time
@@ -12,15 +12,15 @@ from tests.support.processes import Child, record_of
 from tests.support.waiting import PATIENCE
 
 LOOK_SECONDS = 0.02
-"""Between two looks at a port or a counter of another process, which cannot wake us."""
+"""Seconds between two checks of a port or a counter of another process, for which a test has to poll."""
 
 
 class Tunnel:
-    """One `tunnel http` process that has said "started tunnel".
+    """A `tunnel http` process whose tunnel has started.
 
     Attributes:
-        host: Its public name, as visitors send it in Host (without a port).
-        url: Its public address.
+        host: The tunnel's public host, without a port.
+        url: The tunnel's public URL.
     """
 
     def __init__(self, child: Child, url: str) -> None:
@@ -30,17 +30,17 @@ class Tunnel:
 
     @property
     def host_and_port(self) -> str:
-        """What a browser sends as Host."""
+        """The value of `Host` that a browser sends: the public host, with a port that is not the default."""
         return self.url.partition("://")[2].strip("/")
 
 
 class Stack:
-    """One relay and the tunnels behind it.
+    """A relay process and the agents that a test starts.
 
     Attributes:
-        port: Where visitors and agents connect; kept over restarts.
+        port: The port that visitors and agents connect to, the same over restarts.
         relay: The relay's process.
-        flags: What `tunnelrelay serve` was started with.
+        flags: Flags of `tunnelrelay serve`.
     """
 
     def __init__(self, data_dir: Path, flags: Sequence[str] = ()) -> None:
@@ -52,7 +52,7 @@ class Stack:
         self.start_relay()
 
     def start_relay(self) -> None:
-        """Starts the relay, for the first time or again on the same port and data."""
+        """Start the relay, for the first time, or again on the same port and data."""
         self.relay = self._started(
             processes.python(
                 "relay",
@@ -68,13 +68,16 @@ class Stack:
         until(lambda: is_listening(self.port), "the relay to listen", child=self.relay)
 
     def admin_link(self) -> str:
-        """The link that signs the first administrator in, as the relay prints it at its start."""
+        """Return the sign-in link of the first administrator, which the relay has printed at its start."""
         return str(record_of(self.relay.wait_for(lambda line: "/sign-in#code=" in line))["link"])
 
     def agent(
         self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None, command: str = "http"
     ) -> Child:
-        """A `tunnel http` process, not waited for; a `--relay` among `flags` takes the place of this relay's."""
+        """Start a `tunnel http` process, or one of another command, without waiting for its tunnel.
+
+        A `--relay` among `flags` replaces that of this relay.
+        """
         relay = [] if any(flag.startswith("--relay=") for flag in flags) else [f"--relay=http://127.0.0.1:{self.port}"]
         child = processes.python(
             "agent", "tunnelctl", command, str(upstream), *relay, "--log=stdout", "--log-format=json", *flags, env=env
@@ -84,16 +87,16 @@ class Stack:
     def tunnel(
         self, upstream: int | str, *flags: str, env: Mapping[str, str] | None = None, command: str = "http"
     ) -> Tunnel:
-        """A `tunnel http` process, or one of another command, whose public address answers."""
+        """Start a `tunnel http` process, or one of another command, and wait until its public URL answers."""
         child = self.agent(upstream, *flags, env=env, command=command)
         return Tunnel(child, str(child.wait_for_record("started tunnel")["url"]))
 
     def tokens(self, *args: str) -> Child:
-        """`tunnelrelay token ...` on this relay's data, run to its end."""
+        """Run `tunnelrelay token ...` on this relay's data to its end."""
         return processes.run("tunnelrelay", "token", *args, f"--data-dir={self.data_dir}")
 
     def stop(self) -> None:
-        """Ends everything, agents first."""
+        """Stop all processes, agents first."""
         for child in reversed(self.children):
             child.stop()
 
@@ -103,13 +106,13 @@ class Stack:
 
     @property
     def redirect_uri(self) -> str:
-        """Where providers send visitors back to, with the domain `localhost`."""
+        """Return the redirect URI of logins at a relay with the domain `localhost`."""
         return f"http://localhost:{self.port}/oauth2/callback"
 
 
 @contextmanager
 def stacked(data_dir: Path, *flags: str) -> Iterator[Stack]:
-    """A running relay, with everything started through it ended afterwards."""
+    """Context manager: a running relay; all processes that were started through it are stopped afterwards."""
     stack = Stack(data_dir, flags)
     try:
         yield stack
@@ -122,17 +125,20 @@ def stacked(data_dir: Path, *flags: str) -> Iterator[Stack]:
 
 
 def is_listening(port: int) -> bool:
-    """True when somebody accepts on 127.0.0.1:`port`."""
+    """Whether a process accepts connections on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def until(holds: Callable[[], object], what: str, timeout: float = PATIENCE, child: Child | None = None) -> None:
-    """Returns once `holds()` is true.
+    """Wait until `holds()` is true.
+
+    Args:
+        what: What the test waits for, for the failure message.
 
     Raises:
-        AssertionError: It did not come true in `timeout` seconds, or `child` ended first.
+        AssertionError: `holds()` is not true after `timeout` seconds, or `child` has ended.
     """
     deadline = time.monotonic() + timeout
     while not holds():

@@ -1,4 +1,4 @@
-"""A relay that ends TLS itself, with a certificate for the names below `tun.localhost`, or another domain."""
+"""A relay process that serves TLS itself, with a certificate for names below `tun.localhost` or another domain."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ DOMAIN = "tun.localhost"
 
 
 class SecureStack(Stack):
-    """A relay with TLS.
+    """A `Stack` whose relay serves TLS.
 
     Attributes:
-        authority: Whom visitors and agents trust.
-        https_port: Where it ends TLS.
+        authority: The certificate authority that visitors and agents must trust.
+        https_port: The relay's port for TLS.
     """
 
     def __init__(self, folder: Path, domain: str = DOMAIN) -> None:
@@ -26,5 +26,5 @@ class SecureStack(Stack):
 
     @property
     def agent_flags(self) -> tuple[str, str]:
-        """What `tunnel http` needs to reach it over TLS."""
+        """The flags of `tunnel http` that connect to this relay over TLS."""
         return f"--relay=https://localhost:{self.https_port}", f"--relay-ca={self.authority.ca_file}"

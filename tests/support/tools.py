@@ -1,4 +1,4 @@
-"""Tools a test needs from outside Python: skipped where they are missing on a developer's machine, never in CI."""
+"""Finds programs that tests need. Without one, a test is skipped on a developer's machine and fails in CI."""
 
 import os
 import shutil
@@ -8,20 +8,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "tests" / "artifacts"
-"""Where screenshots and logs of failed journeys go; not in git."""
+"""Folder for screenshots and logs of failed journeys, which git ignores."""
 
 
 def in_ci() -> bool:
-    """True where a skipped test would hide a hole."""
+    """Whether the tests run in CI, where a missing program must fail a test."""
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
 def require_tool(name: str, hint: str = "") -> str:
-    """The path of command `name`; without it the test is skipped, and in CI it fails.
+    """Return the path of a command. Without the command the test is skipped; in CI it fails.
 
     Args:
         name: A command on PATH, or an absolute path.
-        hint: What to install; default is the command's name as a Debian package.
+        hint: The Debian package to install; by default the command's name.
     """
     path = shutil.which(name)
     if path is None:
@@ -31,7 +31,7 @@ def require_tool(name: str, hint: str = "") -> str:
 
 
 def missing(reason: str) -> None:
-    """Skips the running test for want of something on this machine; in CI, fails it."""
+    """Skip the running test, as something is missing on this machine; in CI, fail it."""
     if in_ci():
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

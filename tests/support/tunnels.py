@@ -1,4 +1,4 @@
-"""Tunnels as the registry keeps them, without an agent or a link behind them."""
+"""Tunnels for the registry that have no agent and no real link."""
 
 from collections.abc import Callable
 from itertools import count
@@ -10,7 +10,7 @@ _numbers = count(1)
 
 
 class FakeLink:
-    """As much of a link as the registry asks about."""
+    """The part of a link that the registry uses."""
 
     def __init__(self, *, streams: int = 0, can_open: bool = True) -> None:
         self.stream_count = streams
@@ -26,7 +26,7 @@ def fake_tunnel(
     lose: Callable[[str, str], None] = lambda message, hint: None,
     **more: Any,
 ) -> Tunnel:
-    """A tunnel of an agent, with a number of its own unless one is given."""
+    """Return a tunnel of an agent, with a new number unless one is given."""
     number = more.pop("number", None) or next(_numbers)
     return Tunnel(
         id=f"tn_{next(_numbers)}",

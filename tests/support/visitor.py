@@ -1,4 +1,4 @@
-"""A visitor with a cookie jar who can sign in: httpx, with names under `.localhost` sent to loopback.
+"""A visitor who keeps cookies and can sign in: an httpx client that connects to loopback for names under `.localhost`.
 
 Python does not resolve `*.localhost`, so the transport connects to 127.0.0.1 and leaves the name in Host.
 """
@@ -19,16 +19,16 @@ NAVIGATION = {
     "Sec-Fetch-Dest": "document",
     "Sec-Fetch-Site": "none",
 }
-"""What a browser sends when a person opens an address."""
+"""The header fields that a browser sends when a person opens a URL."""
 
 MAX_HOPS = 12
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Trusts no authority: for clients that speak http. Reading the usual authorities takes each client 0.03 s."""
+"""TLS context for clients that use only http: loading the usual certificate authorities would take each 0.03 s."""
 
 
 class LoopbackTransport(httpx.HTTPTransport):
-    """Connects to 127.0.0.1 for `localhost` and names under it, by http; Host stays as it was."""
+    """httpx transport that connects to 127.0.0.1 by http for `localhost` and names under it, and keeps the Host."""
 
     def __init__(self) -> None:
         super().__init__(verify=NO_TLS, trust_env=False)
@@ -37,7 +37,7 @@ class LoopbackTransport(httpx.HTTPTransport):
         host = request.url.host
         if host != "localhost" and not host.endswith(".localhost"):
             return super().handle_request(request)
-        # A copy: the client files cookies under the URL of the request it made.
+        # The URL is changed in a copy, as the client stores cookies under the URL of its request.
         sent = httpx.Request(
             request.method,
             request.url.copy_with(host="127.0.0.1"),
@@ -49,11 +49,11 @@ class LoopbackTransport(httpx.HTTPTransport):
 
 
 class Visitor:
-    """A person with a browser, without the browser.
+    """A visitor of endpoints that keeps cookies, follows redirects and submits forms, as a person with a browser does.
 
     Attributes:
-        went: Every address a redirect led to, in order.
-        stops_at: Says of an address that the visitor shall not follow a redirect there; none by default.
+        went: The targets of all redirects that the visitor has followed, in order.
+        stops_at: Whether not to follow a redirect to a URL; by default all are followed.
     """
 
     def __init__(self) -> None:
@@ -68,11 +68,11 @@ class Visitor:
         self.client.close()
 
     def get(self, url: str, **kwargs: Any) -> httpx.Response:
-        """A program's request: no redirects followed."""
+        """Send a request as a program does, without following redirects."""
         return self.client.get(url, **kwargs)
 
     def navigate(self, url: str) -> httpx.Response:
-        """Opens `url` as a browser does, through every redirect; the last page, or the redirect it stopped at."""
+        """Open a URL as a browser does, following redirects. Returns the last page, or the redirect it stopped at."""
         response = self.client.get(url, headers=NAVIGATION)
         return self._follow(response)
 
@@ -88,7 +88,7 @@ class Visitor:
         raise AssertionError(f"more than {MAX_HOPS} redirects, last to {response.headers['location']}")
 
     def submit(self, page: httpx.Response, **values: str) -> httpx.Response:
-        """Sends the first form of a page with `values`, and follows; hidden inputs go along."""
+        """Submit the first form of a page with its hidden inputs and `values`, following redirects."""
         form = FormReader.first(page.text)
         target = urljoin(page_url(page), form.action)
         data = {**form.hidden, **values}
@@ -98,12 +98,12 @@ class Visitor:
         return self._follow(self.client.post(target, data=data, headers=headers))
 
     def login(self, url: str, user: str) -> httpx.Response:
-        """Opens `url`, signs in as `user` at whichever test provider asks, and gives the page it ends on."""
+        """Open a URL and sign in as a user at the test provider that it redirects to. Returns the last page."""
         return self.sign_in(self.navigate(url), user)
 
     def sign_in(self, page: httpx.Response, user: str) -> httpx.Response:
-        """Fills in the forms of whichever test provider `page` is at, and gives the page it ends on."""
-        if "oauth2/authorize" in page_url(page):  # oidc-provider-mock: one form
+        """Fill in the forms of the test provider whose login page is given. Returns the last page."""
+        if "oauth2/authorize" in page_url(page):  # oidc-provider-mock has one form
             return self.submit(page, sub=user)
         if "name=login" in page.text:
             page = self.submit(page, login=user, password=user, action="login")
@@ -117,12 +117,12 @@ class Visitor:
 
 
 def page_url(response: httpx.Response) -> str:
-    """Where a page came from."""
+    """Return the URL of a page."""
     return str(response.request.url)
 
 
 class FormReader(HTMLParser):
-    """Reads the first form of a page: where it goes and its hidden inputs."""
+    """Parses the first form of an HTML page: its action and its hidden inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,10 +132,10 @@ class FormReader(HTMLParser):
 
     @classmethod
     def first(cls, html: str) -> "FormReader":
-        """The first form in `html`.
+        """Parse the first form of an HTML page.
 
         Raises:
-            AssertionError: There is none.
+            AssertionError: The page has no form.
         """
         reader = cls()
         reader.feed(html)
@@ -143,7 +143,7 @@ class FormReader(HTMLParser):
         return reader
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collects what belongs to the first form."""
+        """Collect the action and the hidden inputs of the first form."""
         values = {name: value or "" for name, value in attrs}
         self.forms += tag == "form"
         if self.forms != 1:

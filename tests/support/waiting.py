@@ -1,7 +1,7 @@
-"""How long a test waits for something that must happen.
+"""The limit of time for all waits of tests.
 
-One bound for every wait, so generous that a busy machine never reaches it: only what would hang ends there, and says
-where. A test never passes because a time has passed.
+It is so long that a busy machine never reaches it: only a wait that would hang ends there, with a failure that shows
+where. No test passes because time has passed.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ PATIENCE = 300.0
 
 
 async def turns(holds: Callable[[], object]) -> None:
-    """Let the loop turn until `holds()`, for what happens in this process and wakes nothing that could be awaited."""
+    """Let the event loop run until `holds()` is true, for changes in this process that nothing signals."""
     async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110  # see above
             await asyncio.sleep(0)

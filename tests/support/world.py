@@ -1,4 +1,4 @@
-"""Relays and agents in one process, on ports of the system's choice: the highest level that needs no process.
+"""Runs a relay and agents in the test's own process, on free ports: the highest level of test without processes.
 
 `async with world(tmp_path) as w: tunnel = await w.tunnel(app.port, subdomain="demo")`
 """
@@ -28,12 +28,13 @@ from tunnelrelay.config.values import ListenAddress
 
 @dataclass(slots=True)
 class Diary(Watcher):
-    """A watcher that writes everything down.
+    """A watcher of an agent that records all its events.
 
     Attributes:
-        events: Names of what happened, in order.
-        exchanges: Every exchange that is over.
-        lost_for: Reasons given for lost links.
+        events: Names of the events, in order.
+        exchanges: All finished exchanges.
+        lost_for: The reasons of lost links.
+        starts, waits: The events `started` and `waiting`, for tests to wait on.
     """
 
     events: list[str] = field(default_factory=list)
@@ -86,10 +87,10 @@ class Diary(Watcher):
 
 
 class WorldTunnel:
-    """One agent with one tunnel.
+    """An agent with one tunnel.
 
     Attributes:
-        host: What visitors send as Host, with the port.
+        host: The value of `Host` that visitors send, with the port.
     """
 
     def __init__(self, world: "World", agent: Agent, diary: Diary, running: "asyncio.Task[Outcome]") -> None:
@@ -104,7 +105,7 @@ class WorldTunnel:
         return self.url.partition("://")[2]
 
     async def until_started(self) -> None:
-        """Returns once the agent says that visitors reach it (again)."""
+        """Wait until the agent reports that visitors reach its tunnel, for the first time or again."""
         starting = asyncio.ensure_future(self.diary.starts.get())
         await asyncio.wait({starting, self.running}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert starting.done(), f"the tunnel did not start: {self.outcome or self.diary.events}"
@@ -112,21 +113,21 @@ class WorldTunnel:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the agent ended, None while it runs."""
+        """How the agent ended; None while it runs."""
         return self.running.result() if self.running.done() else None
 
     async def fetch(self, method: str, target: str, **kwargs: Any) -> Response:
-        """A visitor's request on a connection of its own."""
+        """Send a visitor's request for the tunnel on a new connection, and return its response."""
         return await fetch(self.world.port, method, target, host=self.host, **kwargs)
 
     async def stop(self) -> Outcome:
-        """Asks the agent to stop, and waits."""
+        """Ask the agent to stop, and wait until it has. Returns how it ended."""
         self.agent.stop()
         return await self.running
 
 
 def tunnel_to(upstream: int, **what: Any) -> TunnelConfig:
-    """A tunnel to this port of this machine.
+    """Return the configuration of a tunnel to a port of this machine.
 
     Args:
         upstream: Port of the local service.
@@ -137,7 +138,7 @@ def tunnel_to(upstream: int, **what: Any) -> TunnelConfig:
 
 
 class World:
-    """One relay, and what was started behind it.
+    """A relay, and the agents that a test starts, in one process.
 
     Attributes:
         settings: Fields of `RelayConfig` for the next start of the relay.
@@ -157,7 +158,7 @@ class World:
         self.tunnels: list[WorldTunnel] = []
 
     async def start_relay(self) -> None:
-        """Starts the relay, for the first time or again on the same port and data."""
+        """Start the relay, for the first time, or again on the same port and data."""
         settings = {**self.settings, "http": ListenAddress("127.0.0.1", self.port)}
         self.relay = Relay(RelayConfig(**settings), transport=self._transport)
         await self.relay.start()
@@ -165,21 +166,21 @@ class World:
         self.port = self.relay.http[1]
 
     def agent(self, upstream: int, *, token: str = "", policy: PolicySpec | None = None, **where: Any) -> WorldTunnel:
-        """An agent with one tunnel, not waited for.
+        """Start an agent with one tunnel, without waiting for the tunnel.
 
         Args:
             upstream: Port of the local service.
-            token: Its authtoken.
-            policy: Who may pass; None lets everybody in.
-            where: `subdomain` or `host`, `name`.
+            token: The agent's authtoken.
+            policy: The tunnel's policy; None lets all visitors in.
+            where: `subdomain` or `host`, and `name` of the tunnel.
         """
         return self.agent_with(tunnel_to(upstream, policy=policy or PolicySpec(), **where), token=token)
 
     def agent_with(self, *tunnels: TunnelConfig, token: str = "", open_tap: OpenTap | None = None) -> WorldTunnel:
-        """An agent that is started with these tunnels, not waited for.
+        """Start an agent with these tunnels, without waiting for them.
 
         Args:
-            open_tap: Listens to their exchanges.
+            open_tap: Opens an observer of the tunnels' exchanges.
         """
         config = AgentConfig(relay=RelayAddress("http", "127.0.0.1", self.port), tunnels=tunnels, token=token)
         diary = Diary()
@@ -189,13 +190,13 @@ class World:
         return tunnel
 
     async def tunnel(self, upstream: int, **kwargs: Any) -> WorldTunnel:
-        """An agent whose tunnel visitors reach."""
+        """Start an agent with one tunnel, and wait until visitors reach it; arguments as for `agent`."""
         tunnel = self.agent(upstream, **kwargs)
         await tunnel.until_started()
         return tunnel
 
     async def stop(self) -> None:
-        """Ends all agents, then the relay."""
+        """Stop all agents, then the relay."""
         for tunnel in self.tunnels:
             tunnel.agent.stop()
             tunnel.agent.stop()
@@ -207,11 +208,11 @@ class World:
 async def world(
     data_dir: Path, transport: httpx.AsyncBaseTransport | None = None, **settings: Any
 ) -> AsyncIterator[World]:
-    """A running relay without agents; everything ends with the context.
+    """Context manager: a running relay without agents; all agents that the test starts are stopped at its end.
 
     Args:
-        data_dir: The relay's, kept over restarts within the world.
-        transport: Stands for the network to the providers; None for the true one.
+        data_dir: The relay's data directory, kept when the relay restarts.
+        transport: Replaces the network to identity providers; None for the real network.
         settings: Fields of `RelayConfig`.
     """
     w = World(data_dir, transport, **settings)
