@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import subprocess
 import sys
 from contextlib import asynccontextmanager
 
@@ -93,10 +94,11 @@ async def test_a_socket_that_comes_and_goes_is_told_of(tmp_path, scheme):
 async def test_a_directory_that_goes_is_a_service_that_is_away(tmp_path):
     site, heard = tmp_path / "site", []
     site.mkdir()
-    async with at(UpstreamAddress("file", path=str(site)), heard.append) as s:
+    async with at(UpstreamAddress("file", path=str(site))) as s:
         assert status(await s.answer()) == 200
-        s.upstream.close()
-    site.rmdir()
+        site.rmdir()
+        assert status(await s.answer()) == 404
+        assert (await s.answer()).reset is Code.UPSTREAM_UNREACHABLE  # on a new connection
     async with at(UpstreamAddress("file", path=str(site)), heard.append) as s:
         owner = await s.answer()
         assert owner.reset is Code.UPSTREAM_UNREACHABLE
@@ -118,6 +120,14 @@ async def test_nothing_listens_for_a_directory(tmp_path):
     assert (ours.family, ours.getsockname(), ours.getpeername()) == (socket.AF_UNIX, "", "")
     transport.write_eof()
     await ended
+
+
+def test_the_libraries_of_the_file_server_are_not_imported_before_one_is_needed():
+    script = (
+        "import sys, tunnelctl.agent.agent, tunnelctl.cli.run, tunnelctl.cli.settings\n"
+        "assert not {'starlette', 'uvicorn'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="unix sockets")

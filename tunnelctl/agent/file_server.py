@@ -80,6 +80,7 @@ class DirectoryApp(StaticFiles):
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory=directory, check_dir=False)
+        self._root = directory
         self.config_checked = True  # `DirectoryConnector` looks at each connection whether the directory is there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,10 +91,15 @@ class DirectoryApp(StaticFiles):
         """Find what a path names; called by Starlette with a path without `..` and percent codes."""
         if scope["method"] not in METHODS:
             return PlainTextResponse("Files can only be read.", 405, {"Allow": ", ".join(METHODS)})
+        return await run_in_threadpool(self._answer, path, scope)
+
+    def _answer(self, path: str, scope: Scope) -> Response:
         try:
-            return await run_in_threadpool(self._find, path, scope)
+            return self._find(path, scope)
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a zero byte in the path
-            return PlainTextResponse(NOT_FOUND, 404)
+            # Without its directory the agent is to find out, at its next connection, that this service is away.
+            fields = {} if os.path.isdir(self._root) else {"Connection": "close"}
+            return PlainTextResponse(NOT_FOUND, 404, fields)
         except PermissionError:
             return PlainTextResponse("The file may not be read.", 403)
         except OSError as error:
@@ -120,7 +126,7 @@ class DirectoryApp(StaticFiles):
 
     def _below(self, found: str) -> str:
         """The path below the served directory of a file that was found, symbolic links followed."""
-        return os.path.relpath(found, os.path.realpath(str(self.directory)))
+        return os.path.relpath(found, os.path.realpath(self._root))
 
     def _file(self, path: str, status: os.stat_result, scope: Scope) -> Response:
         if not os.access(path, os.R_OK):
