@@ -17,6 +17,8 @@ COMMANDS = {
     "tcp": ("tunnelctl.cli.tcp:tcp", "Give a local TCP service a port of the relay."),
     "tunnel": ("tunnelctl.cli.tunnel_command:tunnel", "Serve an edge that is set up at the relay."),
     "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),
+    "requests": ("tunnelctl.cli.requests:requests", "List the requests that visitors sent."),
+    "replay": ("tunnelctl.cli.requests:replay", "Send a request of a visitor's once more."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
     "diagnose": ("tunnelctl.cli.diagnose:diagnose", "Say what stands in the way of a tunnel."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),

@@ -1,0 +1,161 @@
+"""Finds the local API of an agent that runs on this machine, and asks it. For `tunnel requests` and `tunnel replay`."""
+
+import ipaddress
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from tunnelctl import __version__
+from tunnelctl.agent.configfile import ConfigFiles
+from tunnelctl.agent.yamlfile import FileInvalid
+from tunnelctl.cli.exits import Exit, Failure
+from tunnelctl.localapi.address import DEFAULT_PORT, WebAddress, WebAddressInvalid, parse_web_addr, shown
+
+LOOKED_AT = 10
+"""Ports from the default one on that are asked, as an agent takes the next one when another has it."""
+CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 40.0
+"""A replay is answered after 25 seconds at the latest."""
+MAX_LINE = 1024 * 1024
+"""Bytes of one event; what follows such a line is no stream of events."""
+
+
+class LocalClient:
+    """The local API at one address.
+
+    Args:
+        address: `host:port`.
+    """
+
+    def __init__(self, address: str, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(
+            base_url=f"http://{address}",
+            transport=transport or httpx.HTTPTransport(trust_env=False),
+            trust_env=False,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            headers={"User-Agent": f"tunnelctl/{__version__}"},
+        )
+
+    def is_agent(self) -> bool:
+        """Whether an agent answers there."""
+        try:
+            status = self._client.get("/api/status", timeout=CONNECT_SECONDS)
+            return status.status_code == 200 and "agent_version" in status.json()
+        except (httpx.HTTPError, ValueError, TypeError):
+            return False
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The JSON at a path.
+
+        Raises:
+            Failure: The API refuses, or is away.
+        """
+        with _told():
+            return _checked(self._client.get(path, params=dict(query or {}))).json()
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that a POST is answered with.
+
+        Raises:
+            Failure: The API refuses, or is away.
+        """
+        with _told():
+            return _checked(self._client.post(path, json=dict(body))).json()
+
+    def events(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Names and data of a stream of events, until it ends. The first, `open`, comes as soon as the stream is there.
+
+        Raises:
+            Failure: The API refuses, or is away.
+        """
+        timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        with _told(), self._client.stream("GET", path, timeout=timeout) as response:
+            if response.status_code != 200:
+                response.read()
+            _checked(response)
+            yield "open", None
+            name = ""
+            for line in response.iter_lines():
+                kind, _, value = line[:MAX_LINE].partition(": ")
+                if kind == "event":
+                    name = value
+                elif kind == "data":
+                    yield name, json.loads(value)
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+
+def open_local_api(web_addr: str, config: ConfigFiles) -> LocalClient:
+    """The local API of the agent that runs here.
+
+    Args:
+        web_addr: Where it is, as a user said; else the file says it, else it is found.
+
+    Raises:
+        Failure: There is none.
+    """
+    for address in _addresses(web_addr, config):
+        client = LocalClient(address)
+        if client.is_agent():
+            return client
+        client.close()
+        asked = address
+    where = asked if web_addr else f"127.0.0.1:{DEFAULT_PORT}, nor at the {LOOKED_AT - 1} ports behind it"
+    hint = "start one with `tunnel http`, or say with --web-addr where its log has it listen"
+    raise Failure(Exit.FAILED, [f"no agent answers at {where}"], hint)
+
+
+def _addresses(web_addr: str, config: ConfigFiles) -> list[str]:
+    origin, text = "--web-addr", web_addr
+    if not text:
+        try:
+            file = config.load()
+        except FileInvalid as error:
+            raise Failure(Exit.USAGE, error.problems, "put the file right, or name another with --config") from error
+        origin, text = file.where("web_addr"), file.web_addr
+    try:
+        address = parse_web_addr(text)
+    except WebAddressInvalid as error:
+        raise Failure(Exit.USAGE, [f"{origin}: {error}"], "give it as 127.0.0.1:4040") from None
+    if address is None:
+        hint = "take that out of the file, and start the agent again"
+        raise Failure(Exit.USAGE, [f"{origin} is false: agents have no local API then"], hint)
+    address = _reachable(address)
+    ports = [address.port] if address.is_explicit else range(DEFAULT_PORT, DEFAULT_PORT + LOOKED_AT)
+    return [shown(address.host, port) for port in ports]
+
+
+def _reachable(address: WebAddress) -> WebAddress:
+    """The address to connect to, where the one to listen at means all of this machine's."""
+    literal = ipaddress.ip_address(address.host)
+    if not literal.is_unspecified:
+        return address
+    return replace(address, host="127.0.0.1" if literal.version == 4 else "::1")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turns what the network says into an error for people."""
+    try:
+        yield
+    except (httpx.HTTPError, ValueError) as error:
+        reason = "it stopped, or does not answer in time" if isinstance(error, httpx.HTTPError) else "it is no agent"
+        raise Failure(Exit.FAILED, [f"the agent's local API does not answer: {reason}"], "look at its log") from None
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.status_code < 400:
+        return response
+    try:
+        envelope = response.json()
+        details = envelope["details"]
+        message, more = str(envelope["msg"]), str(details.get("err") or details.get("id") or details.get("name") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, more = response.text.strip() or f"HTTP {response.status_code}", ""
+    hint = "`tunnel requests` lists those that it has" if response.status_code == 404 else ""
+    raise Failure(Exit.FAILED, [f"the agent refused: {message}{f': {more}' if more else ''}"], hint)
