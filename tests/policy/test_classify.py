@@ -46,7 +46,68 @@ PROGRAMS = {
     "a crawler on a phone": {
         "User-Agent": "Mozilla/5.0 (Linux; Android 6.0.1) Mobile Safari (compatible; bingbot/2.0)"
     },
+    "Java that calls itself a browser": {"User-Agent": "Mozilla/5.0", "Accept": "text/html, image/gif, *; q=.2"},
+    "Java that copies an agent": {"User-Agent": MOZILLA, "Accept": "text/html, image/gif, image/jpeg, *; q=.2"},
+    "curl that copies an agent": {"User-Agent": MOZILLA, "Accept": "text/html"},
+    "an Accept that names XHTML elsewhere": {"Accept": "application/xml,application/xhtml+xml,text/html;q=0.9"},
+    "Teams": {"User-Agent": "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5", "Accept": HTML},
+    "WhatsApp": {"User-Agent": "WhatsApp/2.23.20.0", "Accept": HTML},
+    "Telegram": {"User-Agent": "TelegramBot (like TwitterBot)", "Accept": HTML},
+    "LinkedIn": {
+        "User-Agent": "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+        "Accept": HTML,
+    },
+    "a scanner of mail": {"User-Agent": "Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 5.1)", "Accept": HTML},
 }
+
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}.0) Gecko/20100101 Firefox/{0}.0"
+BROWSERS = {
+    "Chrome 140": ({"User-Agent": CHROME.format(140), **NAVIGATE}, True, True),
+    "Chrome 76, the first to mark navigations": (
+        {"User-Agent": CHROME.format(76), "Accept": HTML, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
+        True,
+        True,
+    ),
+    "Chrome 70": ({"User-Agent": CHROME.format(70)}, True, False),
+    "Firefox 140": ({"User-Agent": FIREFOX.format(140), **NAVIGATE}, True, True),
+    "Firefox 78": ({"User-Agent": FIREFOX.format(78)}, True, False),
+    "Safari 17 over plain http": ({}, True, False),
+    "Safari 17 over https": (NAVIGATE, True, True),
+    "Safari on an iPhone": (
+        {
+            "User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 15_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+            "Gecko) Version/15.0 Mobile/15E148 Safari/604.1"
+        },
+        True,
+        False,
+    ),
+    "Internet Explorer 11": (
+        {
+            "User-Agent": "Mozilla/5.0 (Windows NT 10.0; WOW64; Trident/7.0; rv:11.0) like Gecko",
+            "Accept": "text/html, application/xhtml+xml, */*",
+            "Upgrade-Insecure-Requests": "",
+        },
+        False,
+        False,
+    ),
+}
+"""What differs from `SAFARI`, and whether a login starts over plain http and over https."""
+
+
+@every("browser", BROWSERS)
+def test_a_browser_that_opens_a_page_is_sent_to_the_login_as_far_as_its_age_allows(browser: str):
+    fields, over_http, over_https = BROWSERS[browser]
+    request = head(fields=SAFARI | fields)
+
+    assert classify(request) is RequestKind.NAVIGATION
+    assert (starts_login(request, is_secure=False), starts_login(request, is_secure=True)) == (over_http, over_https)
+
+
+def test_the_fetch_of_node_is_a_script_and_starts_no_login():
+    fields = {"Sec-Fetch-Mode": "cors", "Accept": "text/html,application/xhtml+xml", "User-Agent": "node"}
+
+    assert classify(head(fields=fields)) is RequestKind.OTHER
 
 
 def test_a_page_load_without_fetch_metadata_starts_a_login_over_plain_http_only():

@@ -21,6 +21,8 @@ OWN_SITES = frozenset({b"same-origin", b"none"})
 values mean another owner's site."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
+_PAGE = b"text/html,application/xhtml+xml"
+"""How every browser begins its `Accept` when it opens a page. Programs that ask for HTML begin it otherwise."""
 _BROWSER = re.compile(rb"Mozilla/5\.0 \((?!compatible;)")
 """Matches the begin of the `User-Agent` of every browser, and of many programs; crawlers contain `compatible`
 instead."""
@@ -61,11 +63,10 @@ def starts_login(head: RequestHead, *, is_secure: bool) -> bool:
     """
     if head.get(b"sec-fetch-mode") is not None:
         return True
-    accept = (head.get(b"accept") or b"").lower()
+    accept = (head.get(b"accept") or b"").lower().replace(b" ", b"")
     return (
         not is_secure
-        and b"text/html" in accept
-        and b"application/xhtml+xml" in accept
+        and accept.startswith(_PAGE)
         and head.get(b"upgrade-insecure-requests") == b"1"
         and bool(head.get(b"accept-language"))
         and head.get(b"user-agent") is not None
