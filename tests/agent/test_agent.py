@@ -6,6 +6,7 @@ import pytest
 from tests.agent.fakes import Diary, FakeRelay, bound, make_agent, unbound_numbers
 from tunnelctl.agent.agent import PROBE_WAITS
 from tunnelctl.agent.backoff import STEADY_AFTER
+from tunnelctl.agent.job_identity import JobTokenAway, NoJobToken
 from tunnelctl.agent.outcome import Failed, Invalid, NameTaken, NoRelay, NotAllowed, Stopped
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.wire.errors import Code
@@ -200,6 +201,57 @@ async def test_a_token_that_the_relay_does_not_take_is_the_end():
     end = await make_agent(relay, Diary()).run()
     assert isinstance(end, NotAllowed)
     assert "tunnel config add-authtoken" in end.hint
+
+
+class Job:
+    """A CI job whose tokens are counted, or that has none."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    async def token(self, audience):
+        self.asked.append(audience)
+        answer = self.answers.pop(0) if self.answers else f"token-{len(self.asked)}"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_a_ci_job_shows_a_new_token_on_each_link():
+    relay, diary, job, shown = FakeRelay(), Diary(), Job(), []
+    dial = relay.dial
+
+    async def noted(url, *, token, **way):
+        shown.append(token)
+        return await dial(url, token=token, **way)
+
+    relay.dial = noted
+    async with running(relay, diary, job=job):
+        await diary.starts.get()
+        relay.links[0].drop()
+        await diary.starts.get()
+
+    assert shown == ["token-1", "token-2"]
+    assert job.asked == ["http://127.0.0.1:1"] * 2
+
+
+async def test_a_ci_job_that_has_no_token_is_the_end_and_dials_no_relay():
+    relay, diary = FakeRelay(), Diary()
+
+    async with running(relay, diary, job=Job(NoJobToken("GitHub gave this job no identity", "forks"))) as (_, task):
+        outcome = await task
+
+    assert outcome == NotAllowed("GitHub gave this job no identity", "forks")
+    assert relay.dials == 0
+
+
+async def test_a_ci_system_that_gives_out_no_token_at_the_moment_is_asked_again():
+    relay, diary = FakeRelay(), Diary()
+
+    async with running(relay, diary, job=Job(JobTokenAway("GitHub answered 503"))):
+        await diary.starts.get()
+
+    assert diary.words[0] == "lost: GitHub answered 503"
 
 
 async def test_a_token_revoked_while_the_link_stands_is_the_end():

@@ -55,6 +55,17 @@ async def run(environment, *arguments):
     return process.returncode, out.decode(), err.decode()
 
 
+async def test_a_ci_job_without_an_identity_ends_with_3_and_says_why(environment):
+    """A run for a pull request from a fork, for one: GitHub gives it no address to ask for tokens."""
+    job = environment | {"GITHUB_ACTIONS": "true"}
+
+    code, out, err = await run(job, "http", "3000", "--authtoken=oidc", "--relay=http://127.0.0.1:1")
+
+    assert (code, out) == (Exit.NOT_ALLOWED, "")
+    assert "GitHub gave this job no identity" in err
+    assert "forks" in err
+
+
 async def line_with(stream, words):
     """The next line that has these words."""
     while words not in (line := await stream.readline()):

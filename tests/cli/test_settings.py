@@ -7,6 +7,7 @@ from tests.policy.making import typed
 from tunnelctl.agent.address import AddressInvalid
 from tunnelctl.agent.configfile import ConfigFiles
 from tunnelctl.agent.hostnames import host_name, label, parse_public_url
+from tunnelctl.agent.job_identity import GITLAB_TOKEN, REQUEST_TOKEN, REQUEST_URL, JobIdentity
 from tunnelctl.cli.flag_values import StartFlags, TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
 from tunnelctl.policy.check import OF_CONNECTIONS
@@ -48,6 +49,26 @@ def test_the_file_gives_what_flags_do_not(given):
     assert given(file).agent.token == "from-file"
     agent = given(file, relay="https://flag.example", authtoken="env:T", environ={"T": "from-env"}).agent
     assert (agent.relay.url, agent.token) == ("https://flag.example", "from-env")
+
+
+GITHUB = {"GITHUB_ACTIONS": "true", REQUEST_URL: "https://t.example/", REQUEST_TOKEN: "request-secret"}
+
+
+def test_oidc_as_authtoken_is_the_ci_jobs_own_identity(given):
+    typed = given(authtoken="oidc", typed=frozenset({"authtoken"}), environ=GITHUB)
+    by_file = given("version: 3\nagent: {authtoken: oidc}\n", environ={GITLAB_TOKEN: "a.b.c"})
+    assert (typed.agent.token, typed.notices) == ("", ())
+    assert typed.agent.job == JobIdentity(
+        system="GitHub", request_url="https://t.example/", request_token="request-secret"
+    )
+    assert by_file.agent.job == JobIdentity(system="GitLab", given="a.b.c")
+    assert "request-secret" not in repr(typed.agent)
+
+
+def test_oidc_as_authtoken_outside_of_a_ci_job_is_a_mistake(given):
+    assert problems(given, authtoken="oidc", environ={"CI": "true"}) == [
+        "--authtoken: oidc stands for a CI job's ID token, and this is no job"
+    ]
 
 
 def test_every_mistake_is_reported_at_once(given):

@@ -29,11 +29,13 @@ from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.backoff import Backoff
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
 from tunnelctl.agent.errors import AgentEnded, DuplicateName, NotBound, NotConnected
+from tunnelctl.agent.job_identity import JobTokenAway, NoJobToken
 from tunnelctl.agent.outcome import (
     AllEnded,
     Failed,
     GoingAway,
     LinkEnd,
+    NotAllowed,
     Outcome,
     Stopped,
     Trouble,
@@ -410,10 +412,16 @@ class Agent:
         """None when the relay has answered every offer."""
         config = self._config
         try:
+            token = config.token if config.job is None else await config.job.token(config.relay.url)
+        except NoJobToken as error:
+            return NotAllowed(str(error), error.hint)
+        except JobTokenAway as error:
+            return Trouble(str(error))
+        try:
             link = await self._world.dial(
                 config.relay.url,
                 user=service,
-                token=config.token or None,
+                token=token or None,
                 ca_file=config.relay_ca,
                 timeout=config.dial_seconds,
                 proxy=config.proxy,

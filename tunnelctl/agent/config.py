@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tunnelctl.agent.address import RelayAddress, UpstreamAddress
+from tunnelctl.agent.job_identity import JobIdentity
 from tunnelctl.agent.proxy_header import ProxyVersion
 from tunnelctl.link.proxy import Proxy
 from tunnelctl.policy.describe import describe
@@ -101,7 +102,8 @@ class AgentConfig:
         relay_from: The flag, variable or key that named it; "" when nothing did and it is the default.
         tunnels: What to offer from the start, each with a name of its own. When all of them have ended by themselves,
             so has the agent; with none it stays.
-        token: The authtoken; "" on a relay of this machine that asks for none.
+        token: The authtoken; "" on a relay of this machine that asks for none, or with `job`.
+        job: The CI job whose ID tokens are shown instead of an authtoken; None for none.
         proxy: The way to the relay; None for the direct one.
         relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
         dial_seconds: For connecting and the handshake. Short: a SYN that was lost while a relay restarted must not
@@ -116,6 +118,7 @@ class AgentConfig:
     relay_from: str = ""
     tunnels: tuple[TunnelConfig, ...]
     token: str = field(default="", repr=False)
+    job: JobIdentity | None = None
     relay_ca: str | None = None
     proxy: Proxy | None = None
     dial_seconds: float = 5.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tunnelctl.agent.address import RelayAddress
+from tunnelctl.agent.job_identity import JobIdentity, JobTokenAway, NoJobToken
 from tunnelctl.agent.preflight import check_provider, relay_information
 from tunnelctl.link.dial import NAME_CODES, DialFailed, certificate_hint, dial, tls_context
 from tunnelctl.link.proxy import Proxy, ProxyFailed, connect
@@ -41,12 +42,14 @@ class Subject:
 
     Attributes:
         token: The authtoken, "" for none.
+        job: The CI job whose ID token is shown instead; None for none.
         issuers: Providers at which visitors log in.
         ipv6: Whether the relay must be reachable over IPv6.
     """
 
     relay: RelayAddress
     token: str = field(default="", repr=False)
+    job: JobIdentity | None = None
     ca_file: str | None = None
     proxy: Proxy | None = None
     issuers: tuple[str, ...] = ()
@@ -124,13 +127,19 @@ async def _over_ipv6(subject: Subject, resolve: Resolve) -> Finding:
 
 
 async def _link(subject: Subject) -> list[Finding]:
-    """Whether the relay takes a link with this authtoken."""
+    """Whether the relay takes a link with this authtoken, or this CI job's ID token."""
+    try:
+        token = subject.token if subject.job is None else await subject.job.token(subject.relay.url)
+    except NoJobToken as problem:
+        return [error("authtoken", str(problem), fix=problem.hint)]
+    except JobTokenAway as problem:
+        return [error("authtoken", str(problem), fix="try again; if it stays so, look at GitHub's status page")]
     began = time.perf_counter()
     try:
         link = await dial(
             subject.relay.url,
             user=_Guest(),
-            token=subject.token or None,
+            token=token or None,
             ca_file=subject.ca_file,
             timeout=STEP_SECONDS,
             proxy=subject.proxy,
@@ -141,7 +150,7 @@ async def _link(subject: Subject) -> list[Finding]:
     link.close(Code.NO_ERROR, "it was a look")
     transport = "TLS" if subject.relay.scheme == "https" else "plain http on this machine"
     findings = [ok("tls", f"the connection to the relay is {transport}")]
-    who = "with this authtoken" if subject.token else "without an authtoken"
+    who = "with this job's ID token" if subject.job else "with this authtoken" if token else "without an authtoken"
     return [*findings, ok("relay", f"the relay at {subject.relay.url} takes this agent {who} ({took:.0f} ms)")]
 
 

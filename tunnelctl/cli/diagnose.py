@@ -58,6 +58,7 @@ def diagnose(ctx: click.Context, /, write_report: Path | None, ipv6: bool, **giv
     subject = Subject(
         relay=agent.relay,
         token=agent.token,
+        job=agent.job,
         ca_file=agent.relay_ca,
         proxy=agent.proxy,
         issuers=_issuers(settings),

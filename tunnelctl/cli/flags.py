@@ -114,7 +114,11 @@ RELAY: tuple[Decorator, ...] = (
 CONNECTION: tuple[Decorator, ...] = (
     *RELAY,
     option(
-        "--authtoken", "Credential for the relay: env:NAME, file:PATH, -, or the token.", "T", is_secret=True, env=True
+        "--authtoken",
+        "Credential for the relay: env:NAME, file:PATH, -, or the token; `oidc` for a CI job's own ID token.",
+        "T",
+        is_secret=True,
+        env=True,
     ),
     CONFIG,
 )

@@ -28,6 +28,7 @@ from tunnelctl.agent.connector import path_problem
 from tunnelctl.agent.definition import DefinitionInvalid
 from tunnelctl.agent.edge_labels import HINT, KEPT_AT_THE_RELAY, parse_labels
 from tunnelctl.agent.hostnames import PublicUrl, host_name, label, parse_public_url
+from tunnelctl.agent.job_identity import AUTHTOKEN, JobIdentity, job_identity
 from tunnelctl.agent.proxy_header import ProxyVersion
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import FileInvalid
@@ -146,7 +147,8 @@ class _Resolver:
         token_text, token_from = self._first(
             ("--authtoken", flags.authtoken), (file.where("authtoken"), file.authtoken)
         )
-        token = self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
+        job = self._job(token_from) if token_text == AUTHTOKEN else None
+        token = "" if job else self._secret(token_from, token_text, is_typed="authtoken" in flags.typed)
         relay_ca = self._readable(*self._first(("--relay-ca", flags.relay_ca), ("connect_cas", file.connect_cas)))
         proxy = self._proxy(relay, file)
         tunnels = self._asked_for(flags, file)
@@ -159,9 +161,17 @@ class _Resolver:
         elif flags.relay and "relay" not in flags.typed:
             relay_from = "TUNNELCTL_RELAY"
         agent = AgentConfig(
-            relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, relay_ca=relay_ca, proxy=proxy
+            relay=relay, relay_from=relay_from, tunnels=tunnels, token=token, job=job, relay_ca=relay_ca, proxy=proxy
         )
         return Settings(agent=agent, file=file, web=web, inspect_bytes=inspect_bytes, notices=tuple(self._notices))
+
+    def _job(self, origin: str) -> JobIdentity | None:
+        """The CI job that this process runs in."""
+        job = job_identity(self._environ)
+        if job is None:
+            self._problems.append(f"{origin}: {AUTHTOKEN} stands for a CI job's ID token, and this is no job")
+            self._hint = "GitHub Actions and GitLab CI have them; elsewhere give an authtoken"
+        return job
 
     def _check_login_variable(self, flags: TunnelFlags | StartFlags) -> None:
         """Refuse a login in the environment that would be lost: where there is no such flag, or the value is empty.
