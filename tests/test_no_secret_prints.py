@@ -42,6 +42,7 @@ EXCUSED = {
     "tunnelrelay.oidc.sessions.access_tokens:TokenRefused.code": "an error's name",
     "tunnelrelay.pages.errors:ErrorKind.code": "an error's name",
     "tunnelrelay.pages.page:Page.code": "an error's name",
+    "tunnelrelay.policy.trust:JobRefused.code": "an error's name",
     "tunnelrelay.policy.verdict:Deny.code": "an error's name",
     "tunnelrelay.store.base:SessionRow.sealed": "sealed by the key ring",
     "tunnelrelay.store.resources:EdgeRow.sealed": "sealed by the key ring",

@@ -20,6 +20,7 @@ PREFIXES = {
     "route": "edghtsrt_",
     "backend": "bkdtg_",
     "provider": "prv_",
+    "trust_rule": "trust_",
     "tunnel": "tn_",
     "tunnel_session": "ts_",
     "endpoint": "ep_",

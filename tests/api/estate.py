@@ -114,6 +114,9 @@ async def _furnish(found: Estate, app: App) -> None:
     provider = await made(
         "/providers", admin, name="work", issuer=ISSUER, client_id="c", client_secret=SECRET, owners=["team"]
     )
+    rule = await made(
+        "/trust_rules", admin, issuer=ISSUER, claims={"project_id": "42"}, acl=["bind:pr-*"], owner="team"
+    )
     group = await made("/backends/tunnel_group", labels={"app": "shop"})
     domain = await made("/reserved_domains", domain="kept.localhost")
     addr = await made("/reserved_addrs", addr="20001")
@@ -158,6 +161,7 @@ async def _furnish(found: Estate, app: App) -> None:
         "/tunnel_sessions/{id}": {"id": live["tunnel_session"]["id"]},
         "/credentials/{id}": {"id": credential["id"]},
         "/api_keys/{id}": {"id": key["id"]},
+        "/trust_rules/{id}": {"id": rule["id"]},
         "/providers/{id}": {"id": provider["id"]},
         "/users/{id}": {"id": found.people["member"].id},
         "/app/sessions/{id}": {"id": session["id"]},

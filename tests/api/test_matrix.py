@@ -40,6 +40,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "update_reserved_addr": {"description": "mine"},
     "create_credential": {"description": "mine"},
     "update_credential": {"description": "mine", "acl": []},
+    "create_trust_rule": {"issuer": ISSUER, "claims": {"sub": "mine"}, "acl": ["bind:mine"]},
+    "update_trust_rule": {"description": "mine"},
     "create_api_key": {"description": "mine"},
     "update_api_key": {"description": "mine"},
     "create_provider": {"name": "mine", "issuer": ISSUER, "client_id": "c"},
@@ -48,6 +50,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "update_user": {"role": "admin"},
 }
 """A good body for every operation that takes one."""
+
+
+RULE = BODIES["create_trust_rule"]
 
 
 class Operation(NamedTuple):
@@ -95,7 +100,15 @@ def everything() -> tuple[Operation, ...]:
 async def state_of(place: Estate) -> list[Any]:
     """Everything that its owner can see."""
     key = place.owners_key
-    things = ("edges/https", "backends/tunnel_group", "reserved_domains", "reserved_addrs", "credentials", "tunnels")
+    things = (
+        "edges/https",
+        "backends/tunnel_group",
+        "reserved_domains",
+        "reserved_addrs",
+        "credentials",
+        "tunnels",
+        "trust_rules",
+    )
     lists = (*things, "users", "providers", "api_keys", "app/sessions")
     answers = [await place.ask(key, "GET", f"/{name}") for name in lists]
     return [_still(answer.json()) for answer in answers]
@@ -245,6 +258,8 @@ async def test_no_list_shows_what_is_anothers(place, everything):
         ("POST", "/backends/tunnel_group", {"labels": {"a": "b"}, "owner": "team"}, "ADMIN_ONLY"),
         ("POST", "/reserved_domains", {"domain": "mine", "owner": "team"}, "ADMIN_ONLY"),
         ("POST", "/credentials", {"owner": "team"}, "ADMIN_ONLY"),
+        ("POST", "/trust_rules", RULE, "ADMIN_ONLY"),
+        ("POST", "/trust_rules", {**RULE, "owner": "other"}, "ADMIN_ONLY"),
         ("POST", "/credentials", {"owner_id": "{member}"}, "NOT_FOUND"),
         ("POST", "/api_keys", {"owner_id": "{member}"}, "ADMIN_ONLY"),
         ("POST", "/users", {"name": "me-too", "role": "admin"}, "ADMIN_ONLY"),

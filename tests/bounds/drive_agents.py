@@ -9,7 +9,7 @@ import pytest
 
 from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
 from tests.bounds.driving import bound_of, drive_bucket, drives, host, measured, owner, same_table, table
-from tests.support.managed import Managed
+from tests.support.managed import Managed, NoJobs
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import turns
 from tunnelctl.bounds import DeclaredBound
@@ -58,6 +58,7 @@ class Door:
         self.acceptor = Acceptor(
             self.agent_context,
             self.managed.store,
+            NoJobs(),
             needs_tokens=needs_tokens,
             metrics=Metrics(),
             clock=self.managed.clock,

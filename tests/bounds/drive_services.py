@@ -9,7 +9,7 @@ import pytest
 from tests.bounds.driving import drive_bucket, drives, measured, owner, same_table, table
 from tests.services.people import Office
 from tests.services.test_edges import with_policy
-from tests.support.managed import ANN, BOB, FakeClock, FakeProvider, Managed, actor
+from tests.support.managed import ADMIN, ANN, BOB, FakeClock, FakeProvider, Managed, actor
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.oidc.findings import Finding
 from tunnelctl.wire.messages import OidcSpec
@@ -180,6 +180,21 @@ async def drive_groups(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("tunnelrelay.services.backends.MAX_BACKENDS", 5)
     backends = Managed().services.backends
     await refused_after(lambda number: backends.create(ANN, (("team", f"t{number}"),)), 5)
+
+
+@drives("trust rules")
+async def drive_trust_rules(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several owners: they count together."""
+    monkeypatch.setattr("tunnelrelay.services.trust_rules.MAX_TRUST_RULES", 5)
+    rules = Managed().services.trust_rules
+
+    async def make(number: int) -> None:
+        claims = {"project_id": str(number)}
+        await rules.create(
+            ADMIN, issuer="https://gitlab.com", claims=claims, acl=["bind:pr-*"], owner=f"owner-{number}"
+        )
+
+    await refused_after(make, 5)
 
 
 @drives("edges")

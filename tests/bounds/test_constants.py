@@ -41,7 +41,7 @@ BY_REASON = {
         tunnelctl.oidc.metadata: MAX_ENDPOINT MAX_PROMPTS MAX_PROMPT
         tunnelctl.wire.texts: MAX_LABELS MAX_LABEL MAX_DESCRIPTION MAX_METADATA
         tunnelrelay.address: MAX_HOST
-        tunnelrelay.agents.token_acl: MAX_RULE
+        tunnelrelay.agents.token_acl: MAX_RULE MAX_RULES
         tunnelrelay.agents.tunnel_offers: MAX_UPSTREAM
         tunnelrelay.observe.audit_writer: MAX_DIGITS MAX_ID
         tunnelrelay.dashboard.views.audit: MAX_EVENT_ID
@@ -51,7 +51,6 @@ BY_REASON = {
         tunnelrelay.ingress.visitors: MAX_NAME
         tunnelrelay.ingress.route: MAX_HOST
         tunnelrelay.services.provider_directory: MAX_SEALED
-        tunnelrelay.services.credentials: MAX_RULES
         tunnelrelay.services.dashboard_login: MAX_SECONDS
         tunnelrelay.services.edge_policy: MAX_SECRETS MAX_SEALED
         tunnelrelay.services.edge_settings: MAX_SETTINGS
@@ -72,6 +71,7 @@ BY_REASON = {
         tunnelrelay.oidc.logout.provider_logout: MAX_LOGOUT_TOKEN MAX_SID
         tunnelrelay.oidc.providers.token_request: MAX_CLAIMS MAX_EXPIRES_IN
         tunnelrelay.oidc.sessions.session: MAX_ID_TOKEN MAX_KEPT_TOKEN MAX_SID MAX_ACR MAX_TIME
+        tunnelrelay.oidc.sessions.job_tokens: MAX_AGE
         tunnelrelay.oidc.sessions.rows: MAX_SEALED
         tunnelrelay.oidc.tokens.id_token: MAX_TOKEN MAX_HEADER MAX_AGE MAX_SUBJECT
         tunnelrelay.pages.page: MAX_QUOTE MAX_HOST MAX_OUTSIDE
@@ -79,6 +79,7 @@ BY_REASON = {
         tunnelrelay.policy.edits: MAX_ADDED
         tunnelrelay.policy.header_names: MAX_NAME
         tunnelrelay.policy.decision_reason: MAX_NAMED
+        tunnelrelay.policy.trust: MAX_CLAIMS MAX_CLAIM_TEXT MAX_AUDIENCE MAX_LABEL
         tunnelrelay.registry.tunnel: MAX_WEIGHT
         tunnelrelay.agents.authtokens: MAX_OWNER_LENGTH
     """,

@@ -1,5 +1,6 @@
 """Where the relay's settings come from, and what is wrong with them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,48 @@ def test_a_missing_file_is_a_mistake(file: Path) -> None:
 def test_tables_and_mixed_arrays_are_no_values(file: Path) -> None:
     file.write_text("[http]\nport = 1\n")
     assert mistakes(file) == [f"{file}: http: a value is text, a number, or an array of texts"]
+
+
+RULE = {"owner": "acme", "issuer": "https://gitlab.com", "claims": {"project_id": "42"}, "acl": ["bind:pr-*"]}
+
+
+def test_trust_rules_are_tables_in_the_file_and_json_elsewhere(file: Path) -> None:
+    file.write_text(
+        '[[trust_rule]]\nowner = "acme"\nissuer = "https://gitlab.com"\nacl = ["bind:pr-*"]\n'
+        '[trust_rule.claims]\nproject_id = "42"\n[[trust_rule]]\nowner = "ops"\nissuer = "https://ci.example"\n'
+        'acl = ["*"]\naudience = "a,b"\nclaims = {sub = "x"}\n'
+    )
+    first, second = load(file).trust_rule
+    assert (first.owner, first.issuer, first.claims) == ("acme", "https://gitlab.com", {"project_id": "42"})
+    assert (first.acl, first.audience) == (("bind:pr-*",), "")
+    assert (second.owner, second.audience) == ("ops", "a,b")
+    assert load(trust_rule=(json.dumps(RULE),)).trust_rule == (first,)
+    assert load(env={"TUNNELRELAY_TRUST_RULE": json.dumps(RULE)}).trust_rule == (first,)
+
+
+@every(
+    "text, told",
+    [
+        ('trust_rule = "acme"\n', "write it as a table"),
+        ("[trust_rule]\n", "write it as a table"),
+        ("[[trust_rule]]\nowners = 1\n", "has no owners"),
+        ('[[trust_rule]]\nowner = "acme"\n', "lacks acl, claims, issuer"),
+        ('[[trust_rule]]\nowner = 1\nissuer = "x"\nacl = []\nclaims = {}\n', "owner of a trust rule is a text"),
+        ('[[trust_rule]]\nowner = "a"\nissuer = "x"\nacl = "*"\nclaims = {}\n', "array of texts"),
+        ('[[trust_rule]]\nowner = "a"\nissuer = "x"\nacl = []\nclaims = {project_id = 42}\n', "texts by name"),
+    ],
+)
+def test_a_trust_rule_that_cannot_be_read_is_a_mistake(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "relay.toml"
+    file.write_text(text)
+    [line] = mistakes(file)
+    assert told in line
+
+
+@every("text", ["", "x", "[]", "7", "[" * 100_000])
+def test_a_trust_rule_that_is_no_object_is_a_mistake(text: str) -> None:
+    [line] = mistakes(trust_rule=(text,))
+    assert "a trust rule is an object like" in line
 
 
 def test_lists_come_from_repeated_flags_commas_and_arrays(file: Path) -> None:

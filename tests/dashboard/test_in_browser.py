@@ -45,6 +45,9 @@ PATHS = (
     "/credentials",
     "/credentials/new",
     "{token}",
+    "/trust-rules",
+    "/trust-rules/new",
+    "{rule}",
     "/api-keys",
     "/api-keys/new",
     "{key}",
@@ -159,6 +162,13 @@ async def set_up(w: World, admin: Actor) -> dict[str, str]:
     services = w.relay.parts.services
     domain = await services.domains.create(admin, "kept", HOSTILE)
     token, _ = await services.credentials.create(admin, description=HOSTILE, acl=[f"bind:x={HOSTILE}", "bind:pr-*"])
+    rule = await services.trust_rules.create(
+        admin,
+        issuer=f"https://ci.{'x' * 60}.example",
+        claims={"sub": HOSTILE, "ref": "r" * 200},
+        acl=[f"bind:x={HOSTILE}", "bind:pr-*"],
+        description=HOSTILE,
+    )
     key, _ = await services.api_keys.create(admin, description=HOSTILE, scopes=["edges:write", "audit:read"])
     user = await services.users.create(admin, HOSTILE[:100], owner="o" * 64, email=f"{'x' * 64}@acme.example")
     for who in ("alice", HOSTILE):
@@ -166,6 +176,7 @@ async def set_up(w: World, admin: Actor) -> dict[str, str]:
     return {
         "domain": f"/domains/{domain.id}",
         "token": f"/credentials/{token.id}",
+        "rule": f"/trust-rules/{rule.id}",
         "key": f"/api-keys/{key.id}",
         "user": f"/users/{user.id}",
     }

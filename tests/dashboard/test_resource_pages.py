@@ -12,6 +12,11 @@ async def test_a_form_made_of_other_values_than_those_of_now_changes_nothing(
     ids = {
         "users": user.id,
         "credentials": (await services.credentials.create(ADMIN))[0].id,
+        "trust-rules": (
+            await services.trust_rules.create(
+                ADMIN, issuer="https://gitlab.com", claims={"project_id": "42"}, acl=["bind:pr-*"]
+            )
+        ).id,
         "domains": (await services.domains.create(ADMIN, "demo")).id,
         "tcp-ports": (await services.addrs.create(ADMIN)).id,
         "api-keys": (await services.api_keys.create(ADMIN, user_id=user.id))[0].id,

@@ -29,6 +29,7 @@ TITLES = {
     "tunnels": "Tunnels",
     "tunnel_sessions": "Tunnel sessions",
     "credentials": "Credentials",
+    "trust_rules": "Trust rules",
     "api_keys": "API keys",
     "providers": "Providers",
     "users": "Users",

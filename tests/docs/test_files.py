@@ -10,6 +10,7 @@ import yaml
 
 from tests.docs.examples import Step, steps
 from tests.support.tools import ROOT, require_tool
+from tunnelctl.agent.job_identity import GITLAB_TOKEN
 from tunnelrelay.config.config import load_config
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
@@ -43,7 +44,7 @@ def is_python(text: str, _: Path) -> None:
 
 def is_github_workflow(text: str, _: Path) -> None:
     workflow = yaml.safe_load(text)
-    assert workflow["permissions"] == {"id-token": "write"}
+    assert workflow["permissions"]["id-token"] == "write"
     scripts = [step["run"] for job in workflow["jobs"].values() for step in job["steps"]]
     assert scripts
     for script in scripts:
@@ -52,7 +53,9 @@ def is_github_workflow(text: str, _: Path) -> None:
 
 def is_gitlab_pipeline(text: str, _: Path) -> None:
     (job,) = yaml.safe_load(text).values()
-    assert list(job["id_tokens"].values()) == [{"aud": "https://demo.tun.example"}]
+    ((name, token),) = job["id_tokens"].items()
+    # A job that is the agent shows its token to the relay, one that visits shows it to the endpoint.
+    assert token == {"aud": "https://tun.example" if name == GITLAB_TOKEN else "https://demo.tun.example"}
     for line in job["script"]:
         subprocess.run(["bash", "-n", "-c", line], check=True)
 

@@ -112,6 +112,9 @@ ROWS = (
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
     Row(f"{WITH} {{expired}}", 3, "The authtoken has expired. (on 20", "tunnelrelay token create"),
     Row(f"{HTTP} --relay {{relay}}", 3, "needs an authtoken from agents", "tunnel config add-authtoken TOKEN"),
+    Row(f"{WITH} oidc", 2, "oidc stands for a CI job's ID token", "elsewhere give an authtoken"),
+    Row(f"{WITH} oidc", 3, "GitHub gave this job no identity", "id-token: write", env={"GITHUB_ACTIONS": "true"}),
+    Row(f"{WITH} oidc", 3, "GitLab gave this job no ID token", "id_tokens: ", env={"GITLAB_CI": "true"}),
     Row(f"{WITH} {{narrow}} --subdomain web", 3, "does not allow this", "it may: bind:pr-*; use another authtoken"),
     Row(f"{WITH} {{bob}} --subdomain shop", 5, "shop", "choose another name"),
     Row(f"{WITH} {{bob}} --edge nothing", 2, "nothing", "tunnel api edges https list"),
@@ -237,6 +240,16 @@ ROWS = (
     Row(f"{SERVE} --data-dir {{d}}/junk", 1, "relay.db cannot be opened: file is not a database", "restore a backup"),
     Row(
         f"{SERVE} --data-dir {{d}}/newer", 1, "was written by a newer tunnelrelay (schema 9999", "run the newer release"
+    ),
+    Row(
+        f"{SERVE} --data-dir {{d}}/new",
+        1,
+        "trust_rule 1: claims: https://gitlab.com signs for every account",
+        "put `trust_rule` right",
+        env={
+            "TUNNELRELAY_TRUST_RULE": '{"owner": "a", "issuer": "https://gitlab.com", "claims": {"ref": "x"}, '
+            '"acl": ["bind:a"]}'
+        },
     ),
     Row(f"{SERVE} --data-dir {{d}}/open-keys", 1, "can be read by others (mode 0644)", "chmod 600"),
     Row(f"{SERVE} --data-dir {{d}}/bad-keys", 1, "this is not a key ring", "restore it from a backup"),

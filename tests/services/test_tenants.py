@@ -12,6 +12,7 @@ from tunnelrelay.services.edges import EdgeDraft, Edges
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.provider_settings import ProviderSettings
 from tunnelrelay.services.providers import Providers
+from tunnelrelay.services.trust_rules import TrustRules
 from tunnelrelay.services.tunnels import Tunnels
 
 WORK = ProviderSettings(issuer="https://acme.okta.com", client_id="0oa1")
@@ -25,6 +26,7 @@ class Theirs:
         self.edge = (await services.edges.create(BOB, EdgeDraft(host="theirs", description="b"))).id
         self.backend = (await services.backends.create(BOB, (("a", "b"),))).id
         self.provider = (await services.providers.create(ADMIN, "theirs", WORK, "hush", owners=("bob",))).id
+        self.rule = (await services.trust_rules.create(ADMIN, owner="bob", **RULE)).id
         tunnel = managed.join("bob", (("edge", self.edge),))
         self.tunnel = tunnel.id
         managed.registry.claim(fake_tunnel("bob"), "agents.tun.example", managed.policy("theirs.tun.example"))
@@ -36,6 +38,7 @@ NOTHING = {
     "edge": "edghts_none",
     "backend": "bkdtg_none",
     "provider": "prv_none",
+    "rule": "trust_none",
     "tunnel": "tn_none",
     "endpoint": "ep_none",
     "session": "ts_none",
@@ -56,6 +59,7 @@ BY_ID: dict[str, tuple[str, Any]] = {
     "backends.update": ("backend", lambda s, who, id: s.backends.update(who, id, description="mine")),
     "backends.delete": ("backend", lambda s, who, id: s.backends.delete(who, id)),
     "providers.get": ("provider", lambda s, who, id: s.providers.get(who, id)),
+    "trust_rules.get": ("rule", lambda s, who, id: s.trust_rules.get(who, id)),
     "tunnels.tunnel": ("tunnel", lambda s, who, id: s.tunnels.tunnel(who, id)),
     "tunnels.drain": ("tunnel", lambda s, who, id: s.tunnels.drain(who, id)),
     "tunnels.serving": ("edge", lambda s, who, id: s.tunnels.serving(who, id)),
@@ -65,11 +69,21 @@ BY_ID: dict[str, tuple[str, Any]] = {
 }
 """Every method that takes an id, with the kind of the id."""
 
-LISTS = {"edges.page", "backends.page", "providers.page", "tunnels.tunnels", "tunnels.sessions", "tunnels.endpoints"}
+RULE: dict[str, Any] = {"issuer": "https://gitlab.com", "claims": {"project_id": "42"}, "acl": ["bind:pr-*"]}
+LISTS = {
+    "trust_rules.page",
+    "edges.page",
+    "backends.page",
+    "providers.page",
+    "tunnels.tunnels",
+    "tunnels.sessions",
+    "tunnels.endpoints",
+}
 NO_ID = {"edges.create", "backends.create"}
 ADMINS = {f"providers.{name}" for name in ("create", "update", "delete", "test", "failed_test")}
+ADMINS |= {f"trust_rules.{name}" for name in ("create", "update", "delete")}
 
-HOOKS = {"edges.audit_fields", "providers.audit_fields"}
+HOOKS = {"edges.audit_fields", "providers.audit_fields", "trust_rules.audit_fields"}
 """Take no actor and no id."""
 
 
@@ -94,7 +108,7 @@ async def refusal(call: Any) -> tuple[Kind, str, str, str]:
 
 def test_the_matrix_has_every_method():
     """Row 138."""
-    services = {"edges": Edges, "providers": Providers, "tunnels": Tunnels}
+    services = {"edges": Edges, "providers": Providers, "trust_rules": TrustRules, "tunnels": Tunnels}
     methods = {
         f"{name}.{method}"
         for name, service in services.items()
@@ -132,6 +146,7 @@ async def test_lists_hold_only_what_is_one_s_own(managed):
     assert await services.edges.page(ANN) == await services.edges.page(ANN, owner="bob") == []
     assert await services.backends.page(ANN) == await services.backends.page(ANN, owner="bob") == []
     assert await services.providers.page(ANN) == []
+    assert await services.trust_rules.page(ANN) == await services.trust_rules.page(ANN, owner="bob") == []
     assert services.tunnels.tunnels(ANN) == services.tunnels.sessions(ANN) == services.tunnels.endpoints(ANN) == []
     assert [edge.id for edge in await services.edges.page(BOB)] == [theirs.edge]
     assert len(services.tunnels.endpoints(ADMIN)) == 2

@@ -17,6 +17,7 @@ from tunnelrelay.store.resources import (
     ProviderRow,
     Row,
     SignInRow,
+    TrustRuleRow,
     UserRow,
 )
 
@@ -60,6 +61,17 @@ ROWS: dict[str, Row] = {
         owners=("ann", "bob"),
         settings="{}",
         sealed=b"s",
+    ),
+    "trust_rules": TrustRuleRow(
+        id="trust_1",
+        owner="ann",
+        created_at=1.0,
+        updated_at=1.0,
+        issuer="https://gitlab.com",
+        audience="https://tun.example",
+        claims=(("project_id", "42"), ("ref_protected", "true")),
+        acl=("bind:pr-*",),
+        description="ü",
     ),
 }
 KINDS = [kind for kind, _ in COLLECTIONS]

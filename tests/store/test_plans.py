@@ -21,6 +21,8 @@ ASKED: dict[str, tuple[Ask, str]] = {
     "domains": (lambda s: s.domains.page(owner="ann", limit=100), "ix_domains_owner"),
     "edges": (lambda s: s.edges.page(owner="ann", limit=100), "ix_edges_owner"),
     "tunnel groups": (lambda s: s.backends.page(owner="ann", limit=100), "ix_backends_owner"),
+    "trust rules": (lambda s: s.trust_rules.page(owner="ann", limit=100), "ix_trust_rules_owner"),
+    "trust rules of an issuer": (lambda s: s.trust_rules.all(issuer="https://i"), "ix_trust_rules_issuer"),
     "a user's keys": (lambda s: s.api_keys.page(user_id="u", limit=100), "ix_api_keys_user_id"),
     "a user's sign-ins": (lambda s: s.sign_ins.page(user_id="u", limit=100), "ix_sign_ins_user_id"),
     "whose a name is": (lambda s: s.name("a.localhost"), "sqlite_autoindex_names_1"),

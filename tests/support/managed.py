@@ -103,6 +103,13 @@ class FakeProvider:
         return self.findings
 
 
+class NoJobs:
+    """Takes no token of a CI job."""
+
+    async def judge(self, token: str) -> None:
+        return None
+
+
 class FakeSessions:
     """Replaces `oidc.sessions.Sessions` for the services.
 
@@ -167,7 +174,12 @@ class Managed:
         )
         self.agent_context = self._agent_context(address)
         acceptor = Acceptor(
-            self.agent_context, self.store, needs_tokens=True, metrics=self.agent_context.metrics, clock=self.clock
+            self.agent_context,
+            self.store,
+            NoJobs(),
+            needs_tokens=True,
+            metrics=self.agent_context.metrics,
+            clock=self.clock,
         )
         self.services: Services
         self.services, self.sync = make_services(

@@ -35,6 +35,7 @@ from tunnelrelay.store.resources import (
     ProviderRow,
     R,
     SignInRow,
+    TrustRuleRow,
     UserRow,
 )
 from tunnelrelay.store.texts import fitted
@@ -63,6 +64,7 @@ class MemoryStore:
         self.backends = self._collection("backends", BackendRow)
         self.edges = self._collection("edges", EdgeRow, "host")
         self.providers = self._collection("providers", ProviderRow, "name")
+        self.trust_rules = self._collection("trust_rules", TrustRuleRow)
 
     def _collection(self, kind: str, _made_of: type[R], *unique: str) -> MemoryCollection[R]:
         return MemoryCollection(schema.metadata.tables[kind], unique, lambda: self._revise(kind))

@@ -1,7 +1,10 @@
-"""Authenticates agents that request `GET /_tunnel/connect` with a token, and turns their connections into links."""
+"""Authenticates agents that request `GET /_tunnel/connect`, and turns their connections into links.
+
+An agent sends an authtoken, or the ID token of the CI job that it runs in.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -22,7 +25,9 @@ from tunnelrelay.agents.session import MAX_STREAMS, AgentSession
 from tunnelrelay.model import Peer, Token
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, RetrySchedule, address_key
-from tunnelrelay.store.base import StoreError, TokenStore
+from tunnelrelay.policy.trust import CONFIGURED, JobAdmitted, JobRefused, TrustRule
+from tunnelrelay.store.base import StoreError, TokenStore, TrustRuleStore
+from tunnelrelay.store.resources import TrustRuleRow
 
 log = EventLog("tunnelrelay.agents")
 
@@ -39,6 +44,9 @@ TRIES_PER_SECOND, SHORTEST_WAIT, LONGEST_WAIT = 5.0, 5, 300
 """`Retry-After` for agents refused because a limit of links is reached: about `TRIES_PER_SECOND` of an owner's agents
 are told to retry in the same second, each after `SHORTEST_WAIT` to `LONGEST_WAIT` seconds. One try costs 2-3 ms for TLS
 and the token's query: 744 agents that retried within 5 s took a tenth of a core; now they retry within 150 s."""
+JOB_SECONDS = 6 * 3600.0
+"""How long a link that a CI job's token opened may last: as long as GitHub's longest job. The agent reconnects with a
+new token. A leaked token opens nothing for longer than this and its own life."""
 RELAY_GROWTH = 512 * 1024 * 1024
 """Bytes by which the flow-control windows of all links together may grow. It bounds what the relay buffers for slow
 readers."""
@@ -92,6 +100,17 @@ BOUNDS = (
 )
 
 
+class CredentialStore(TokenStore, TrustRuleStore, Protocol):
+    """The part of the store that says who may connect."""
+
+
+class JudgesJobs(Protocol):
+    """Judges CI jobs by their ID tokens."""
+
+    async def judge(self, token: str) -> JobAdmitted | JobRefused | None:
+        """The rules that admit a job; None for what is no token of a trusted issuer. Raises StoreError."""
+
+
 class ConnectRequest(Protocol):
     """An agent's HTTP request for a link; the part of an exchange that `Acceptor` uses."""
 
@@ -108,6 +127,7 @@ class Acceptor:
     """Authenticates agents' requests for a link and turns their connections into links.
 
     Args:
+        jobs: Judges the ID tokens of CI jobs.
         needs_tokens: Whether agents must send a token; False only on loopback with domain `localhost`.
         clock: Returns Unix time.
         max_links: Links open at once; less than `MAX_LINKS` where the process may open only few files.
@@ -116,7 +136,8 @@ class Acceptor:
     def __init__(
         self,
         context: AgentContext,
-        store: TokenStore,
+        store: CredentialStore,
+        jobs: JudgesJobs,
         *,
         needs_tokens: bool,
         metrics: Metrics,
@@ -125,6 +146,7 @@ class Acceptor:
     ) -> None:
         self._context = context
         self._store = store
+        self._jobs = jobs
         self._needs_tokens = needs_tokens
         self._metrics = metrics
         self._clock = clock
@@ -161,13 +183,13 @@ class Acceptor:
         if len(self._sessions) >= self._max_links:
             self._turn_away(exchange, "relay_links", "relay_busy", detail="the relay has as many links as it may have")
             return
-        token = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
+        credential: Token | JobAdmitted = Token(id="", owner=LOCAL_OWNER, created_at=0.0)
         if self._needs_tokens:
             found = await self._authenticated(exchange, head)
             if found is None:
                 return
-            token = found
-        self._open(exchange, block, ahead, token)
+            credential = found
+        self._open(exchange, block, ahead, credential)
 
     async def revoke(self, token_id: str) -> int:
         """End every link that was opened with this token. Returns how many there were."""
@@ -180,14 +202,14 @@ class Acceptor:
         return len(found)
 
     async def reread(self) -> None:
-        """Read the tokens of open links again, and end links whose tokens were revoked or have another ACL now.
+        """Read the tokens and trust rules of open links again, and end links whose token or rule is gone or changed.
 
         After a change of the ACL the agent reconnects and binds under the new one.
 
         Raises:
             StoreError: The store cannot be read.
         """
-        for token_id in {session.token.id for session in self._sessions} - {""}:
+        for token_id in {session.token.id for session in self._sessions if session.job is None} - {""}:
             token = await self._store.token(token_id)
             if token is None or token.revoked_at is not None:
                 await self.revoke(token_id)
@@ -196,12 +218,30 @@ class Acceptor:
                 before, session.token = session.token, token
                 if before.acl != token.acl:
                     session.link.close(Code.NO_ERROR, "what the authtoken may bind was changed")
+        await self._reread_rules()
         self.expire()
 
+    async def _reread_rules(self) -> None:
+        """End the links of CI jobs whose trust rules were deleted or changed. A job that another rule still admits, or
+        a changed one, comes back and is judged anew."""
+        ids = {rule.id for session in self._sessions for rule in session.rules} - {""}
+        current = {rule_id: await self._store.trust_rules.get(rule_id) for rule_id in sorted(ids)}
+        for session in [each for each in self._sessions if each.job is not None]:
+            rules = [rule for rule in session.rules if rule.id in current]
+            gone = [rule for rule in rules if current[rule.id] is None]
+            if gone and len(gone) == len(session.rules):
+                self._metrics.agent("revoked")
+                session.revoke("the trust rule that admitted this job was deleted")
+            elif any(not _is_same(rule, current[rule.id]) for rule in rules):
+                session.link.close(Code.NO_ERROR, "the trust rules that admitted this job were changed")
+
     def expire(self) -> None:
-        """End every link whose token has expired."""
+        """End every link whose token has expired. Agents of CI jobs reconnect with a new token."""
         now = self._clock()
         for session in [each for each in self._sessions if has_expired(each.token, now)]:
+            if session.job is not None:
+                session.link.close(Code.NO_ERROR, f"a CI job's link ends after {JOB_SECONDS / 3600:.0f} hours")
+                continue
             self._metrics.agent("revoked")
             session.link.close(Code.UNAUTHORIZED, "the authtoken has expired")
 
@@ -215,7 +255,9 @@ class Acceptor:
         for session in list(self._sessions):
             session.link.close(Code.NO_ERROR, "the relay stops")
 
-    def _open(self, exchange: ConnectRequest, head: bytes, ahead: bytes, token: Token) -> None:
+    def _open(self, exchange: ConnectRequest, head: bytes, ahead: bytes, credential: Token | JobAdmitted) -> None:
+        job = credential if isinstance(credential, JobAdmitted) else None
+        token = self._token_of(credential) if isinstance(credential, JobAdmitted) else credential
         if not self._context.quotas.open_link(token.owner, len(self._sessions)):
             self._context.audit.record("rate.limited", reason="owner_links", owner=token.owner, peer=exchange.peer.host)
             self._turn_away(exchange, "owner_links", "too_many_agents", owner=token.owner)
@@ -226,7 +268,7 @@ class Acceptor:
             exchange.fail("bad_request", closes=True)
             return
         transport = exchange.release()
-        session = AgentSession(self._context, token=token, on_closed=self._left)
+        session = AgentSession(self._context, token=token, job=job, on_closed=self._left)
         limits = Limits(max_streams=MAX_STREAMS)
         link = Link(Session(opens=True, limits=limits, budget=self._budget), session)
         self._sessions[session] = token.owner
@@ -247,8 +289,13 @@ class Acceptor:
     def _left(self, session: AgentSession) -> None:
         self._context.quotas.close_link(self._sessions.pop(session))
 
-    async def _authenticated(self, exchange: ConnectRequest, head: RequestHead) -> Token | None:
-        """Return the token of an agent that may connect. None when the agent was refused; then the error is sent."""
+    def _token_of(self, job: JobAdmitted) -> Token:
+        """Return what a CI job's agent may do, as the token of its session."""
+        now = self._clock()
+        return Token(id=job.credential_id, owner=job.owner, created_at=now, acl=job.acl, expires_at=now + JOB_SECONDS)
+
+    async def _authenticated(self, exchange: ConnectRequest, head: RequestHead) -> Token | JobAdmitted | None:
+        """Return the token or CI job of an agent that may connect. None when it was refused; then the error is sent."""
         address, audit = address_key(exchange.peer.host), self._context.audit
         monotonic = asyncio.get_running_loop().time
         if address and self._wrong.is_empty(address, monotonic()):
@@ -256,10 +303,20 @@ class Acceptor:
             audit.record("rate.limited", reason="agent_tokens", peer=exchange.peer.host)
             exchange.fail("too_many_requests", closes=True)
             return None
+        shown = _bearer(head)
         try:
-            token = await self._token(head)
+            judged = await self._jobs.judge(shown) if shown.count(".") == 2 else None
+            token = None if judged is not None else await self._token(shown)
         except StoreError:
             exchange.fail("relay_busy", closes=True)
+            return None
+        if isinstance(judged, JobAdmitted):
+            audit.record(
+                "job.admitted", owner=judged.owner, peer=exchange.peer.host, job=judged.job, rules=_ids(judged.rules)
+            )
+            return judged
+        if judged is not None:
+            self._refuse_job(exchange, judged, address)
             return None
         if token is not None and not has_expired(token, self._clock()):
             return token
@@ -275,13 +332,19 @@ class Acceptor:
         exchange.fail("token_refused" if given else "token_required", closes=True)
         return None
 
-    async def _token(self, head: RequestHead) -> Token | None:
-        """Return the token of the `Authorization` header, also when expired. None when it is unknown or was revoked."""
-        values = head.get_all(b"authorization")
-        scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
-        if scheme.lower() != b"bearer":
-            return None
-        token = await find(self._store, value.strip().decode("latin-1"))
+    def _refuse_job(self, exchange: ConnectRequest, refused: JobRefused, address: str) -> None:
+        """Answer a CI job that may not connect."""
+        if refused.code != "relay_busy":
+            self._wrong.wait(address, asyncio.get_running_loop().time())
+            self._metrics.agent("refused")
+        self._context.audit.record(
+            "job.refused", reason=refused.code, peer=exchange.peer.host, job=refused.job, check=refused.reason
+        )
+        exchange.fail(refused.code, detail=refused.reason, closes=True)
+
+    async def _token(self, shown: str) -> Token | None:
+        """Return the token with this text, also when expired. None when it is unknown or was revoked."""
+        token = await find(self._store, shown)
         if token is None or token.id in self._revoked:
             return None
         if has_expired(token, self._clock()):
@@ -291,3 +354,20 @@ class Acceptor:
         except StoreError as error:
             log.warning("last use of a token not written", error=error)
         return None if token.id in self._revoked else token
+
+
+def _bearer(head: RequestHead) -> str:
+    """The credential in `Authorization`; "" without one, or with several."""
+    values = head.get_all(b"authorization")
+    scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
+    return value.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+
+def _is_same(rule: TrustRule, row: TrustRuleRow | None) -> bool:
+    """Whether a rule is still as it was when it admitted a job. What is said about it does not matter."""
+    names = ("owner", "issuer", "audience", "claims", "acl")
+    return row is not None and all(getattr(rule, name) == getattr(row, name) for name in names)
+
+
+def _ids(rules: Iterable[TrustRule]) -> str:
+    return " ".join(rule.id or CONFIGURED for rule in rules)

@@ -50,6 +50,7 @@ from tunnelrelay.model import Token
 from tunnelrelay.policy.compile import PolicyInvalid, compile_policy
 from tunnelrelay.policy.named_provider import names_provider
 from tunnelrelay.policy.rules import Policy
+from tunnelrelay.policy.trust import JobAdmitted, TrustRule
 from tunnelrelay.registry.registry import Taken
 from tunnelrelay.registry.tunnel import Tunnel
 from tunnelrelay.store.base import NameRow, StoreError
@@ -121,16 +122,26 @@ class AgentSession:
     Attributes:
         id: The session's id in the relay's API.
         owner: The owner of the agent's token.
-        token: The agent's token; its id is "" on a relay that requires none.
+        token: The agent's token; its id is "" on a relay that requires none. That of a CI job has what its trust rules
+            grant, and the id of one of them.
+        job: The CI job that the agent runs in; None when the agent sent an authtoken.
         started_at: Unix time.
         version, platform: What the agent's hello says about itself, shown to people; "" before the hello.
         tunnels: The agent's tunnels, by the numbers that the agent chose.
     """
 
-    def __init__(self, context: AgentContext, *, token: Token, on_closed: Callable[["AgentSession"], None]) -> None:
+    def __init__(
+        self,
+        context: AgentContext,
+        *,
+        token: Token,
+        job: JobAdmitted | None = None,
+        on_closed: Callable[["AgentSession"], None],
+    ) -> None:
         self._context = context
         self.owner = token.owner
         self.token = token
+        self.job = job
         self.started_at = context.clock()
         self.id = new_id("tunnel_session", self.started_at)
         self.version = ""
@@ -150,14 +161,19 @@ class AgentSession:
         """The network address that the agent connects from."""
         return self.link.peer
 
+    @property
+    def rules(self) -> tuple[TrustRule, ...]:
+        """The trust rules that admitted its CI job; empty for an agent with an authtoken."""
+        return () if self.job is None else self.job.rules
+
     def begin(self, link: Link) -> None:
         """Start the session on a link whose handshake is done; the agent must say hello within `HELLO_SECONDS`."""
         self.link = link
         self._timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
-    def revoke(self) -> None:
-        """End the link, as its token was revoked."""
-        self.link.close(Code.UNAUTHORIZED, "the authtoken was revoked")
+    def revoke(self, reason: str = "the authtoken was revoked") -> None:
+        """End the link, as its credential is no longer valid."""
+        self.link.close(Code.UNAUTHORIZED, reason)
 
     def stop(self, *, is_restart: bool) -> None:
         """End the link on a user's request.
@@ -224,7 +240,8 @@ class AgentSession:
         self._agent = hello.agent
         self.version, self.platform = hello.version[:40], hello.platform[:80]
         self.link.session.max_streams = max(1, min(MAX_STREAMS, hello.max_streams))
-        log.info("agent connected", owner=self.owner, peer=self.link.peer, version=self.version)
+        job = {} if self.job is None else {"job": self.job.job}
+        log.info("agent connected", owner=self.owner, peer=self.link.peer, version=self.version, **job)
         self.link.send(
             Welcome(
                 version=__version__,
@@ -459,7 +476,7 @@ class AgentSession:
             tunnel.recompile = lambda: self._policy(bind)
         for connection in policy.providers():
             context.prefetch(connection)
-        context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=bind.name[:80])
+        self._record_bound(host, bind.name[:80])
         for kind, details in changes(former, policy, context.policy_key) if former is not None else ():
             context.audit.record(kind, host=host, owner=self.owner, peer=self.link.peer, **details)
         self._tell(tunnel)
@@ -473,6 +490,7 @@ class AgentSession:
             peer=self.link.peer,
             agent=self._agent,
             token=self.token,
+            job="" if self.job is None else self.job.job,
             session=self.id,
             mark_key=self._context.mark_key,
             end=lambda by, at: self._supersede(offer.tunnel, by, at),
@@ -499,8 +517,12 @@ class AgentSession:
             self.tunnels[join.tunnel] = tunnel
             hosts = context.edges.join(tunnel)
             for host in hosts or ("",):
-                context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=tunnel.name)
+                self._record_bound(host, tunnel.name)
             self._tell(tunnel)
+
+    def _record_bound(self, host: str, name: str) -> None:
+        job = {} if self.job is None else {"job": self.job.job}
+        self._context.audit.record("tunnel.bound", host=host, owner=self.owner, peer=self.link.peer, name=name, **job)
 
     def _tell(self, tunnel: Tunnel) -> None:
         """Send the agent the addresses that a tunnel serves."""

@@ -11,12 +11,14 @@ Without rules a token may bind everything that its owner may. A rule in any othe
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tunnelrelay.address import TCP
 
 EVERYTHING = "*"
 PREFIX = "bind:"
+MAX_RULES = 100
+"""Of one ACL. Every bind is held against all of them."""
 MAX_RULE = 600
 """Characters of one rule: the longest label, with a name and a value of 256 each, fits."""
 _HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
@@ -58,6 +60,14 @@ def port_rule(acl: Iterable[str], domain: str) -> re.Pattern[str]:
     ports = {port for host, _, port in targets if host == "*" or (host and _admits(host, domain, domain))}
     forms = sorted(port.replace("*", "[0-9]*") for port in ports if _PORT.fullmatch(port))
     return re.compile("|".join(forms) or "(?!)")
+
+
+def acl_problems(acl: Sequence[str]) -> str:
+    """What is wrong with an ACL, "" when nothing is."""
+    problems = [problem for rule in acl[:MAX_RULES] if (problem := acl_problem(rule))]
+    if len(acl) > MAX_RULES:
+        problems.append(f"at most {MAX_RULES} rules")
+    return "; ".join(problems[:3])
 
 
 def acl_problem(rule: str) -> str:

@@ -1,5 +1,5 @@
-"""Polls the store for authtokens that were revoked or changed by a command or another relay, and ends their links; ends
-the links of expired tokens too."""
+"""Polls the store for authtokens and trust rules that were revoked or changed by a command or another relay, and ends
+their links; ends the links of expired tokens too."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class AgentLinks(Protocol):
         """End every link that was opened with a token. Returns how many there were."""
 
     async def reread(self) -> None:
-        """Read the tokens of open links again, and end links whose tokens were revoked or changed.
+        """Read the tokens and trust rules of open links again, and end links whose token or rule is gone or changed.
 
         Raises:
             StoreError: The store cannot be read.
@@ -50,7 +50,7 @@ class TokenRevocation:
         self._store = store
         self._links = links
         self._clock = clock
-        self._revision: int | None = None
+        self._revision: tuple[int, int] | None = None
         self._rereads = 0
         self._looked_at = clock()
         self._known: frozenset[str] = frozenset()
@@ -81,11 +81,12 @@ class TokenRevocation:
         self._looked_at = now
 
     async def _note_changes(self) -> None:
-        """When tokens have changed, apply the changes to open links at this poll and at the next.
+        """When tokens or trust rules have changed, apply the changes to open links at this poll and at the next.
 
         The second time covers a handshake that had read the old token while the first one ran.
         """
-        revision = (await self._store.revisions())["tokens"]
+        found = await self._store.revisions()
+        revision = found["tokens"], found["trust_rules"]
         if revision != self._revision:
             self._revision, self._rereads = revision, 2
         if self._rereads:

@@ -49,7 +49,7 @@ def not_allowed(token: Token, host: str, address: PublicAddress) -> OfferRefused
     """Return the refusal for a token whose ACL does not allow this host; None when it does."""
     if may_bind(token.acl, host, host.removesuffix(f".{address.domain}")):
         return None
-    return OfferRefused("not_allowed", f"this authtoken may not serve {host}", _allowed(token))
+    return OfferRefused("not_allowed", f"this agent may not serve {host}", _allowed(token))
 
 
 def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | OfferRefused:
@@ -71,7 +71,7 @@ def labels_of(join: Join, token: Token, edges: EdgeTable) -> Pairs | OfferRefuse
             return OfferRefused("edge_unknown", f"there is no edge {join.edge[:80]!r} of this owner", hint)
         labels = ((EDGE_LABEL, edge.id),)
     if not may_bind(token.acl, "", "", labels):
-        return OfferRefused("not_allowed", "this authtoken may not carry these labels", _allowed(token))
+        return OfferRefused("not_allowed", "this agent may not carry these labels", _allowed(token))
     return labels
 
 
@@ -83,6 +83,7 @@ def make_tunnel(
     peer: str,
     agent: str,
     token: Token,
+    job: str,
     session: str,
     mark_key: bytes,
     end: Callable[[str, str], None],
@@ -93,6 +94,7 @@ def make_tunnel(
     Args:
         now: Unix time.
         agent: Id of the agent's instance, which stays when it reconnects.
+        job: The CI job that the agent runs in; "" when it sent an authtoken.
         session: Id of the agent session.
         mark_key: HMAC key of the tunnel's value in sticky cookies.
         end, lose: Callbacks of the registry; see `Tunnel`.
@@ -115,6 +117,7 @@ def make_tunnel(
         upstream=offer.upstream[:MAX_UPSTREAM],
         session=session,
         credential=token.id,
+        job=job,
         started_at=now,
     )
 
@@ -140,4 +143,5 @@ def mark_of(key: bytes, agent: str, number: int) -> bytes:
 
 def _allowed(token: Token) -> str:
     """Return the hint for a bind or join that the token's ACL does not allow."""
-    return f"it may: {', '.join(token.acl)[:300]}; use another authtoken, or ask the person who made this one"
+    allowed = ", ".join(token.acl)[:300]
+    return f"it may: {allowed}; use another authtoken or trust rule, or ask the person who made this one"

@@ -22,6 +22,7 @@ from tunnelrelay.api import (
     providers,
     sessions,
     traffic,
+    trust_rules,
     tunnels,
     users,
 )
@@ -40,6 +41,7 @@ RESOURCES = (
     endpoints,
     tunnels,
     credentials,
+    trust_rules,
     api_keys,
     providers,
     users,

@@ -48,6 +48,7 @@ TAGS = {
     "tunnels": "What agents serve at this moment.",
     "tunnel_sessions": "Agents that are connected.",
     "credentials": "Authtokens of agents.",
+    "trust_rules": "CI jobs that connect by their own ID tokens.",
     "api_keys": "Keys for this API.",
     "providers": "OpenID providers that owners name as `@name`.",
     "users": "Who may sign in and own keys.",

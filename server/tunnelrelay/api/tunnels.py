@@ -7,6 +7,8 @@ from fastapi import APIRouter, Query
 from tunnelrelay.address import TCP
 from tunnelrelay.api.links import Links
 from tunnelrelay.api.values import Calling, Id, Page, Ref, ResponseBody, Time, cut, needs, newest, rfc3339
+from tunnelrelay.ids import PREFIXES
+from tunnelrelay.policy.trust import CONFIGURED
 from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.tunnels import SessionView, TunnelView
@@ -40,6 +42,7 @@ class Tunnel(ResponseBody):
     """All URLs at which visitors reach the tunnel now: its own, or those of the edges that it serves."""
     edges: list[Ref]
     credential: Ref | None
+    """The authtoken it came with, or the trust rule that admitted its CI job."""
     ip: str
     """The IP address that the agent connects from."""
     weight: int
@@ -76,6 +79,8 @@ class TunnelSession(ResponseBody):
     transport: str
     owner: str
     tunnels: list[Ref]
+    job: str
+    """The CI job that the agent runs in; empty for one that came with an authtoken."""
 
 
 class TunnelSessionList(ResponseBody):
@@ -98,6 +103,13 @@ def _ref(links: Links, path: str, id: str) -> Ref | None:
     return Ref(id=id, uri=links.to(path, id)) if id else None
 
 
+def _credential(links: Links, id: str) -> Ref | None:
+    """The authtoken, or the trust rule of a CI job; None where there is no resource of either kind."""
+    if id == CONFIGURED:
+        return None
+    return _ref(links, "trust_rules" if id.startswith(PREFIXES["trust_rule"]) else "credentials", id)
+
+
 def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
     is_joined = bool(view.labels)
     return Tunnel(
@@ -116,7 +128,7 @@ def _tunnel(links: Links, view: TunnelView, groups: tuple[str, ...]) -> Tunnel:
         name=view.name,
         urls=list(view.urls),
         edges=_refs(links, "edges/https", view.edge_ids),
-        credential=_ref(links, "credentials", view.credential_id),
+        credential=_credential(links, view.credential_id),
         ip=view.peer,
         weight=view.weight,
         open=view.open,
@@ -133,7 +145,7 @@ def _session(links: Links, view: SessionView) -> TunnelSession:
         id=view.id,
         uri=links.to(SESSIONS, view.id),
         agent_version=view.version,
-        credential=_ref(links, "credentials", view.credential_id),
+        credential=_credential(links, view.credential_id),
         ip=view.peer,
         metadata="",
         os=view.platform,
@@ -142,6 +154,7 @@ def _session(links: Links, view: SessionView) -> TunnelSession:
         transport="tunnel/v1",
         owner=view.owner,
         tunnels=_refs(links, PATH, view.tunnel_ids),
+        job=view.job,
     )
 
 

@@ -24,6 +24,7 @@ from tunnelrelay.observe.admin import Admin, Check
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.services.dashboard_login import DashboardLoginError
+from tunnelrelay.services.trust_rules import TrustRuleError
 from tunnelrelay.store.base import Store, StoreError
 from tunnelrelay.store.opening import open_store
 
@@ -111,7 +112,7 @@ class Relay:
         except SecretFileError as error:
             await self.stop()
             raise StartError(error.message, error.hint) from error
-        except (StoreError, ControlError, DashboardLoginError, CertificateError) as error:
+        except (StoreError, ControlError, DashboardLoginError, TrustRuleError, CertificateError) as error:
             await self.stop()
             raise StartError(str(error), error.hint) from error
         except OSError as error:

@@ -55,8 +55,10 @@ from tunnelrelay.oidc.providers.prefetch import Prefetch
 from tunnelrelay.oidc.providers.provider import ProviderClient
 from tunnelrelay.oidc.providers.ssrf_guard import GuardedTransport, GuardRules, provider_tls
 from tunnelrelay.oidc.sessions.access_tokens import AccessTokens
+from tunnelrelay.oidc.sessions.job_tokens import JobTokens
 from tunnelrelay.oidc.sessions.sessions import Sessions
 from tunnelrelay.policy.rules import Connection
+from tunnelrelay.policy.trust import TrustRule
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
 from tunnelrelay.services import providers as provider_services
@@ -80,6 +82,7 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.services.services import Services
 from tunnelrelay.services.sign_ins import SignIns, owner_of_admins
 from tunnelrelay.services.traffic import Traffic
+from tunnelrelay.services.trust_rules import TrustRules, configured_rules
 from tunnelrelay.services.tunnels import Tunnels
 from tunnelrelay.services.users import Users
 from tunnelrelay.store.base import Store
@@ -138,6 +141,7 @@ class Parts:
     Raises:
         SecretFileError: The key files cannot be read or created.
         DashboardLoginError: The settings of the dashboard's own OpenID login cannot be used.
+        TrustRuleError: A trust rule of the configuration cannot be used.
     """
 
     def __init__(self, inputs: RelayInputs) -> None:
@@ -288,9 +292,19 @@ class Parts:
             resolve=self._directory.resolve,
             refuses_issuer=inputs.refuses_issuer,
         )
+        self._trust_rules = configured_rules(inputs.config.trust_rule, inputs.address, inputs.refuses_issuer)
+        jobs = JobTokens(
+            inputs.store,
+            self.providers,
+            configured=self._trust_rules,
+            key=ring.digest_key("policy"),
+            refuses_issuer=inputs.refuses_issuer,
+            clock=inputs.clock,
+        )
         self.acceptor = Acceptor(
             context,
             inputs.store,
+            jobs,
             needs_tokens=inputs.config.needs_tokens,
             metrics=inputs.metrics,
             clock=inputs.clock,
@@ -340,6 +354,7 @@ class Parts:
             check=self.check,
             admin_oidc=admin_oidc,
             tcp_ports=inputs.config.tcp_ports,
+            trust_rules=self._trust_rules,
         )
 
     # Ingress and the relay's own pages
@@ -483,6 +498,7 @@ def make_services(
     check: ChecksProvider,
     admin_oidc: AdminOidc | None,
     tcp_ports: Sequence[PortRange] = (),
+    trust_rules: Sequence[TrustRule] = (),
 ) -> tuple[Services, EdgeSync]:
     """Create the services behind the API and the dashboard, and the `EdgeSync` that applies their changes to edges.
 
@@ -492,6 +508,7 @@ def make_services(
         check: Tests an identity provider's settings.
         admin_oidc: Signs people in to the dashboard with the operator's own OpenID provider; None without one.
         tcp_ports: Ranges of the ports that owners can reserve.
+        trust_rules: Those of the configuration.
     """
     policies = EdgePolicies(base, directory.resolve)
     sync = EdgeSync(base, table=edges, registry=registry, directory=directory, policies=policies)
@@ -505,6 +522,7 @@ def make_services(
         domains=domains,
         addrs=Addrs(base, names, registry, tcp_ports),
         credentials=Credentials(base, acceptor.revoke, acceptor.reread),
+        trust_rules=TrustRules(base, acceptor.reread, trust_rules),
         api_keys=api_keys,
         users=Users(base),
         providers=provider_services.Providers(base, sync, tests),

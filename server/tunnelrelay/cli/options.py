@@ -26,7 +26,7 @@ SETTING_SECTIONS = {
     "Addresses": ("domain", "http", "https", "public_url", "trusted_proxy", "tcp_ports", "admin"),
     "TLS": ("tls_cert", "tls_key", "endpoint_hsts_seconds"),
     "Data": ("data_dir", "database", "keys_file", "key_rotation_seconds", "audit_days"),
-    "Owners and names": ("multi_tenant", "name_cooldown_seconds", "shared_callback_owner"),
+    "Owners and names": ("multi_tenant", "name_cooldown_seconds", "shared_callback_owner", "trust_rule"),
     "Visitors' logins": ("callback_url", "issuer_network", "issuer_port", "issuer_ca"),
     "Limits and times": ("visitor_requests", "hold_seconds", "drain_seconds", "idle_seconds"),
     "Log": ("log_format", "log_level"),

@@ -19,6 +19,7 @@ from tunnelrelay.config.dashboard import DashboardSettings, dashboard_problems
 from tunnelrelay.config.database import DatabaseUrl, database_url, has_password
 from tunnelrelay.config.doors import Doors, Facts, plan_doors
 from tunnelrelay.config.sources import ConfigError, Raw, SettingProblem, flag_name, gather, variable_name
+from tunnelrelay.config.trust_rules import TrustRuleSettings, trust_rule
 from tunnelrelay.config.values import IPNetwork, ListenAddress, PortRange, PublicOrigin, Setting, is_localhost, setting
 
 KEYS_FILE_NAME = "keys.json"
@@ -212,6 +213,15 @@ class RelayConfig(DashboardSettings):
         unit="seconds",
         default=86_400.0,
     )
+    trust_rule: tuple[TrustRuleSettings, ...] = setting(
+        trust_rule,
+        "CI jobs that may connect as agents by their own ID tokens, beside the rules that are set up in the dashboard. "
+        "A table in the file, JSON elsewhere.",
+        shape="TABLE",
+        default=(),
+        is_list=True,
+        is_table=True,
+    )
     audit_days: float = setting(
         read.days(1, 3650), "How long audit events are kept.", shape="DAYS", unit="days", default=90.0
     )
@@ -350,7 +360,8 @@ def _alone(name: str, flags: Mapping[str, object], env: Mapping[str, str], file:
 def _value(name: str, raw: Raw, problems: list[SettingProblem]) -> Any:
     """Read the value of one setting from its texts; None after a mistake, which is added to `problems`."""
     known = SETTINGS[name]
-    texts = [part.strip() for text in raw.texts for part in (text.split(",") if known.is_list else [text])]
+    is_split = known.is_list and not known.is_table
+    texts = [part.strip() for text in raw.texts for part in (text.split(",") if is_split else [text])]
     if not known.is_list and len(texts) != 1:
         problems.append(SettingProblem(raw.origin, "takes one value"))
         return None

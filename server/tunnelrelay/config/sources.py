@@ -4,6 +4,7 @@ Values are not checked here. Unknown names are errors, never skipped: a misspelt
 the relay.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -115,6 +116,11 @@ def _from_file(settings: Mapping[str, Setting], file: Path, problems: list[Setti
         origin = f"{file}: {key}"
         if key not in settings:
             problems.append(SettingProblem(origin, "there is no such setting", _nearest(key, settings, str)))
+        elif settings[key].is_table:
+            if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+                found[key] = Raw(tuple(json.dumps(each, default=str) for each in value), origin)
+            else:
+                problems.append(SettingProblem(origin, f"write it as a table, below `[[{key}]]`"))
         elif isinstance(value, dict) or (isinstance(value, list) and not _is_plain(value, settings[key])):
             problems.append(SettingProblem(origin, "a value is text, a number, or an array of texts"))
         else:

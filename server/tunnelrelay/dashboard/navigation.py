@@ -47,6 +47,7 @@ MAP = (
             NavigationEntry("Logins", "/logins", "login"),
             NavigationEntry("Providers", "/providers", "provider"),
             NavigationEntry("Authtokens", "/credentials", "credential"),
+            NavigationEntry("Trust rules", "/trust-rules", "pin"),
             NavigationEntry("API keys", "/api-keys", "key"),
         ),
     ),

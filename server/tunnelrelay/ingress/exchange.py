@@ -728,5 +728,6 @@ class Exchange:
             user=identity.subject if identity is not None else "",
             email=identity.email if identity is not None else "",
             agent=self.tunnel.label if self.tunnel is not None else endpoint.label if endpoint is not None else "",
+            job=self.tunnel.job if self.tunnel is not None else "",
             upgrade=head.upgrade.decode(),
         )

@@ -287,6 +287,7 @@ class TcpConnection:
             error=error,
             source=kind.source if kind is not None else "",
             agent=tunnel.label if tunnel is not None else endpoint.label if endpoint is not None else "",
+            job=tunnel.job if tunnel is not None else "",
             upgrade="tcp",
         )
         ingress.access.add(record)

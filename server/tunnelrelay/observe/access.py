@@ -38,6 +38,7 @@ class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True)
         seconds: Time from the last byte of the request's head to the last byte written.
         user: Subject of the session; "" without one.
         agent: The agent that served the request, as `owner/tunnel name`.
+        job: The CI job that the agent runs in, as `acme/app run 1234`; "" when it sent an authtoken.
     """
 
     at: float
@@ -55,6 +56,7 @@ class ExchangeRecord(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True)
     user: str = ""
     email: str = ""
     agent: str = ""
+    job: str = ""
     upgrade: str = ""
 
 
@@ -139,7 +141,9 @@ def text_line(exchange: ExchangeRecord) -> bytes:
 
 def journal_line(exchange: ExchangeRecord) -> bytes:
     """Format a record as text without the time, which systemd's journal adds itself."""
-    who = visitor_part(exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent)
+    who = visitor_part(
+        exchange.peer, exchange.error, exchange.source, exchange.user, exchange.email, exchange.agent, exchange.job
+    )
     upgrade = f" upgrade={quoted(exchange.upgrade)}" if exchange.upgrade else ""
     return (
         f"info {quoted(exchange.method)} {quoted(exchange.host + clean_path(exchange.path))} "
@@ -181,9 +185,9 @@ def _without_surrogates(exchange: ExchangeRecord) -> ExchangeRecord:
 
 
 @lru_cache(maxsize=4096)
-def visitor_part(peer: str, error: str, source: str, user: str, email: str, agent: str) -> str:
+def visitor_part(peer: str, error: str, source: str, user: str, email: str, agent: str, job: str) -> str:
     """Return the part of a text line that is equal for all requests of one visitor."""
-    named = (("error", error), ("source", source), ("user", user), ("email", email), ("agent", agent))
+    named = (("error", error), ("source", source), ("user", user), ("email", email), ("agent", agent), ("job", job))
     return " ".join([f"peer={quoted(peer)}", *(f"{name}={quoted(value)}" for name, value in named if value)])
 
 

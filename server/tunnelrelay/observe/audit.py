@@ -88,6 +88,8 @@ KINDS: dict[str, EventKind] = {
     "name.freed": EventKind("An operator ended a name's cool-down; any owner may take it next."),
     "name.refused": EventKind("An agent asked for a name it may not have.", FEW, "owner"),
     "token.refused": EventKind("An agent came with an authtoken that is unknown, expired or revoked.", FEW),
+    "job.admitted": EventKind("A CI job connected as an agent by its own ID token.", SOME, "owner"),
+    "job.refused": EventKind("A CI job's ID token was refused; the details say at which check.", FEW),
     "token.created": EventKind("An authtoken was made."),
     "token.updated": EventKind("What an authtoken may bind, how long it is good or what is said about it was changed."),
     "token.revoked": EventKind("An authtoken was revoked; a running relay closes the links it had opened."),
@@ -129,6 +131,11 @@ KINDS: dict[str, EventKind] = {
     "provider.deleted": EventKind(
         "An administrator deleted a named provider; endpoints that name it refuse everybody."
     ),
+    "trust_rule.created": EventKind("An administrator made a trust rule; the CI jobs it admits may connect as agents."),
+    "trust_rule.updated": EventKind(
+        "An administrator changed a trust rule; jobs that it had admitted are judged anew at once."
+    ),
+    "trust_rule.deleted": EventKind("An administrator deleted a trust rule; the links of jobs it had admitted end."),
     "tunnel.drained": EventKind("A user told a tunnel to take no new requests."),
     "tunnel.stopped": EventKind("A user ended an agent's link."),
     "audit.lost": EventKind("Events were lost because the store was away for too long; `count` tells how many."),

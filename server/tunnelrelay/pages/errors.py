@@ -35,7 +35,15 @@ _NOT_THIS_REQUEST = frozenset(
     {
         *("bearer_required", "body_too_large", "chunks_too_small", "connect_refused", "expectation_failed"),
         *("form_refused", "https_required", "method_not_allowed", "not_implemented", "page_not_found"),
-        *("target_too_long", "token_expired", "token_refused", "token_required", "version_not_supported"),
+        *(
+            "job_not_admitted",
+            "job_token_invalid",
+            "target_too_long",
+            "token_expired",
+            "token_refused",
+            "token_required",
+            "version_not_supported",
+        ),
     }
 )
 """Errors in the request itself: opening the same address again gives the same error."""
@@ -75,6 +83,8 @@ ERRORS: dict[str, ErrorKind] = dict(
         _kind("token_required", 401, "ingress"),
         _kind("token_refused", 401, "ingress"),
         _kind("token_expired", 401, "ingress"),
+        _kind("job_token_invalid", 401, "ingress"),
+        _kind("job_not_admitted", 403, "ingress"),
         _kind("too_many_agents", 503, "ingress", 5),
         _kind("page_not_found", 404, "ingress"),
         _kind("method_not_allowed", 405, "ingress"),

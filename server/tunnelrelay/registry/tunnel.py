@@ -90,7 +90,8 @@ class Tunnel:
         inspect: The agent is told about the visitor of each request.
         metadata, upstream: Text of the owner, and the URL of the local service, for display.
         session: Id of the agent session that it belongs to.
-        credential: Id of the token of that session; "" without one.
+        credential: Id of the token or trust rule of that session; "" without one.
+        job: The CI job that the agent runs in, for the access log; "" when it sent an authtoken.
         started_at: Unix time at which the tunnel started.
         claim: Number of the claim that created it, given by the registry.
         hosts: Hosts that it serves now, set by the registry.
@@ -123,6 +124,7 @@ class Tunnel:
     upstream: str = ""
     session: str = ""
     credential: str = ""
+    job: str = ""
     started_at: float = 0.0
     claim: int = 0
     hosts: tuple[str, ...] = ()

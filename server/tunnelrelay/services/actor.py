@@ -9,7 +9,7 @@ from enum import Enum
 
 AREAS = ("edges", "domains", "credentials", "providers", "users", "sessions", "traffic", "audit")
 """The areas of scopes. `edges` includes backends, tunnels, agent sessions and endpoints; `credentials` are agents'
-tokens and API keys; `sessions` are visitors' logins."""
+tokens, trust rules and API keys; `sessions` are visitors' logins."""
 
 EVERYTHING = "*"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelrelay.agents import authtokens
-from tunnelrelay.agents.token_acl import acl_problem
+from tunnelrelay.agents.token_acl import acl_problems
 from tunnelrelay.model import Token
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.problems import invalid, missing
@@ -17,8 +17,6 @@ from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 
 MAX_TOKENS = 1000
 """Maximum tokens of one owner: more than its agents need, to limit how much of the store a member can fill."""
-MAX_RULES = 100
-"""Maximum rules of one ACL. Each new tunnel is compared with all of them."""
 
 BOUNDS = (
     DeclaredBound(
@@ -171,11 +169,8 @@ class _GoodTokens:
 
 def _check(acl: Sequence[str], expires_at: float | None, now: float) -> None:
     fields = {}
-    problems = [problem for rule in acl[:MAX_RULES] if (problem := acl_problem(rule))]
-    if len(acl) > MAX_RULES:
-        problems.append(f"at most {MAX_RULES} rules")
-    if problems:
-        fields["acl"] = "; ".join(problems[:3])
+    if problem := acl_problems(acl):
+        fields["acl"] = problem
     if problem := expiry_problem(expires_at, now):
         fields["expires_at"] = problem
     if fields:

@@ -28,7 +28,7 @@ from tunnelrelay.store.base import Store, StoreError, UnstorableError
 
 MAX_PAGE = 1000
 """Maximum rows of one page, whatever limit is requested, as a page is built in memory."""
-TOPICS = {"backend": "edges", "token": "credentials", "api_key": "credentials"}
+TOPICS = {"backend": "edges", "token": "credentials", "trust_rule": "credentials", "api_key": "credentials"}
 """Topics for live pages, by the first word of an event's kind; for others it is that word in the plural."""
 BURST_CHANGES, CHANGES_A_MINUTE = 600, 30
 """Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with all

@@ -13,6 +13,7 @@ from tunnelrelay.services.logins import Logins
 from tunnelrelay.services.providers import Providers
 from tunnelrelay.services.sign_ins import SignIns
 from tunnelrelay.services.traffic import Traffic
+from tunnelrelay.services.trust_rules import TrustRules
 from tunnelrelay.services.tunnels import Tunnels
 from tunnelrelay.services.users import Users
 
@@ -26,6 +27,7 @@ class Services:
     domains: Domains
     addrs: Addrs
     credentials: Credentials
+    trust_rules: TrustRules
     api_keys: ApiKeys
     users: Users
     providers: Providers

@@ -73,7 +73,8 @@ class SessionView:
     Attributes:
         peer: Address that the agent connects from.
         version, platform: Release and platform that the agent reported.
-        credential_id: Token of the agent; "" on a relay that requires none.
+        credential_id: Token of the agent, or the trust rule that admitted its CI job; "" on a relay that requires none.
+        job: The CI job that the agent runs in; "" when it sent an authtoken.
     """
 
     id: str
@@ -82,6 +83,7 @@ class SessionView:
     version: str
     platform: str
     credential_id: str
+    job: str
     started_at: float
     tunnel_ids: tuple[str, ...]
 
@@ -250,6 +252,7 @@ def _session(session: AgentSession) -> SessionView:
         version=session.version,
         platform=session.platform,
         credential_id=session.token.id,
+        job="" if session.job is None else session.job.job,
         started_at=session.started_at,
         tunnel_ids=tuple(tunnel.id for tunnel in session.tunnels.values()),
     )

@@ -21,6 +21,7 @@ from tunnelrelay.store.resources import (
     EdgeRow,
     ProviderRow,
     SignInRow,
+    TrustRuleRow,
     UserRow,
 )
 
@@ -384,7 +385,15 @@ class RevisionStore(Protocol):
         """Return a number for each kind of `resources.COLLECTIONS`, and for `tokens`, that grows with every change."""
 
 
-class ResourceStore(RevisionStore, Protocol):
+class TrustRuleStore(Protocol):
+    """The rules by which CI jobs connect as agents."""
+
+    @property
+    def trust_rules(self) -> Collection[TrustRuleRow]:
+        """Trust rules."""
+
+
+class ResourceStore(RevisionStore, TrustRuleStore, Protocol):
     """The collections of resources that users configure."""
 
     @property

@@ -24,6 +24,7 @@ BOUNDS_OF: Mapping[str, str] = {
     "backends": "1,000 an owner",
     "edges": "1,000 an owner, 4 MiB together",
     "providers": "made by administrators only",
+    "trust_rules": "made by administrators only, 1,000",
     "revisions": "one row a kind of thing",
 }
 """The limit of each table's growth in words, by table name."""

@@ -1,4 +1,5 @@
-"""The rows of resources that users configure: users, API keys, domains, edges, backends, providers, sign-ins.
+"""The rows of resources that users configure: users, API keys, domains, edges, backends, providers, trust rules,
+sign-ins.
 
 Each kind is a `Collection` of rows with an id. The store keeps rows and their owners; `services` checks their values
 and who may change them. Sessions, names and events are in `base.py`.
@@ -151,6 +152,25 @@ class ProviderRow(Row):
     metadata: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustRuleRow(Row):
+    """Which CI jobs may connect as agents of the owner, by their own ID tokens, and what they may serve.
+
+    Attributes:
+        issuer: Without a slash at its end.
+        audience: A job's token must be made for it.
+        claims: (name, value) pairs; a job's token must have every one of them.
+        acl: What a job's agent may bind, as `Token.acl` has it; never empty.
+    """
+
+    issuer: str
+    audience: str
+    claims: Pairs
+    acl: tuple[str, ...]
+    description: str = ""
+    metadata: str = ""
+
+
 R = TypeVar("R", bound=Row)
 
 
@@ -207,5 +227,6 @@ COLLECTIONS: Sequence[tuple[str, type[Row]]] = (
     ("backends", BackendRow),
     ("edges", EdgeRow),
     ("providers", ProviderRow),
+    ("trust_rules", TrustRuleRow),
 )
 """Each kind of resource: the store's attribute, which is also the table's name, and the class of its rows."""

@@ -221,6 +221,15 @@ providers = _resource(
     *_words(),
 )
 
+trust_rules = _resource(
+    "trust_rules",
+    Column("issuer", short_text(2048), nullable=False, index=True),
+    Column("audience", short_text(1024), nullable=False),
+    Column("claims", JSON, nullable=False),
+    Column("acl", JSON, nullable=False),
+    *_words(),
+)
+
 revisions = Table(
     "revisions",
     metadata,

@@ -19,6 +19,7 @@ from tunnelrelay.store.resources import (
     EdgeRow,
     ProviderRow,
     SignInRow,
+    TrustRuleRow,
     UserRow,
 )
 from tunnelrelay.store.sessions import SessionPart
@@ -42,6 +43,7 @@ class SqlStore(TokenPart, SessionPart, NamePart, AuditPart):
         self.backends = SqlCollection(engine, schema.backends, BackendRow)
         self.edges = SqlCollection(engine, schema.edges, EdgeRow)
         self.providers = SqlCollection(engine, schema.providers, ProviderRow)
+        self.trust_rules = SqlCollection(engine, schema.trust_rules, TrustRuleRow)
 
     async def revisions(self) -> dict[str, int]:
         found = dict.fromkeys((*(kind for kind, _ in COLLECTIONS), "tokens"), 0)

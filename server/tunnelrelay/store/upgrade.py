@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from tunnelrelay.store.base import StoreError
 from tunnelrelay.store.schema import make_tables
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. Repeated here so that opening an up-to-date database need not import Alembic."""
 
 FILE_MODE = 0o600

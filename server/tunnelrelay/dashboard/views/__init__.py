@@ -22,6 +22,7 @@ from tunnelrelay.dashboard.views import (
     overview,
     providers,
     traffic,
+    trust_rules,
     tunnels,
     users,
 )
@@ -42,6 +43,7 @@ AREAS: tuple[Callable[[Deps], list[Route]], ...] = (
     logins.routes,
     providers.routes,
     credentials.routes,
+    trust_rules.routes,
     api_keys.routes,
     users.routes,
     audit.routes,

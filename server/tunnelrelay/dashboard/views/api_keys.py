@@ -20,7 +20,7 @@ EVERY, SOME = "every", "some"
 MEANINGS = {
     "edges": "Edges, backends, tunnels, endpoints",
     "domains": "Reserved domains",
-    "credentials": "Authtokens and API keys",
+    "credentials": "Authtokens, trust rules and API keys",
     "providers": "OpenID providers",
     "users": "Users",
     "sessions": "Visitors’ logins",
