@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -35,6 +37,17 @@ def never_runs(monkeypatch):
 def test_the_version_stands_behind_the_word_version(arguments, capsys):
     assert run(arguments) == 0
     assert capsys.readouterr().out == f"tunnel version {__version__}\n"
+
+
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_the_version_and_the_help_import_nothing_heavy(argument):
+    script = (
+        f"from tunnelctl.cli.main import run; run(['{argument}']); import sys\n"
+        "heavy = {'asyncio', 'msgspec', 'platformdirs', 'rich', 'ssl', 'websockets', 'yaml'}\n"
+        "print('imported:', *sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported:"
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["http", "--help"], ["config", "--help"]])

@@ -37,7 +37,6 @@ from tunnelctl.agent.unsupported import (
 from tunnelctl.agent.yamlfile import FileInvalid, Mapping, YamlEntry, parse, read_text
 from tunnelctl.nearest import nearest
 
-FILE_NAME = "tunnel.yml"
 RESTRICTING = frozenset(
     {
         "auth", "basic_auth", "circuit_breaker", "cidr_allow", "cidr_deny", "ip_policy", "ip_restriction",
@@ -108,9 +107,9 @@ AGENT_KEYS = (
 )  # fmt: skip
 
 
-def default_path() -> Path:
+def default_path(folder: str = "tunnelctl", name: str = "tunnel.yml") -> Path:
     """Where the file lies when none is named: in the platform's place for configuration."""
-    return Path(platformdirs.user_config_path("tunnelctl")) / FILE_NAME
+    return Path(platformdirs.user_config_path(folder)) / name
 
 
 @dataclass(frozen=True, slots=True)

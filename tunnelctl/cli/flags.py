@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunnelctl.agent.configfile import ConfigFiles
 from tunnelctl.agent.unsupported import INSTEAD
 from tunnelctl.cli.command import Decorator
 from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.cli.log_formats import LEVELS, STYLES
 from tunnelctl.cli.persona import persona_of
+
+if TYPE_CHECKING:
+    from tunnelctl.agent.configfile import ConfigFiles
 
 BEFORE = f"{__name__}.before"
 """Where a click context keeps the flags that stood before the command's name."""
@@ -41,13 +43,15 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> ConfigFiles:
+def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> "ConfigFiles":
     """The files that the flag names, before the command's name and behind it; else those of its variable."""
     before = ctx.meta.get(BEFORE, {}).get(param.name, ())
     texts = (*before, *(values if _is_typed(ctx, param) or not before else ()))
     names = [name.strip() for text in texts for name in text.split(",")]
     if not all(names):
         raise click.BadParameter("its value is empty", ctx, param)
+    from tunnelctl.agent.configfile import ConfigFiles
+
     named, persona = tuple(Path(name).expanduser() for name in names), persona_of(ctx)
     return ConfigFiles(named, persona.config_file, persona.older_config_files)
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import platformdirs
 
 from tunnelctl import __version__
-from tunnelctl.agent.configfile import FILE_NAME
 
 NGROK_VERSION = "3.39.10"
 """The release of ngrok's agent whose commands, log and API are followed. Programs want it to begin with 3."""
@@ -26,15 +24,14 @@ class Persona:
 
     Attributes:
         program: In help and in `--version`.
-        folder, file_name: Of the configuration file, in the platform's place.
+        config_place: Folder and name of the configuration file, in the platform's place; empty for the agent's own.
         older_files: Where older releases kept it, below the home directory. It is read while there is none in the new
             place, and `config upgrade --relocate` moves it.
     """
 
     program: str
     version: str
-    folder: str
-    file_name: str
+    config_place: tuple[str, ...] = ()
     older_files: tuple[str, ...] = ()
 
     @property
@@ -50,15 +47,16 @@ class Persona:
     @property
     def config_file(self) -> Path:
         """The default configuration file."""
-        return Path(platformdirs.user_config_path(self.folder)) / self.file_name
+        from tunnelctl.agent.configfile import default_path
+
+        return default_path(*self.config_place)
 
 
-TUNNEL = Persona(program="tunnel", version=__version__, folder="tunnelctl", file_name=FILE_NAME)
+TUNNEL = Persona(program="tunnel", version=__version__)
 AS_NGROK = Persona(
     program="ngrok",
     version=NGROK_VERSION,
-    folder="ngrok",
-    file_name="ngrok.yml",
+    config_place=("ngrok", "ngrok.yml"),
     older_files=(".ngrok2/ngrok.yml",),
 )
 
