@@ -1,1 +1,1 @@
-"""`make bench`: our tunnel beside nginx, ssh and others, in one run; start reading in scenarios.py."""
+"""`make bench`: measures our tunnel, nginx, ssh and other tunnels in one run. Start reading at scenarios.py."""

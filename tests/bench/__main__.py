@@ -21,12 +21,12 @@ from tests.bench.runner import Options, Sample, run_rounds
 from tests.bench.scenarios import LIVES, LOADS, NAMES, LifeScenario, LoadScenario
 
 QUIET_SECONDS = 6.0
-"""How long a window waits for a quiet machine; a quick run hardly waits."""
+"""Seconds that a measurement waits for other work on the machine to end; a quick run waits less."""
 QUICK_QUIET_SECONDS = 0.3
 
 
 def _listed(known: Sequence[str]) -> Callable[[click.Context, click.Parameter, str | None], tuple[str, ...]]:
-    """A callback that splits a comma-separated list of known names; all of them without a value."""
+    """Return a click callback that splits a comma-separated list of known names; without a value it gives all names."""
 
     def split(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
         names = tuple(value.split(",")) if value else tuple(known)
@@ -85,7 +85,7 @@ def main(
 
 
 def _present(peers: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
-    """The peers that can run here, and a line for each that cannot."""
+    """Return the peers whose programs are on this machine, and a line of text for each other peer."""
     lacks = {peer.name: missing_programs(peer) for peer in peers}
     if lacks.get(YARDSTICK) or missing_programs(next(peer for peer in PEERS if peer.name == YARDSTICK)):
         raise click.ClickException("the bench needs nginx, as file server and as yardstick: apt install nginx-light")
@@ -94,7 +94,7 @@ def _present(peers: Sequence[Peer]) -> tuple[list[Peer], list[str]]:
 
 
 def _possible(only: Sequence[str]) -> tuple[list[LoadScenario], list[LifeScenario], list[str]]:
-    """The scenarios whose load tools are here, and a line for each tool that is not."""
+    """Return the scenarios whose load tools are on this machine, and a line of text for each missing tool."""
     loads_wanted = [scenario for scenario in LOADS if scenario.name in only]
     missing = []
     if shutil.which("wrk") is None:
@@ -107,7 +107,7 @@ def _possible(only: Sequence[str]) -> tuple[list[LoadScenario], list[LifeScenari
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM ends the run as Ctrl-C does, with every process stopped."""
+    """Signal handler that ends the run on SIGTERM as Ctrl-C does, so that all processes are stopped."""
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -1,12 +1,12 @@
-"""What one peer that behaves badly costs the others: `python -m tests.bench.abuse`.
+"""Measures what a hostile visitor or agent costs the others: `python -m tests.bench.abuse`.
 
-A relay and three agents run on 127.0.0.1. A probe asks for one small file of the agent `victim` a hundred times a
-second, first alone and then beside one scenario after the other. For each the table shows how much slower the probe's
-99th percentile became, the relay's CPU, and its memory before, at the most, and after the scenario.
+A relay and three agents run on 127.0.0.1. A probe requests one small file of the agent `victim` a hundred times a
+second, first alone and then beside each scenario of abuse. For each scenario the table shows the rise of the probe's
+99th percentile, the relay's CPU, and the relay's memory before, at its peak, and after.
 
-A scenario is a function `(target, seconds) -> text` in `SCENARIOS`. It runs in a process of its own, uses loopback
-only, ends after `seconds` at the latest, and returns one line about how far it came. To add one, write the function
-and put it into `SCENARIOS`.
+A scenario is a function `(target, seconds) -> text` in `SCENARIOS`. It runs in a process of its own, uses only
+loopback, ends after `seconds` at the latest, and returns one line about what it did. To add one, write the function and
+put it into `SCENARIOS`.
 """
 
 import asyncio
@@ -43,28 +43,28 @@ from tunnelctl.wire.frames import CONTROL, DATA, HEAD, frame, pack_head
 PROBE_INTERVAL = 0.01
 """Seconds between two requests of the probe."""
 SETTLE_SECONDS = 3.0
-"""How long after a scenario the relay's memory is read again."""
+"""Seconds between the end of a scenario and the last reading of the relay's memory."""
 MAX_SECONDS = 60.0
-"""The longest a scenario may run."""
+"""Seconds that a scenario may run at most."""
 MAX_IDLE = 10_000
-"""Connections that the idle scenario opens."""
+"""Connections that the scenario of idle connections opens."""
 NICE = 10
-"""How much less of the processor the scenarios and the agents behind their hosts get than the relay and the victim: in
-truth they run on other machines, and leave the relay and the victim theirs."""
+"""Niceness of the scenarios and of the agents that serve them: outside a benchmark they would run on other machines,
+and take no CPU from the relay and the victim."""
 CLIENT = "127.0.0.2"
-"""Where the scenarios connect from, so that the relay sees another address than the probe's. Limits by address do not
-count this machine: `--client` with another address of it (as of eth0) shows them."""
+"""The address from which scenarios connect, which differs from that of the probe. Limits per address do not count
+loopback: to see them, give another address of this machine (as of eth0) by `--client`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What a scenario runs against.
+    """The relay and the tunnels that a scenario runs against.
 
     Attributes:
-        port: The relay's, on 127.0.0.1.
-        files: Host of a tunnel to nginx, which serves the file `loads.SMALL` and `/1m`.
+        port: The relay's port on 127.0.0.1.
+        files: Host of a tunnel to nginx, which serves the files `loads.SMALL` and `/1m`.
         sink: Host of a tunnel to a server that reads and counts uploads.
-        client: Where scenarios connect from.
+        client: The address from which scenarios connect.
     """
 
     port: int
@@ -73,11 +73,11 @@ class Target:
     client: str = CLIENT
 
     def connect(self) -> socket.socket:
-        """A connection to the relay, from `client`."""
+        """Open a connection to the relay from the address `client`."""
         return socket.create_connection(("127.0.0.1", self.port), 10, source_address=(self.client, 0))
 
     def get(self, path: str = loads.SMALL) -> bytes:
-        """A request for a file."""
+        """Return the bytes of a GET request for a file."""
         return f"GET {path} HTTP/1.1\r\nHost: {self.files}\r\n\r\n".encode()
 
 
@@ -115,23 +115,23 @@ def tiny_segments(target: Target, seconds: float) -> str:
 
 
 def pipelining(target: Target, seconds: float) -> str:
-    """Eight connections send requests without waiting for the answers, which they read."""
+    """Eight connections pipeline requests to a tunnel: they send without waiting for responses, which they read."""
     return _flood(target, connections=8, batch=target.get() * 200, seconds=seconds)
 
 
 def pipelining_nowhere(target: Target, seconds: float) -> str:
-    """The same, for a name that does not exist."""
+    """Eight connections pipeline requests for a name that does not exist."""
     request = b"GET / HTTP/1.1\r\nHost: nowhere.localhost\r\n\r\n"
     return _flood(target, connections=8, batch=request * 200, seconds=seconds)
 
 
 def gets(target: Target, seconds: float) -> str:
-    """64 connections of one address ask for a small file, each again once it has its answer."""
+    """64 connections of one address request a small file, each again when it has the response."""
     return _flood(target, connections=64, batch=target.get(), seconds=seconds, waits=True)
 
 
 def gets_of_many_connections(target: Target, seconds: float) -> str:
-    """The same with 500 connections."""
+    """500 connections of one address request a small file, each again when it has the response."""
     return _flood(target, connections=500, batch=target.get(), seconds=seconds, waits=True)
 
 
@@ -149,7 +149,7 @@ def new_connections(target: Target, seconds: float) -> str:
 
 
 def idle_connections(target: Target, seconds: float) -> str:
-    """10,000 connections that have asked for one thing and then stay."""
+    """10,000 connections send one request each, and then stay open without another."""
     with contextlib.ExitStack() as stack:
         socks: list[socket.socket] = []
         end = time.monotonic() + seconds
@@ -166,7 +166,7 @@ def idle_connections(target: Target, seconds: float) -> str:
 
 
 def visitors_that_do_not_read(target: Target, seconds: float) -> str:
-    """1,000 connections that ask for 1 MB, send 256 KB of further requests, and read nothing."""
+    """1,000 connections request 1 MB, send 256 KB of further requests, and read nothing."""
     with contextlib.ExitStack() as stack:
         end = time.monotonic() + seconds
         for _ in range(1000):
@@ -179,23 +179,23 @@ def visitors_that_do_not_read(target: Target, seconds: float) -> str:
 
 
 def agent_empty_frames(target: Target, seconds: float) -> str:
-    """One agent sends 0.4 MB of empty websocket frames at a time, and connects again when it is cut off."""
+    """One agent sends batches of 0.4 MB of empty websocket frames, and connects again when it is cut off."""
     return _flood_link(target, Frame(Opcode.BINARY, b"").serialize(mask=True), seconds)
 
 
 def agent_pings(target: Target, seconds: float) -> str:
-    """The same with websocket pings."""
+    """One agent sends batches of 0.4 MB of websocket pings, and connects again when it is cut off."""
     return _flood_link(target, Frame(Opcode.PING, b"").serialize(mask=True), seconds)
 
 
 def agent_messages(target: Target, seconds: float) -> str:
-    """The same with messages of the tunnel protocol that change nothing."""
+    """One agent sends batches of 0.4 MB of protocol messages without effect, and connects again when it is cut off."""
     unbind = frame(CONTROL, 0, b'{"type":"unbind","tunnel":9}')
     return _flood_link(target, Frame(Opcode.BINARY, unbind).serialize(mask=True), seconds)
 
 
 def agent_one_byte_data(target: Target, seconds: float) -> str:
-    """One agent answers a visitor, who reads it all, with one byte in each DATA frame."""
+    """One agent sends a response with one byte in each DATA frame, to a visitor who reads all of it."""
 
     async def run() -> str:
         agent = ScriptedAgent()
@@ -241,11 +241,11 @@ SCENARIOS: dict[str, Callable[[Target, float], str]] = {
 }
 
 
-# What scenarios are made of
+# Helpers of the scenarios
 
 
 def _send_body(target: Target, host: str, chunk: bytes, size: int, seconds: float) -> str:
-    """Sends `size` bytes of chunks in one body, as fast as they are taken, and reads the answer."""
+    """Upload a chunked body of `size` bytes, as fast as the relay reads it, and read the response."""
     block = chunk * (65_536 // len(chunk))
     end, sent = time.monotonic() + seconds, 0
     with target.connect() as sock:
@@ -266,10 +266,10 @@ def _send_body(target: Target, host: str, chunk: bytes, size: int, seconds: floa
 
 
 def _flood(target: Target, *, connections: int, batch: bytes, seconds: float, waits: bool = False) -> str:
-    """Sends `batch` over and over on each connection, and reads whatever comes.
+    """Send a batch of bytes again and again on each of several connections, and read all responses.
 
     Args:
-        waits: A connection sends the next batch once it has read something.
+        waits: Whether a connection sends the next batch only when it has read something.
     """
     end, answers = time.monotonic() + seconds, 0
     selector = selectors.DefaultSelector()
@@ -301,7 +301,7 @@ def _flood(target: Target, *, connections: int, batch: bytes, seconds: float, wa
 
 
 def _repeat(work: Callable[[], str], threads: int, seconds: float) -> str:
-    """Runs `work` over and over in some threads."""
+    """Call `work` again and again in several threads for some seconds."""
     end = time.monotonic() + seconds
     counts, last = [0] * threads, [""] * threads
 
@@ -322,8 +322,8 @@ def _repeat(work: Callable[[], str], threads: int, seconds: float) -> str:
 
 
 def _flood_link(target: Target, unit: bytes, seconds: float) -> str:
-    """Opens a link and sends it 0.4 MB of `unit`, over and over; opens the next when the relay has closed it."""
-    logging.disable()  # our own end says of each link how it ended
+    """Open an agent's link and send batches of 0.4 MB of `unit`; open the next link when the relay has closed it."""
+    logging.disable()  # the agent's end would log the end of each link
 
     block = unit * (400_000 // len(unit))
 
@@ -353,31 +353,31 @@ def _flood_link(target: Target, unit: bytes, seconds: float) -> str:
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:
-    """Reads until the end."""
+    """Read from a stream until its end, and discard all bytes."""
     with contextlib.suppress(OSError):
         while await reader.read(65_536):
             pass
 
 
-# The run
+# The measurement
 
 
 @dataclasses.dataclass(slots=True)
 class Stage:
-    """A relay with its agents, and the door of the agent that must not suffer."""
+    """A running relay with its agents, and the door of the victim's tunnel, whose latency is measured."""
 
     relay: Proc
     victim: Door
     target: Target
 
     def probe(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> LoadResult:
-        """Latencies of the victim's visitors in milliseconds, counted from when each request was due.
+        """Measure latencies of the victim's visitors in milliseconds, each from the time at which the request was due.
 
         Args:
-            meanwhile: Called over and over until the probe has ended.
+            meanwhile: Called again and again until the probe has ended.
 
         Raises:
-            LoadFailed: Not one request was answered, or the probe did not end.
+            LoadFailed: No request was answered, or the probe did not end.
         """
         command = load_command("probe", self.victim, loads.SMALL, PROBE_INTERVAL, seconds)
         end = time.monotonic() + seconds + loads.MAX_OVERRUN
@@ -392,23 +392,23 @@ class Stage:
             return parse_load(running.stdout.read())
 
     def memory_mb(self) -> float:
-        """The relay's own memory, without pages it shares with others."""
+        """Return the relay's memory in MB, without pages that it shares with other processes."""
         return procs.pss_kib([self.relay.pid], "Pss_Anon") / 1024
 
     def cpu(self) -> float:
-        """CPU seconds of the relay so far."""
+        """Return the CPU seconds that the relay has used so far."""
         return procs.cpu_seconds([self.relay.pid])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one scenario did.
+    """The measurement of one scenario.
 
     Attributes:
-        probe: The victim's latencies meanwhile; None when not one of its requests was answered.
-        cores: The relay's CPU seconds in each second.
-        before_mb, most_mb, after_mb: The relay's memory.
-        progress: What the scenario says of itself.
+        probe: The victim's latencies during the scenario; None when none of its requests was answered.
+        cores: The relay's CPU seconds per second.
+        before_mb, most_mb, after_mb: The relay's memory before, at its peak, and after.
+        progress: The line of text that the scenario has returned.
     """
 
     name: str
@@ -421,14 +421,14 @@ class Result:
 
 
 def measure(stage: Stage, name: str, seconds: float, settle: float) -> Result:
-    """Runs one scenario in a process of its own while the victim is probed.
+    """Run one scenario in a process of its own while the victim is probed.
 
     Args:
         settle: Seconds between the start of the scenario and that of the probe.
     """
     memory = [stage.memory_mb()]
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pool.submit(os.nice, NICE).result()  # the process is up before the window begins
+        pool.submit(os.nice, NICE).result()  # this also starts the process before the measurement begins
         abuse = pool.submit(SCENARIOS[name], stage.target, settle + seconds)
         time.sleep(settle)
         start, cpu = time.monotonic(), stage.cpu()
@@ -452,7 +452,7 @@ def measure(stage: Stage, name: str, seconds: float, settle: float) -> Result:
 
 @contextlib.contextmanager
 def open_stage(lab: Lab, tree: Path, client: str = CLIENT) -> Iterator[Stage]:
-    """A relay and three agents of the code in `tree`, up and answering."""
+    """Context manager: a relay and three agents of the code in the working tree `tree`, which all answer."""
     folder, port = lab.fresh_folder("abuse"), free_port()
     names = {"victim": lab.files_port, "files": lab.files_port, "sink": lab.sink_port if lab.sink else lab.files_port}
     started: list[Proc] = []
@@ -482,7 +482,7 @@ def open_stage(lab: Lab, tree: Path, client: str = CLIENT) -> Iterator[Stage]:
 
 
 def _of_tree(tree: Path, module: str, *words: str) -> Command:
-    """A module of a working tree as a command, run by that tree's own interpreter where it has one."""
+    """Return the command that runs a module of a working tree, by that tree's own interpreter if it has one."""
     python = tree / ".venv" / "bin" / "python"
     env = {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'server'}", "XDG_CONFIG_HOME": NO_CONFIG}
     return Command((str(python), "-m", module, *words), env)

@@ -1,9 +1,9 @@
-"""What a request of a stranger costs the relay's one loop, route by route, the dearest first.
+"""Measures what an unauthenticated request costs the relay's event loop, for each route; the most expensive come first.
 
     .venv/bin/python -m tests.bench.anonymous [--requests 200]
 
-Relay and client share a process: the figures are CPU milliseconds of both per request, over one kept-open connection.
-Compare them with `404 of an unknown host`, which is about what the client and the shortest way through the relay cost.
+Relay and client share a process: the figures are CPU milliseconds of both per request, over one keep-alive connection.
+Compare them with `404 of an unknown host`, about the cost of the client and of the shortest path through the relay.
 """
 
 import argparse
@@ -15,15 +15,15 @@ from pathlib import Path
 from tests.support.world import World, world
 
 WARM = 3
-"""Requests before the clock runs: an app that is made when it is first asked for is made then."""
+"""Requests before the measurement, in which parts of the relay that are loaded at their first request are loaded."""
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 BODY = 64 * 1024
-"""Bytes of the largest body the API or a form takes."""
+"""Bytes of the largest body that the API or a form accepts."""
 
 
 def routes(w: World) -> list[tuple[str, bytes]]:
-    """Every anonymous route by a name, and the request."""
+    """Return every route that needs no authentication: its name, and the bytes of a request."""
     at = {kind: f"{kind}.localhost:{w.port}" for kind in ("api", "dashboard", "idp")}
     form, large = b"secret=" + b"a" * 43, b"secret=" + b"a" * (BODY - 7)
     deep = b'{"a":' + b"[" * (BODY // 2 - 5) + b"]" * (BODY // 2 - 5) + b"}"
@@ -53,21 +53,21 @@ def routes(w: World) -> list[tuple[str, bytes]]:
 
 
 def request(method: str, host: str, path: str, fields: dict[str, str] | None = None, body: bytes = b"") -> bytes:
-    """One request as bytes."""
+    """Return the bytes of a request."""
     all_fields = {"Host": host, **(fields or {})} | ({"Content-Length": str(len(body))} if body else {})
     head = "".join(f"{name}: {value}\r\n" for name, value in all_fields.items())
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
 class Client:
-    """A kept-open connection, opened anew where the relay closes it."""
+    """A client with one keep-alive connection, which is opened again when the relay has closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._reader: asyncio.StreamReader | None = None
 
     async def ask(self, raw: bytes) -> int:
-        """Sends a request and reads the whole answer. Returns its status."""
+        """Send a request and read the whole response. Returns its status."""
         for _ in range(2):
             if self._reader is None:
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
@@ -92,7 +92,7 @@ class Client:
 
 
 async def measure(requests: int) -> list[tuple[float, int, str]]:
-    """CPU milliseconds of a request, the status and the name of each route, the dearest first."""
+    """Return for each route the CPU milliseconds of a request, its status and the route's name; the costliest first."""
     found = []
     with tempfile.TemporaryDirectory() as directory:
         async with world(Path(directory), multi_tenant=True) as w:
@@ -108,7 +108,7 @@ async def measure(requests: int) -> list[tuple[float, int, str]]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Measure all routes and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--requests", type=int, default=200)
     for cost, status, name in asyncio.run(measure(parser.parse_args().requests)):

@@ -1,8 +1,8 @@
-"""What an edge's policy costs on the hot path: a login set up at the relay, one tunnel or two, a live session.
+"""Measures what an edge with a login costs on the hot path, with a live session and with one tunnel or two.
 
-Beside it in the same minutes: a tunnel that is open to everybody, and one that guards itself by its agent's own flags.
-With a second tunnel comes a second agent, and each link carries fewer requests at once. The edges are set up by the
-relay's own services in its data directory, before the relay that is measured starts.
+In the same minutes it measures an open tunnel, and one whose login is set by its agent's flags. A second tunnel is a
+second agent, so that each link carries fewer requests at once. The edges are created by the relay's own services in its
+data directory, before the measured relay starts.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ from tunnelrelay.services.edge_settings import EdgeSecrets, EdgeSettings
 from tunnelrelay.services.edges import EdgeDraft
 
 EDGES = {"lone": 1, "edge": 2}
-"""Names of the edges, and how many tunnels serve each."""
+"""The number of tunnels that serve each edge, by the edge's name."""
 OPERATOR = Actor(user_id="", name="bench", owner="local", is_admin=True, via="command")
 
 
 def edge_policy(lab: Lab, peer: Peer, seconds: float) -> Window:
-    """CPU per ten thousand requests at an open tunnel, an agent's own login and an edge's, and their ratios."""
+    """Measure CPU per ten thousand requests at an open tunnel, at an agent's own login and at edges, and the ratios."""
     with provider(lab) as issuer, planned_session(lab, peer, lab.files_port) as session:
         asyncio.run(_set_up(session.folder / "data", issuer))
         session.start_server()
@@ -58,7 +58,7 @@ def _start(session: Session, name: str, command: Command) -> None:
 
 
 async def _set_up(data_dir: Path, issuer: str) -> None:
-    """Writes the edges, each with a login, into a relay's data directory."""
+    """Create the edges, each with a login, in a relay's data directory."""
     login = OidcSpec(issuer=issuer, client_id=CLIENT, client_secret="")
 
     def with_login(settings: EdgeSettings) -> EdgeSettings:

@@ -1,4 +1,4 @@
-"""The place a run happens in: its folder, the upstreams, and peers started before them; every process ends with it."""
+"""The environment of a run: a folder, the upstreams, and the peers in front of them. All processes end with it."""
 
 import contextlib
 import dataclasses
@@ -20,22 +20,22 @@ T = TypeVar("T")
 FILES_CONF = "sendfile on; tcp_nopush on; open_file_cache max=100;\n  "
 FILES_CONF += "server {{ listen 127.0.0.1:{port} backlog=2048; root {root}; }}"
 READY_SECONDS = 15.0
-"""How long a peer may take from its start to its first answer; ssh needs 0.2, node programs 0.4."""
+"""Seconds that a peer may take from its start to its first response; ssh needs 0.2, node programs 0.4."""
 QUIET_CORES = 0.08
-"""A window starts when all other work on the machine takes less than this many cores."""
+"""A measurement starts when all other work on the machine takes less than this many cores."""
 QUIET_SLICE = 0.2
-"""Seconds over which that work is looked at."""
+"""Seconds over which the other work on the machine is measured."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What one measured window cost.
+    """The CPU that one measured window took.
 
     Attributes:
-        cpu: seconds of the peer's servers and clients.
-        foreign: cores taken by processes that are no part of the bench.
-        stolen: cores the hypervisor withheld.
-        wall: seconds the window took.
+        cpu: CPU seconds of the peer's servers and clients.
+        foreign: Cores taken by processes that are not part of the bench.
+        stolen: Cores that the hypervisor withheld.
+        wall: Duration of the window in seconds.
     """
 
     cpu: float
@@ -45,13 +45,13 @@ class Spent:
 
     @property
     def noise(self) -> float:
-        """Cores the bench did not have."""
+        """Cores that the bench did not have, as other processes or the hypervisor took them."""
         return self.foreign + self.stolen
 
 
 @dataclasses.dataclass(slots=True)
 class Lab:
-    """The folder, the two upstreams and the patience of a run."""
+    """The environment of a run: its folder, the two upstreams, and how long it waits for a quiet machine."""
 
     folder: Path
     quiet_seconds: float
@@ -62,7 +62,7 @@ class Lab:
     _starts: int = 0
 
     def wait_for_quiet(self) -> None:
-        """Waits until others leave the cores alone, at most `quiet_seconds`: the window then records the noise."""
+        """Wait until other processes take little CPU, at most `quiet_seconds`; the sample records what they take."""
         end = time.monotonic() + self.quiet_seconds
         while time.monotonic() < end:
             before = procs.machine_time().busy
@@ -71,11 +71,11 @@ class Lab:
                 return
 
     def upstream_pids(self) -> list[int]:
-        """The upstreams' roots, whose CPU is nobody's."""
+        """Return the process ids of the upstreams, whose CPU counts neither for a peer nor as foreign."""
         return [self.files.pid] + ([self.sink.pid] if self.sink else [])
 
     def fresh_folder(self, name: str) -> Path:
-        """A new folder for one start of a peer."""
+        """Create a new folder for one start of a peer."""
         self._starts += 1
         folder = self.folder / f"{self._starts:03}-{name}"
         folder.mkdir(mode=0o700)
@@ -84,7 +84,7 @@ class Lab:
 
 @dataclasses.dataclass(slots=True)
 class Session:
-    """A peer that is up: its processes, and its tunnels' doors."""
+    """A running peer: its processes, and the doors of its tunnels."""
 
     lab: Lab
     plan: Plan
@@ -94,20 +94,20 @@ class Session:
 
     @property
     def door(self) -> Door:
-        """The first tunnel's door."""
+        """The door of the peer's first tunnel."""
         return self.plan.doors[0]
 
     def start_server(self) -> None:
-        """Starts the public side; returns when clients can dial it."""
+        """Start the peer's servers, and wait until clients can connect to them."""
         self.servers = [self._start(command, "server") for command in self.plan.servers]
         procs.wait_until_listening(self.plan.server_port, READY_SECONDS, self.servers[-1])
 
     def start_clients(self, commands: Sequence[Command]) -> None:
-        """Starts the side beside the upstream, or a part of it; does not wait."""
+        """Start commands of the peer's clients, which run beside the upstream, without waiting for them."""
         self.clients += [self._start(command, "client") for command in commands]
 
     def measure(self, action: Callable[[], T]) -> tuple[T, Spent]:
-        """Runs a load while this peer's CPU and everybody else's is counted."""
+        """Run a load and measure the CPU of this peer and of all other processes meanwhile."""
         self.lab.wait_for_quiet()
         before, own, start = self._counters(), self.cpu(), time.monotonic()
         result = action()
@@ -117,15 +117,15 @@ class Session:
         return result, Spent(cpu=spent, foreign=foreign, stolen=stolen / wall, wall=wall)
 
     def cpu(self) -> float:
-        """CPU seconds of the peer's two sides so far."""
+        """Return the CPU seconds that the peer's servers and clients have used so far."""
         return procs.cpu_seconds([proc.pid for proc in (*self.servers, *self.clients)])
 
     def server_kib(self, kind: str) -> int:
-        """Memory of the public side, of one of the kinds of `pss_kib`."""
+        """Return the memory of the peer's servers in KiB, of a kind that `pss_kib` knows."""
         return procs.pss_kib([proc.pid for proc in self.servers], kind)
 
     def stop(self) -> None:
-        """Ends the clients, then the servers."""
+        """Stop the peer's clients, then its servers."""
         for proc in (*self.clients, *self.servers):
             proc.stop()
 
@@ -140,7 +140,7 @@ class Session:
 
 @contextlib.contextmanager
 def open_lab(folder: Path, quiet_seconds: float) -> Iterator[Lab]:
-    """Starts the upstreams in `folder`: nginx with the files, and our sink where it could be compiled."""
+    """Context manager: the environment of a run, with nginx as upstream, and our sink (load.c) if it is compiled."""
     _raise_file_limit()
     root = folder / "www"
     root.mkdir()
@@ -160,7 +160,7 @@ def open_lab(folder: Path, quiet_seconds: float) -> Iterator[Lab]:
 
 @contextlib.contextmanager
 def open_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> Iterator[Session]:
-    """A peer with its servers and clients up and its first tunnel answering."""
+    """Context manager: a peer with servers and clients started, whose first tunnel answers."""
     with planned_session(lab, peer, upstream, tunnels) as session:
         session.start_server()
         session.start_clients(session.plan.clients)
@@ -170,7 +170,7 @@ def open_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> Itera
 
 @contextlib.contextmanager
 def planned_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> Iterator[Session]:
-    """A peer with nothing started yet; whatever is started ends with the block."""
+    """Context manager: a peer of which nothing is started yet; what the block starts is stopped at its end."""
     folder = lab.fresh_folder(peer.name)
     session = Session(lab, peer.make_plan(folder, upstream, tunnels), folder, [], [])
     try:
@@ -180,7 +180,11 @@ def planned_session(lab: Lab, peer: Peer, upstream: int, tunnels: int = 1) -> It
 
 
 def wait_for_answer(session: Session) -> float:
-    """Seconds until the first tunnel answers, with the last words of both sides when it does not."""
+    """Wait until the peer's first tunnel answers. Returns the seconds it took.
+
+    Raises:
+        NotReady: The tunnel did not answer in time; the message has the end of the logs of servers and clients.
+    """
     try:
         return procs.seconds_until_answer(session.door.port, session.door.host, loads.SMALL, READY_SECONDS)
     except procs.NotReady as error:
@@ -195,7 +199,7 @@ def _upstream(stack: contextlib.ExitStack, command: Command, folder: Path) -> Pr
 
 
 def _raise_file_limit() -> None:
-    """Many tunnels and connections need more descriptors than the usual soft limit of 1,024."""
+    """Raise the limit of open files, as many tunnels and connections need more than the usual soft limit of 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 20000 if hard == resource.RLIM_INFINITY else min(20000, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""Scenarios about a tunnel's life: its start, a crash of its server, memory while idle, and the command line itself."""
+"""Scenarios about a tunnel as a whole: its start, a crash of its server, memory while idle, and `--version`."""
 
 import subprocess
 import time
@@ -12,17 +12,17 @@ from tests.bench.plan import Peer
 from tests.bench.traffic import Window
 
 SETTLE_SECONDS = 1.0
-"""Time for allocators and handshakes to come to rest before memory is read."""
+"""Seconds before memory is read, in which allocators and handshakes come to rest."""
 TUNNELS = 100
 """Idle tunnels whose memory is measured: enough to drown the noise of a single page."""
 MANY_SECONDS = 60.0
-"""How long all those tunnels may take to answer; ssh starts a process on each side for every one."""
+"""Seconds in which all `TUNNELS` must answer; ssh starts a process on each side for every tunnel."""
 VERSION_RUNS = 5
-"""Runs of `tunnel --version`; the median counts, since the first one reads from disk."""
+"""Runs of `tunnel --version`; the median counts, as the first run reads from disk."""
 
 
 def start(lab: Lab, peer: Peer, _seconds: float) -> Window:
-    """From the start of the client, with its server up, to the first answer through the tunnel."""
+    """Measure the time from the start of a peer's client, with its server running, to the tunnel's first response."""
     with planned_session(lab, peer, lab.files_port) as session:
         session.start_server()
         lab.wait_for_quiet()
@@ -33,7 +33,10 @@ def start(lab: Lab, peer: Peer, _seconds: float) -> Window:
 
 
 def recover_after(down: float) -> Callable[[Lab, Peer, float], Window]:
-    """kill -9 of the server; the time from its successor listening to the first answer through the tunnel."""
+    """Return a scenario that kills a peer's server and starts it again after `down` seconds.
+
+    It measures the time from the moment at which the new server listens to the tunnel's first response.
+    """
 
     def measure(lab: Lab, peer: Peer, _seconds: float) -> Window:
         with open_session(lab, peer, lab.files_port) as session:
@@ -47,10 +50,10 @@ def recover_after(down: float) -> Callable[[Lab, Peer, float], Window]:
 
 
 def memory(lab: Lab, peer: Peer, _seconds: float) -> Window:
-    """What the server takes with one idle tunnel, and what each further one adds (PSS; KB are of 1,024 bytes).
+    """Measure a server's memory with one idle tunnel, and what each further tunnel adds (PSS; KB of 1,024 bytes).
 
-    What is added is anonymous memory only: a file's pages are not a tunnel's, and the server's share of them falls
-    when the clients' processes map the same files.
+    Only anonymous memory counts as added: pages of files do not belong to a tunnel, and the server's share of them
+    falls when the clients' processes map the same files.
     """
     with planned_session(lab, peer, lab.files_port, TUNNELS) as session:
         first, *others = session.plan.clients
@@ -67,7 +70,7 @@ def memory(lab: Lab, peer: Peer, _seconds: float) -> Window:
 
 
 def version(_lab: Lab, _peer: Peer, _seconds: float) -> Window:
-    """How long `tunnel --version` takes."""
+    """Measure how long `tunnel --version` takes."""
     runs = sorted(_timed_version() for _ in range(VERSION_RUNS))
     return Window({"seconds": runs[VERSION_RUNS // 2]})
 
@@ -81,7 +84,7 @@ def _timed_version() -> float:
 
 
 def _wait_for_all(session: Session) -> None:
-    """Asks through every tunnel, so that each is up and has served one request."""
+    """Send a request through every tunnel, so that each is up and has served one request."""
     end = time.monotonic() + MANY_SECONDS
     for door in session.plan.doors:
         procs.seconds_until_answer(door.port, door.host, SMALL, max(0.1, end - time.monotonic()))

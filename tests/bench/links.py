@@ -1,7 +1,7 @@
-"""Many idle tunnels in one process: `python -m tests.bench.links RELAY UPSTREAM_PORT COUNT`.
+"""Runs many idle tunnels in one process: `python -m tests.bench.links RELAY UPSTREAM_PORT COUNT`.
 
-Each is a whole agent with a link of its own, named t1, t2 and so on, beside the `tunnel` that serves t0: to the relay
-they are so many agents, and the machine is spared as many Python processes.
+Each is a whole agent with a link of its own, named t1, t2 and so on; a `tunnel` process serves t0. The relay sees as
+many agents, and the machine does not need as many Python processes.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from tunnelctl.agent.watcher import Watchers
 
 
 async def hold(relay: str, upstream: str, count: int) -> None:
-    """Serves the tunnels from t1 to below `count` until the process is ended."""
+    """Serve the tunnels t1 to t(`count` - 1) until the process is ended."""
     address, service = parse_relay(relay), parse_upstream(upstream)
     async with asyncio.TaskGroup() as group:
         for number in range(1, count):

@@ -1,6 +1,6 @@
-"""The load tools: wrk for HTTP, our own `load` (load.c) for the rest; how they are run and what they print.
+"""Runs the load tools and parses their output: wrk for HTTP, our own `load` (load.c) for the rest.
 
-Both aim at a door: they connect to its port on 127.0.0.1 and name the tunnel in the Host field.
+Both load a `Door`: they connect to its port on 127.0.0.1 and name the tunnel in the Host field.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ HERE = Path(__file__).parent
 SMALL, BULK, SINK, WEBSOCKET = "/128", "/100m", "/upload", "/ws"
 FILE_SIZES = {"128": 128, "1m": 2**20, "100m": 100 * 2**20}
 UPLOAD_BYTES = 16 * 2**20
-"""Body of one upload: long enough that windows grow, short enough that several end in a measured window."""
+"""Bytes of one upload: enough that flow-control windows grow, and that several uploads end in a measured window."""
 PROBE_INTERVAL = 0.02
-"""Seconds between two probes: fifty a second load nothing, and leave p99 some samples."""
+"""Seconds between two requests of a probe: fifty a second are hardly a load, and give p99 enough samples."""
 MAX_OVERRUN = 30.0
-"""How much longer than its window, in seconds, a load tool may take to end: answers in flight, then a hang."""
+"""Seconds that a load tool may run longer than its window, for responses in flight; after that it counts as hung."""
 
 UPLOAD_SCRIPT = f'wrk.method = "POST"\nwrk.body = string.rep("x", {UPLOAD_BYTES})\n'
 
@@ -36,12 +36,12 @@ _SOCKET_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\
 
 
 class LoadFailed(Exception):
-    """A load tool ended badly or printed something else than figures."""
+    """Raised when a load tool has failed or has printed something else than figures."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class WrkResult:
-    """What wrk saw: counts, seconds, bytes read (heads included), latencies in milliseconds."""
+    """The result of wrk: counts, seconds, bytes read (heads included), and latencies in milliseconds."""
 
     requests: int
     seconds: float
@@ -53,7 +53,7 @@ class WrkResult:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What `load probe` and `load echo` saw; the `sent_` figures are the probe's only."""
+    """The result of `load probe` or `load echo`; only the probe has the `sent_` figures."""
 
     count: int
     rate: float
@@ -64,10 +64,10 @@ class LoadResult:
 
 
 def parse_wrk(text: str) -> WrkResult:
-    """Reads the report of `wrk --latency`.
+    """Parse the report of `wrk --latency`.
 
     Raises:
-        LoadFailed: there is no summary line in it.
+        LoadFailed: The report has no summary line.
     """
     summary = _SUMMARY.search(text)
     if summary is None:
@@ -86,10 +86,10 @@ def parse_wrk(text: str) -> WrkResult:
 
 
 def parse_load(text: str) -> LoadResult:
-    """Reads the line of JSON that `load probe` and `load echo` end with.
+    """Parse the line of JSON with which `load probe` and `load echo` end.
 
     Raises:
-        LoadFailed: it is something else, or nothing was answered at all.
+        LoadFailed: The text is something else, or no request was answered.
     """
     try:
         figures = json.loads(text)
@@ -108,21 +108,21 @@ def parse_load(text: str) -> LoadResult:
 
 
 def wrk_command(door: Door, path: str, connections: int, seconds: float, *more: str) -> list[str]:
-    """A wrk run; it knows whole seconds only, so a shorter window becomes one second."""
+    """Return the command of a run of wrk. wrk accepts only whole seconds, so a shorter window becomes one second."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", "--timeout", "20s"]
     return [*command, "-H", f"Host: {door.host}", *more, f"http://127.0.0.1:{door.port}{path}"]
 
 
 def load_command(verb: str, door: Door, path: str, *words: object) -> list[str]:
-    """A run of our own load tool."""
+    """Return the command of a run of our own load tool."""
     return [str(load_program()), verb, str(door.port), door.host, path, *map(str, words)]
 
 
 def run(command: Sequence[str], seconds: float) -> str:
-    """Runs a load tool to its end and returns what it printed.
+    """Run a load tool to its end, and return what it has printed.
 
     Raises:
-        LoadFailed: it ended with an error or not within `seconds` and MAX_OVERRUN.
+        LoadFailed: The tool ended with an error, or not within `seconds` and `MAX_OVERRUN`.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + MAX_OVERRUN, check=True)
@@ -134,12 +134,12 @@ def run(command: Sequence[str], seconds: float) -> str:
 
 
 def run_wrk(door: Door, path: str, connections: int, seconds: float, *more: str) -> WrkResult:
-    """Runs wrk against a door."""
+    """Run wrk against the public side of a tunnel, and return its result."""
     return parse_wrk(run(wrk_command(door, path, connections, seconds, *more), seconds))
 
 
 def http_get(door: Door, path: str) -> bytes:
-    """The body of one GET, for questions that are no part of a measurement."""
+    """Return the body of one GET request, outside of measurements."""
     connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=5)
     try:
         connection.request("GET", path, headers={"Host": door.host})
@@ -149,12 +149,12 @@ def http_get(door: Door, path: str) -> bytes:
 
 
 def load_program() -> Path:
-    """Where this version of load.c is compiled to: an edit makes a new name, so nothing stale is ever run."""
+    """Return the path of the compiled load.c. It contains a hash of the source, so that no outdated program is run."""
     return HERE / "bin" / f"load-{hashlib.sha256((HERE / 'load.c').read_bytes()).hexdigest()[:12]}"
 
 
 def build_load() -> bool:
-    """Compiles load.c unless that was done before; False where there is no C compiler."""
+    """Compile load.c, if that was not done before. False where there is no C compiler."""
     built = load_program()
     if built.exists():
         return True

@@ -1,7 +1,7 @@
-"""What a live login session costs: the same small request through an open tunnel and through one behind a login.
+"""Measures what a live login session costs: a small request through an open tunnel, and through one with a login.
 
-The login is a real one, at a local oidc-provider-mock, walked through by a browser of thirty lines. Both tunnels hang
-on one relay and their windows alternate, so that what the machine does in between falls on both.
+The login is a real one, at a local oidc-provider-mock, done by a minimal browser. Both tunnels are on one relay, and
+their measurements alternate, so that other work on the machine affects both.
 """
 
 import contextlib
@@ -22,21 +22,21 @@ from tests.bench.traffic import Window, request_figures
 GUARDED = "guarded"
 CLIENT, SECRET = "bench", "bench-secret"
 PAIRS = 3
-"""How often the two windows alternate: a difference of a tenth drowns in the noise of a single pair."""
+"""How often the two measurements alternate: the noise of a single pair would hide a difference of a tenth."""
 MAX_STEPS = 12
-"""Redirects and forms from the first request to the page; a correct login needs about six."""
+"""Redirects and forms that a login may take from the first request to the page; a correct one takes about six."""
 CONNECTIONS = 16
 NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 
 def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
-    """CPU per ten thousand requests without a login, with a live session, and their ratio."""
+    """Measure CPU per ten thousand requests without a login and with a live session, and their ratio."""
     with provider(lab) as issuer, open_session(lab, peer, lab.files_port) as session:
         port = session.door.port
         extra = agent_command(port, lab.files_port, GUARDED, *guard_flags(issuer))
         guarded = door_of_name(port, GUARDED)
         session.clients.append(Proc(extra.words, session.folder / "guarded.log", extra.env))
-        # Without a session, a program is told to sign in: the tunnel is up and guarded.
+        # The status of a request without a session shows that the tunnel is up and requires a login.
         procs.seconds_until_answer(port, guarded.host, loads.SMALL, READY_SECONDS, status=401)
         doors = [(session.door, ""), (guarded, log_in(guarded))]
         pairs = [side_by_side(session, doors, seconds) for _ in range(PAIRS)]
@@ -47,17 +47,20 @@ def session_check(lab: Lab, peer: Peer, seconds: float) -> Window:
 
 
 def guard_flags(issuer: str) -> tuple[str, ...]:
-    """The agent's flags that put a login before its tunnel."""
+    """Return the agent's flags for a login at its tunnel."""
     return ("--oidc", issuer, "--oidc-client-id", CLIENT, "--oidc-client-secret", SECRET)
 
 
 def side_by_side(
     session: Session, doors: Sequence[tuple[Door, str]], seconds: float
 ) -> tuple[tuple[float, Spent, int], ...]:
-    """One window at each door, one after another.
+    """Measure one window at each door, one after the other.
 
     Args:
-        doors: With the Cookie value to send along, "" for none.
+        doors: Doors, each with the value of the Cookie field to send; "" for none.
+
+    Returns:
+        For each door the CPU seconds per ten thousand requests, the cost of the window, and the failed requests.
     """
     windows = []
     for door, cookie in doors:
@@ -73,7 +76,7 @@ def side_by_side(
 
 @contextlib.contextmanager
 def provider(lab: Lab) -> Iterator[str]:
-    """A local OpenID provider; yields its issuer."""
+    """Context manager: the issuer of a running local OpenID provider."""
     port = free_port()
     log = lab.fresh_folder("provider") / "provider.log"
     command = Command((program("oidc-provider-mock"), "--host", "127.0.0.1", "--port", str(port)))
@@ -86,10 +89,10 @@ def provider(lab: Lab) -> Iterator[str]:
 
 
 def log_in(door: Door) -> str:
-    """Logs a visitor in at the provider and returns the Cookie value that carries the session to the door.
+    """Log a visitor in at the provider. Returns the value of the Cookie field with the session of the door's host.
 
     Raises:
-        LoadFailed: the walk did not end at the page, or no cookie came with it.
+        LoadFailed: The login did not end at the page, or no session cookie was set.
     """
     jar: dict[str, dict[str, str]] = {}
     url, form = f"http://{door.host}{loads.SMALL}", ""
@@ -107,9 +110,9 @@ def log_in(door: Door) -> str:
 
 
 def _visit(url: str, form: str, jar: dict[str, dict[str, str]]) -> tuple[int, str, bool]:
-    """One step of the walk: the status, where it leads, and whether it is a page with a form.
+    """Send one request of a login. Returns its status, where it redirects to, and whether the page has a form.
 
-    Names under .localhost are this machine's, whatever its resolver says: the connection goes to 127.0.0.1.
+    For names under .localhost the connection goes to 127.0.0.1, whatever the resolver says.
     """
     parts = urlsplit(url)
     cookies = jar.setdefault(parts.netloc, {})

@@ -1,4 +1,4 @@
-"""What a reader must know beside figures: the machine, the versions, and the day."""
+"""Describes the machine, the versions of programs and the date, which the report shows beside the figures."""
 
 import datetime
 import os
@@ -22,7 +22,7 @@ VERSION_COMMANDS = {
 
 
 def facts() -> dict[str, str]:
-    """The machine and the software, each as one short text."""
+    """Return short descriptions of the machine and the software, by name."""
     found = {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} × {_cpu_model()}, {_memory_gib():.0f} GiB",
@@ -47,7 +47,7 @@ def _memory_gib() -> float:
 
 
 def _version(path: str, flag: str) -> str:
-    """The first thing like a version that a program prints; wrk prints its own with an error status."""
+    """Return the first text like a version that a program prints, also with an error status, as wrk does."""
     try:
         done = subprocess.run([path, flag], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""The figures the bench prints and the targets they are judged by: one table, and pure functions over medians.
+"""The table of the bench's figures and their targets, and pure functions that compare medians with the targets.
 
-Ratios are to nginx proxied twice in the same run: machines differ, the two hops beside each other do not.
+Ratios are to the yardstick, two nginx proxies in a row in the same run, as absolute figures differ between machines.
 """
 
 import dataclasses
@@ -15,30 +15,31 @@ Medians = Mapping[tuple[str, str], float]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AtMostTimes:
-    """Ours is at most `limit` times the yardstick's."""
+    """Target: our figure is at most `limit` times that of the yardstick."""
 
     limit: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AtLeastTimes:
-    """Ours is at least `limit` times the yardstick's."""
+    """Target: our figure is at least `limit` times that of the yardstick."""
 
     limit: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AtMost:
-    """Ours is at most `limit`, in the figure's unit."""
+    """Target: our figure is at most `limit`, in the figure's unit."""
 
     limit: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AboveOthers:
-    """Ours is at least what each of `names` reaches; with none of them in the run, `stand_in` times the yardstick.
+    """Target: our figure is at least that of each peer in `names`.
 
-    `stand_in` is what the best of them reached, as a ratio to the yardstick, in an earlier run with all of them.
+    With none of them in the run, the target is `stand_in` times the yardstick's figure: the ratio that the best of them
+    reached in an earlier run.
     """
 
     names: tuple[str, ...]
@@ -53,12 +54,12 @@ class Metric:
     """One figure of one scenario.
 
     Attributes:
-        name: `scenario.figure`.
-        title: what it is, for people.
-        unit: of the values.
-        digits: how many decimals are worth reading.
-        is_relative: whether a ratio to the yardstick says anything; it has no tunnel to start or recover.
-        targets: what ours is judged by; empty when it is only for reading.
+        name: `SCENARIO.FIGURE`.
+        title: What the figure is, for people.
+        unit: The unit of its values.
+        digits: How many decimals are shown.
+        is_relative: Whether a ratio to the yardstick makes sense; the yardstick has no tunnel to start or recover.
+        targets: The targets for our figure; empty for a figure without one.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Metric:
 
 
 class Mark(enum.Enum):
-    """What became of a target."""
+    """Whether a target is met, missed, or cannot be judged."""
 
     PASS = "pass"
     MISS = "miss"
@@ -79,14 +80,14 @@ class Mark(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """A target's mark and its words, such as `<= 1.4x`."""
+    """The result for one target: its mark, and the target as text, such as `<= 1.4x`."""
 
     mark: Mark
     words: str
 
 
 def judge(metric: Metric, target: Target, medians: Medians) -> Verdict:
-    """Judges our median of a metric; UNJUDGED when a figure it needs is not in the run."""
+    """Compare our median of a metric with a target. The mark is UNJUDGED when a needed figure is not in the run."""
     ours = medians.get((OURS, metric.name))
     yardstick = medians.get((YARDSTICK, metric.name))
     match target:
@@ -112,7 +113,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 def _floor(metric: Metric, names: tuple[str, ...], stand_in: float, medians: Medians) -> tuple[str, float | None]:
-    """What ours must reach: the best of the others in this run, else their stand-in."""
+    """Return the value that our figure must reach: the best of the others in this run, otherwise their stand-in."""
     present = {name: medians[name, metric.name] for name in names if (name, metric.name) in medians}
     if present:
         return f"≥ {'/'.join(present)}", max(present.values())
@@ -121,7 +122,7 @@ def _floor(metric: Metric, names: tuple[str, ...], stand_in: float, medians: Med
 
 
 def _small(connections: int, stand_in: float | None) -> list[Metric]:
-    """Figures of the small request at a number of connections; targets only where both cores are at work."""
+    """Return the metrics of small requests at a number of connections; they have targets only with `stand_in`."""
     name, what = f"small{connections}", f"small GET, {connections} connection" + "s" * (connections > 1)
     above = (AboveOthers(("frp", "chisel"), stand_in),) if stand_in else ()
     return [

@@ -1,7 +1,7 @@
-"""The peers: how each one's server and client are started, on 127.0.0.1 only and with access logs off.
+"""The peers, our tunnel and others: how servers and clients of each are started, on 127.0.0.1 and without access logs.
 
-`nginx2` is the yardstick: two plain HTTP hops with kept-alive connections between them, the least a relay and an agent
-could cost. Add a peer by writing its plan and a row in PEERS.
+`nginx2` is the yardstick: two plain HTTP proxies with keep-alive connections between them, the least that a relay and
+an agent could cost. To add a peer, write its plan and a row in PEERS.
 """
 
 import getpass
@@ -16,7 +16,7 @@ from tests.bench.procs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_CONFIG = "/nonexistent"
-"""In place of the folder where a developer's own configuration of the agent lies."""
+"""A path without a file, given to the agent so that it does not read a developer's own configuration."""
 YARDSTICK = "nginx2"
 OURS = "ours"
 
@@ -64,7 +64,7 @@ SSH_OPTIONS = (
 
 
 def program(name: str) -> str:
-    """The full path of a program: sshd insists on one, and Debian keeps it outside users' PATH."""
+    """Return the full path of a program. sshd needs one, and Debian installs it outside of users' PATH."""
     return _find(name) or name
 
 
@@ -76,12 +76,12 @@ def _find(name: str) -> str | None:
 
 
 def missing_programs(peer: Peer) -> list[str]:
-    """Which of the peer's programs are not on this machine."""
+    """Return the peer's programs that are not on this machine."""
     return [name for name in peer.programs if _find(name) is None]
 
 
 def nginx_command(folder: Path, name: str, body: str) -> Command:
-    """One nginx with one worker; as root its worker stays root, to read the bench's private folder."""
+    """Return the command of an nginx with one worker. Run by root, the worker stays root to read the bench's folder."""
     user = "user root;\n" if is_root() else ""
     conf = write(folder, f"{name}.conf", NGINX_CONF.format(user=user, folder=folder, name=name, body=body))
     return Command((program("nginx"), "-c", conf, "-e", str(folder / f"{name}.err")))
@@ -104,7 +104,7 @@ def _ssh(folder: Path, upstream: int, count: int) -> Plan:
         command = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
         subprocess.run(command, check=True, capture_output=True)
     if is_root():
-        # sshd's unprivileged child is locked into this empty folder; Debian makes it when the service starts.
+        # sshd's unprivileged child is confined to this empty folder, which Debian creates when the service starts.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     config = write(folder, "sshd_config", SSHD_CONFIG.format(port=port, folder=folder))
     options = " ".join(f"-o {option}" for option in SSH_OPTIONS)
@@ -112,7 +112,7 @@ def _ssh(folder: Path, upstream: int, count: int) -> Plan:
     clients = []
     for door in doors:
         once = f"{base} -R 127.0.0.1:{door.port}:127.0.0.1:{upstream} {getpass.getuser()}@127.0.0.1"
-        # ssh ends with its server; a loop is how people keep it up.
+        # ssh ends when its server does; people restart it by a loop.
         clients.append(Command(("sh", "-c", f"while :; do {once}; sleep 1; done")))
     server = Command((program("sshd"), "-D", "-e", "-f", config))
     return Plan(servers=(server,), clients=tuple(clients), doors=doors, server_port=port)
@@ -158,31 +158,31 @@ def _rathole(folder: Path, upstream: int, count: int) -> Plan:
 
 
 def ours(module: str, *words: str) -> Command:
-    """A module of this working tree as a command, so that nothing installed elsewhere is measured by mistake."""
+    """Return the command that runs a module of this working tree, so that no other installation is measured."""
     env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}", "XDG_CONFIG_HOME": NO_CONFIG}
     return Command((sys.executable, "-m", module, *words), env)
 
 
 def relay_command(folder: Path, port: int) -> Command:
-    """Our relay as people start it on their own machine."""
+    """Return the command of our relay, as people start it on their own machine."""
     words = ("serve", "--http", f"127.0.0.1:{port}", "--domain", "localhost", "--data-dir", str(folder / "data"))
     return ours("tunnelrelay", *words, "--admin", f"127.0.0.1:{free_port()}")
 
 
 def agent_command(port: int, upstream: int, name: str, *more: str) -> Command:
-    """Our agent as people start it, silent."""
+    """Return the command of our agent, as people start it, without output."""
     words = ("http", f"http://127.0.0.1:{upstream}", "--relay", f"http://127.0.0.1:{port}", "--subdomain", name)
     return ours("tunnelctl", *words, "--log", "false", *more)
 
 
 def edge_agent_command(port: int, upstream: int, edge: str) -> Command:
-    """Our agent as one of those that serve an edge, silent."""
+    """Return the command of an agent that serves an edge, without output."""
     words = ("http", f"http://127.0.0.1:{upstream}", "--relay", f"http://127.0.0.1:{port}", "--edge", edge)
     return ours("tunnelctl", *words, "--log", "false")
 
 
 def door_of_name(port: int, name: str) -> Door:
-    """The door of a tunnel with that subdomain."""
+    """Return the door of a tunnel with this subdomain at our relay."""
     return Door(port, f"{name}.localhost:{port}")
 
 

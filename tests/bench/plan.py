@@ -1,4 +1,4 @@
-"""What a peer needs to run: its commands, and the doors through which visitors reach its tunnels."""
+"""Types that describe how a peer is run: its commands, and the doors by which visitors reach its tunnels."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from tests.bench.procs import free_port
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """One process to start."""
+    """The command line of a process to start."""
 
     words: tuple[str, ...]
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -18,7 +18,7 @@ class Command:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Door:
-    """A tunnel's public side: a port of 127.0.0.1 and the Host value that names the tunnel."""
+    """The public side of a tunnel: a port of 127.0.0.1, and the Host value that names the tunnel."""
 
     port: int
     host: str
@@ -26,13 +26,13 @@ class Door:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One set-up of a peer, ready to be started.
+    """The commands of a peer for a number of tunnels, with configuration written.
 
     Attributes:
-        servers: the public side, started first.
-        clients: the side beside the upstream, started when the servers listen.
-        doors: one per tunnel, in the order of the tunnels.
-        server_port: accepts connections as soon as the servers are up; clients dial it.
+        servers: Commands of the public side, started first.
+        clients: Commands of the side beside the upstream, started when the servers listen.
+        doors: The door of each tunnel, in order.
+        server_port: The port to which clients connect; it accepts connections when the servers are up.
     """
 
     servers: tuple[Command, ...]
@@ -43,14 +43,14 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """One way to publish a local port.
+    """A program that publishes a local port, which the bench measures.
 
     Attributes:
-        make_plan: writes configuration into a folder, for an upstream's port and a number of tunnels.
-        programs: what must be on PATH.
-        hint: where to get them.
-        note: what a reader of the figures must know.
-        can_multiply: False when one set-up is one tunnel, so that memory per tunnel means nothing.
+        make_plan: Writes configuration into a folder, for an upstream's port and a number of tunnels.
+        programs: Programs that must be on PATH.
+        hint: How to install the programs.
+        note: What a reader of the figures must know about this peer.
+        can_multiply: Whether one server has many tunnels; otherwise memory per tunnel cannot be measured.
     """
 
     name: str
@@ -62,12 +62,12 @@ class Peer:
 
 
 def local_doors(count: int) -> tuple[Door, ...]:
-    """Doors told apart by their port, for peers that forward TCP."""
+    """Return doors on different ports, for peers that forward TCP and know no Host."""
     return tuple(Door(port, f"127.0.0.1:{port}") for port in (free_port() for _ in range(count)))
 
 
 def write(folder: Path, name: str, text: str) -> str:
-    """Writes a configuration file and returns its path as a command's word."""
+    """Write a configuration file. Returns its path as text, for a command line."""
     path = folder / name
     path.write_text(text)
     path.chmod(0o600)
@@ -75,5 +75,5 @@ def write(folder: Path, name: str, text: str) -> str:
 
 
 def is_root() -> bool:
-    """Whether the bench runs as root, which nginx and sshd treat apart."""
+    """Whether the bench runs as root, under which nginx and sshd behave differently."""
     return os.geteuid() == 0

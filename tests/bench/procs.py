@@ -1,6 +1,6 @@
-"""Processes of the bench: started and ended by pid, and what /proc says about their CPU and memory.
+"""Starts and stops the bench's processes, and reads their CPU and memory from /proc.
 
-Only processes started here are ever signalled. Figures count a whole process tree, reaped children included, since
+Only processes that were started here are ever signalled. Figures count whole process trees with reaped children, as
 sshd forks for every connection and nginx for every worker.
 """
 
@@ -17,20 +17,20 @@ from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 CONNECT_SECONDS = 2.0
-"""Patience of one readiness attempt: a dead peer refuses at once, a hung one should not eat the whole limit."""
+"""Seconds for one try to connect to a peer that starts. A hung peer must not use up the whole limit in one try."""
 STOP_SECONDS = 2.0
-"""How long a process may take to end after SIGTERM before SIGKILL."""
+"""Seconds that a process may take to end after SIGTERM, before SIGKILL."""
 
 _given_ports: set[int] = set()
 
 
 class NotReady(Exception):
-    """Something did not come up in its time; the message says what, with the end of its log."""
+    """Raised when a process was not ready in time; the message names it and has the end of its log."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcStat:
-    """One line of /proc/PID/stat: the parent and the CPU seconds, those of reaped children included."""
+    """The parsed line of /proc/PID/stat: the parent, and CPU seconds with those of reaped children."""
 
     parent: int
     cpu_seconds: float
@@ -38,27 +38,27 @@ class ProcStat:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MachineTime:
-    """CPU seconds of all cores since boot: busy with anybody's work, and stolen by the hypervisor."""
+    """CPU seconds of all cores since boot: busy with any process's work, and stolen by the hypervisor."""
 
     busy: float
     stolen: float
 
 
 def parse_stat(text: str) -> ProcStat:
-    """Reads /proc/PID/stat (proc(5)); the command name may hold spaces and brackets."""
+    """Parse /proc/PID/stat (proc(5)), in which the command name may contain spaces and brackets."""
     fields = text[text.rindex(")") + 2 :].split()
     return ProcStat(parent=int(fields[1]), cpu_seconds=sum(map(int, fields[11:15])) / TICKS_PER_SECOND)
 
 
 def parse_machine_time(text: str) -> MachineTime:
-    """Reads the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal."""
+    """Parse the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal."""
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, text.split()[1:9])
     busy = user + nice + system + irq + softirq
     return MachineTime(busy=busy / TICKS_PER_SECOND, stolen=steal / TICKS_PER_SECOND)
 
 
 def machine_time() -> MachineTime:
-    """What the whole machine has spent so far."""
+    """Return the CPU seconds that the whole machine has used so far."""
     with Path("/proc/stat").open() as file:
         return parse_machine_time(file.readline())
 
@@ -71,7 +71,7 @@ def _stat_of(pid: int) -> ProcStat | None:
 
 
 def tree_of(roots: Sequence[int]) -> list[int]:
-    """The pids of `roots` and all their living descendants."""
+    """Return the process ids of `roots` and of all their living descendants."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (stat := _stat_of(int(entry))):
@@ -87,15 +87,15 @@ def tree_of(roots: Sequence[int]) -> list[int]:
 
 
 def cpu_seconds(roots: Sequence[int]) -> float:
-    """CPU spent so far by the process trees, reaped children included."""
+    """Return the CPU seconds that these process trees have used so far, with reaped children."""
     return sum(stat.cpu_seconds for pid in tree_of(roots) if (stat := _stat_of(pid)))
 
 
 def pss_kib(roots: Sequence[int], kind: str = "Pss") -> int:
-    """Proportional memory of the process trees: pages shared with n processes count one n-th.
+    """Return the proportional memory of process trees in KiB: a page that n processes share counts one n-th.
 
     Args:
-        kind: `Pss` for all of it; `Pss_Anon` without the pages of files, whose share changes as others map them.
+        kind: `Pss` for all memory; `Pss_Anon` without pages of files, whose share changes when others map them.
     """
     total = 0
     for pid in tree_of(roots):
@@ -109,7 +109,7 @@ def pss_kib(roots: Sequence[int], kind: str = "Pss") -> int:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, and that this run has not handed out before."""
+    """Return a port of 127.0.0.1 on which no process listens, and which this run has not used before."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -136,21 +136,21 @@ class Proc:
 
     @property
     def pid(self) -> int:
-        """The pid of the command itself, the root of its tree."""
+        """The process id of the command itself, the root of its process tree."""
         return self._popen.pid
 
     @property
     def has_ended(self) -> bool:
-        """Whether the command is gone."""
+        """Whether the command has ended."""
         return self._popen.poll() is not None
 
     def last_words(self) -> str:
-        """The end of the log: where nothing comes up, it mostly says why."""
+        """Return the end of the command's log, which mostly says why a process has failed."""
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return " | ".join(line.strip() for line in lines[-3:])[-400:]
 
     def stop(self) -> None:
-        """Ends the whole tree: SIGTERM, then SIGKILL for what is left, orphans of a root that left first included."""
+        """End the process tree by SIGTERM, then by SIGKILL, with children whose parent has ended before them."""
         tree = tree_of([self.pid])
         _signal_all(tree, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -159,13 +159,13 @@ class Proc:
         self._popen.wait()
 
     def kill(self) -> None:
-        """SIGKILL to the whole tree, as a crash would."""
+        """Send SIGKILL to the process tree, to simulate a crash."""
         _signal_all(tree_of([self.pid]), signal.SIGKILL)
         self._popen.wait()
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Ours without a developer's settings for the programs under test."""
+    """Return this process's environment, without a developer's settings for the measured programs, and with `extra`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TUNNELCTL_", "TUNNELRELAY_"))}
     return {**kept, **extra}
 
@@ -179,7 +179,7 @@ def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 def is_listening(port: int) -> bool:
-    """Whether a TCP connection to the port is accepted."""
+    """Whether a process accepts TCP connections at a port of 127.0.0.1."""
     try:
         socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS).close()
     except OSError:
@@ -188,7 +188,7 @@ def is_listening(port: int) -> bool:
 
 
 def has_status(status: int, port: int, host: str, path: str) -> bool:
-    """Whether GET `path` at the port is answered with that status."""
+    """Whether a GET request for `path` at a port is answered with this status."""
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS) as connection:
@@ -199,10 +199,10 @@ def has_status(status: int, port: int, host: str, path: str) -> bool:
 
 
 def wait_until_listening(port: int, limit: float, proc: Proc) -> None:
-    """Returns when the port that `proc` is to open accepts connections.
+    """Wait until the port that a process opens accepts connections.
 
     Raises:
-        NotReady: it did not within `limit` seconds, or the process ended.
+        NotReady: The port does not accept connections after `limit` seconds, or the process has ended.
     """
     end = time.monotonic() + limit
     while not is_listening(port):
@@ -212,10 +212,10 @@ def wait_until_listening(port: int, limit: float, proc: Proc) -> None:
 
 
 def seconds_until_answer(port: int, host: str, path: str, limit: float, status: int = 200) -> float:
-    """How long it takes from now until GET `path` is answered with `status`.
+    """Wait until a GET request for `path` is answered with `status`. Returns the seconds it took.
 
     Raises:
-        NotReady: it was not within `limit` seconds.
+        NotReady: There was no such response within `limit` seconds.
     """
     start = time.monotonic()
     while not has_status(status, port, host, path):

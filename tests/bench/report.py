@@ -1,4 +1,4 @@
-"""Turns samples into what people read: a table on the terminal, Markdown for the README, JSON for later questions."""
+"""Turns samples into reports: a table for the terminal, Markdown for the README, and JSON."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ STYLES = {Mark.PASS: "green", Mark.MISS: "bold red", Mark.UNJUDGED: "yellow"}
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One metric over all peers, and its verdicts."""
+    """A row of the report: one metric of all peers, with our results for its targets."""
 
     metric: Metric
     cells: tuple[str, ...]
@@ -26,12 +26,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A whole run.
+    """The results of a whole run.
 
     Attributes:
-        peers: the columns.
-        missing: what could not run, and how to get it.
-        notes: what a reader of the columns must know.
+        peers: Names of the peers, the columns of the table.
+        missing: Peers and tools that could not run, and how to install them.
+        notes: What a reader of the columns must know.
     """
 
     facts: Mapping[str, str]
@@ -43,7 +43,7 @@ class Report:
 
 
 def rows_of(report: Report) -> list[Row]:
-    """One row for every metric that has a figure; ours is judged where it took part."""
+    """Return a row for every metric that has a figure, with the results for our targets if our tunnel took part."""
     found = medians(report.samples)
     rows = []
     for metric in METRICS:
@@ -57,7 +57,7 @@ def rows_of(report: Report) -> list[Row]:
 
 
 def _cell(metric: Metric, peer: str, found: Medians) -> str:
-    """The figure, and how many times the yardstick's it is."""
+    """Return a peer's figure as text, with its ratio to the yardstick's."""
     value = found.get((peer, metric.name))
     if value is None:
         return "–"
@@ -67,7 +67,7 @@ def _cell(metric: Metric, peer: str, found: Medians) -> str:
 
 
 def failures_of(report: Report) -> list[str]:
-    """Windows without figures, and those in which requests went wrong, one line per peer and scenario."""
+    """Return a line per peer and scenario about windows without figures, and about windows with failed requests."""
     lines: dict[str, None] = {}
     for sample in report.samples:
         if sample.failure:
@@ -78,7 +78,7 @@ def failures_of(report: Report) -> list[str]:
 
 
 def noise_of(report: Report) -> str:
-    """How much of the machine others took while windows were measured."""
+    """Return a text about how much CPU other processes took during the measurements."""
     noises = sorted(sample.noise for sample in report.samples if sample.noise is not None)
     if not noises:
         return "other work on the machine was not looked at"
@@ -88,7 +88,7 @@ def noise_of(report: Report) -> str:
 
 
 def score_of(rows: Sequence[Row]) -> str:
-    """How many targets were met."""
+    """Return a text about how many targets were met."""
     marks = [verdict.mark for row in rows for verdict in row.verdicts]
     if not marks:
         return f"`{OURS}` took no part: no target was judged"
@@ -104,7 +104,7 @@ def _words_below(report: Report, rows: Sequence[Row]) -> list[str]:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """The table for people at a terminal."""
+    """Print the table and the notes to a terminal."""
     table = Table(title=report.options, title_justify="left", header_style="bold")
     table.add_column("(× = times nginx proxied twice)")
     for peer in report.peers:
@@ -133,7 +133,7 @@ def _facts_line(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """The same as a Markdown table with its notes, for the README."""
+    """Return the report as a Markdown table with notes, for the README."""
     rows = rows_of(report)
     lines = [
         "| | " + " | ".join(report.peers) + " | target |",
@@ -147,7 +147,7 @@ def markdown(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Everything: facts, samples, medians and verdicts."""
+    """Return the whole report as JSON: facts, samples, medians and results for targets."""
     found = medians(report.samples)
     verdicts = [
         {"metric": row.metric.name, "target": verdict.words, "mark": verdict.mark.value}

@@ -1,4 +1,4 @@
-"""`python tests/bench/run.py` from anywhere: the same as `python -m tests.bench` in the repository's root."""
+"""`python tests/bench/run.py` runs the bench from any folder; `python -m tests.bench` needs the repository's root."""
 
 import runpy
 import sys

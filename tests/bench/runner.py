@@ -1,4 +1,4 @@
-"""Runs scenarios over peers in rounds: peers interleaved, so that a machine that drifts drifts under all of them."""
+"""Runs the scenarios in rounds over all peers, so that changes of the machine's speed affect all of them alike."""
 
 import dataclasses
 import statistics
@@ -15,18 +15,18 @@ from tests.bench.scenarios import LifeScenario, LoadScenario
 from tests.bench.traffic import Window
 
 NOISY_CORES = 0.2
-"""A window beside which others took more than this many cores is measured again."""
+"""A window in which other processes took more than this many cores is measured again."""
 WARM_UP_SECONDS = 1.0
 QUICK_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One window of one peer, or why there is none.
+    """The figures of one measured window of one peer, or why there are none.
 
     Attributes:
-        failure: empty when there are figures.
-        noise: cores that others or the hypervisor took meanwhile; None where nobody looked.
+        failure: Why the measurement failed; empty when there are figures.
+        noise: Cores that other processes or the hypervisor took meanwhile; None when it was not measured.
     """
 
     peer: str
@@ -40,18 +40,18 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How long and how often."""
+    """How long and how often each scenario is measured."""
 
     rounds: int
     is_quick: bool
 
     @property
     def tries(self) -> int:
-        """How often a window is measured while the machine is noisy."""
+        """How often a window is measured at most while other processes disturb it."""
         return 1 if self.is_quick else 3
 
     def seconds(self, wanted: float) -> float:
-        """The length of a window."""
+        """Return the length of a scenario's window in seconds."""
         return min(wanted, QUICK_SECONDS) if self.is_quick else wanted
 
 
@@ -63,7 +63,7 @@ def run_rounds(
     options: Options,
     tell: Callable[[str], None],
 ) -> Iterable[Sample]:
-    """Yields samples as they come; every second round takes the peers in reverse order."""
+    """Run all rounds, and yield the samples as they come. Every second round takes the peers in reverse order."""
     for number in range(1, options.rounds + 1):
         for peer in peers if number % 2 else tuple(reversed(peers)):
             tell(f"round {number} of {options.rounds}: {peer.name}")
@@ -73,7 +73,7 @@ def run_rounds(
                 for life in lives:
                     yield _life_of(lab, peer, life, options, number)
             except NotReady as error:
-                # A peer that does not come up would spend its whole patience on each of the other scenarios too.
+                # A peer that does not start would use up its whole time limit in each of the other scenarios too.
                 yield _failure(peer, "the rest of this round", number, error)
 
 
@@ -91,7 +91,7 @@ def _loads_of(lab: Lab, peer: Peer, wanted: Sequence[LoadScenario], options: Opt
 
 
 def _one_session(lab: Lab, peer: Peer, left: list[LoadScenario], options: Options, number: int) -> Iterable[Sample]:
-    """Measures what is left and takes it off the list; a failure ends it, so that the rest gets a new session."""
+    """Measure the scenarios in `left`, and remove each from the list. A failure ends the session; the rest stays."""
     try:
         with open_session(lab, peer, lab.sink_port if left[0].needs_sink else lab.files_port) as session:
             loads.run_wrk(session.door, loads.SMALL, 16, WARM_UP_SECONDS)
@@ -103,7 +103,7 @@ def _one_session(lab: Lab, peer: Peer, left: list[LoadScenario], options: Option
 
 
 def _quietest(session: Session, scenario: LoadScenario, options: Options) -> Window:
-    """The window with the least noise: the first one that is quiet enough, else the best of all tries."""
+    """Measure a scenario until a window is quiet enough. Returns that window, or the quietest of all tries."""
     best: Window | None = None
     for _ in range(options.tries):
         window = scenario.measure(session, options.seconds(scenario.seconds))
@@ -143,7 +143,7 @@ def _failure(peer: Peer, scenario: str, number: int, error: Exception) -> Sample
 
 
 def medians(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
-    """The median of every figure over the rounds, by peer and `scenario.figure`."""
+    """Return the median of every figure over the rounds, by peer and `SCENARIO.FIGURE`."""
     values: dict[tuple[str, str], list[float]] = {}
     for sample in samples:
         for name, value in sample.figures.items():

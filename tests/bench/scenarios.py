@@ -1,7 +1,7 @@
-"""Everything the bench measures, in the order it is measured. START HERE.
+"""The table of all scenarios of the bench, in the order in which they are measured. START HERE.
 
-Two kinds: a `LoadScenario` puts load on a tunnel that is already up and shares it with its neighbours in the table; a
-`LifeScenario` starts and ends what it measures. What the figures are called and judged by stands in metrics.py.
+There are two kinds: a `LoadScenario` puts load on a running tunnel, which the scenarios next to it in the table use
+too; a `LifeScenario` starts and ends what it measures. metrics.py has the names and targets of the figures.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ from tests.bench.traffic import Window
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LoadScenario:
-    """A load on a tunnel that is up.
+    """A scenario that loads a running tunnel.
 
     Attributes:
-        seconds: the window; `--quick` takes one second.
-        needs_sink: whether the upstream is our own sink (load.c) in place of nginx with files.
-        needs_load: whether the load is made by load.c.
+        seconds: Length of the window; `--quick` measures one second.
+        needs_sink: Whether the upstream is our own sink (load.c) instead of nginx with files.
+        needs_load: Whether load.c makes the load.
     """
 
     name: str
@@ -32,12 +32,12 @@ class LoadScenario:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LifeScenario:
-    """Something that happens to a tunnel as a whole.
+    """A scenario about a tunnel as a whole, such as its start.
 
     Attributes:
-        only_ours: whether no other peer has such a thing.
-        needs_many: whether it opens many tunnels, which not every peer can.
-        in_rounds: False for what needs no repetition.
+        only_ours: Whether only our tunnel can be measured.
+        needs_many: Whether the scenario opens many tunnels, which not every peer can.
+        in_rounds: Whether every round measures the scenario; otherwise it is measured once.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What load tools and /proc print, read back."""
+"""Tests of the parsers for the output of load tools and for /proc."""
 
 import os
 

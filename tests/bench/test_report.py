@@ -1,4 +1,4 @@
-"""What the bench makes of its figures: medians, ratios, marks, and words about what is missing."""
+"""Tests of the bench's report: medians, ratios, marks, and texts about missing peers."""
 
 import json
 from io import StringIO

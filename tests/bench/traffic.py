@@ -1,4 +1,4 @@
-"""Scenarios that load a tunnel which is up: each returns the figures of one measured window."""
+"""Scenarios that load a running tunnel. Each returns the figures of one measured window."""
 
 import dataclasses
 import subprocess
@@ -11,19 +11,19 @@ from tests.bench.loads import LoadFailed, LoadResult, WrkResult
 from tests.bench.plan import Door
 
 BULK_LEAD = 0.5
-"""Seconds that bulk runs before and after the probe beside it, so that the probe never sees an idle tunnel."""
+"""Seconds for which downloads run before and after the probe, so that the tunnel is loaded during the whole probe."""
 STALL_LEAD = 0.7
-"""Seconds for the buffers of stopped readers to fill up before the probe starts."""
+"""Seconds before the probe starts, in which the buffers of visitors who read nothing fill up."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Window:
-    """One measured window.
+    """The figures of one measured window.
 
     Attributes:
-        figures: by name, without the scenario's.
-        errors: requests that went wrong, as the load tool counts them.
-        noise: cores that others or the hypervisor took meanwhile; None where nobody looked.
+        figures: The figures by name, without the scenario's name.
+        errors: Failed requests, as the load tool counts them.
+        noise: Cores that other processes or the hypervisor took meanwhile; None when it was not measured.
     """
 
     figures: Mapping[str, float]
@@ -32,7 +32,7 @@ class Window:
 
 
 def small(connections: int, *wrk_words: str) -> Callable[[Session, float], Window]:
-    """128 bytes over and over, on connections that stay open unless wrk is told otherwise."""
+    """Return a scenario: requests for 128 bytes, on keep-alive connections unless `wrk_words` say otherwise."""
 
     def measure(session: Session, seconds: float) -> Window:
         def action() -> WrkResult:
@@ -45,7 +45,7 @@ def small(connections: int, *wrk_words: str) -> Callable[[Session, float], Windo
 
 
 def request_figures(result: WrkResult, spent: Spent) -> dict[str, float]:
-    """Rate, latencies, and CPU per ten thousand requests."""
+    """Return the figures of a run of wrk: rate, latencies, and CPU per ten thousand requests."""
     return {
         "rate": result.requests / result.seconds,
         "p50": result.p50_ms,
@@ -55,7 +55,7 @@ def request_figures(result: WrkResult, spent: Spent) -> dict[str, float]:
 
 
 def downloads(streams: int) -> Callable[[Session, float], Window]:
-    """100 MiB files over and over."""
+    """Return a scenario: downloads of files of 100 MiB, on several connections at once."""
 
     def measure(session: Session, seconds: float) -> Window:
         result, spent = session.measure(lambda: loads.run_wrk(session.door, loads.BULK, streams, seconds))
@@ -66,7 +66,10 @@ def downloads(streams: int) -> Callable[[Session, float], Window]:
 
 
 def uploads(streams: int) -> Callable[[Session, float], Window]:
-    """Large bodies over and over; bytes are counted where they arrive, those of unfinished bodies too."""
+    """Return a scenario: uploads of large bodies, on several connections at once.
+
+    Bytes are counted at the upstream, with those of unfinished bodies.
+    """
 
     def measure(session: Session, seconds: float) -> Window:
         script = str(session.lab.folder / "upload.lua")
@@ -84,7 +87,7 @@ def uploads(streams: int) -> Callable[[Session, float], Window]:
 
 
 def beside_bulk(session: Session, seconds: float) -> Window:
-    """A small request every 20 ms while four downloads fill the tunnel."""
+    """Measure the latency of a small request every 20 ms while four downloads load the tunnel."""
     bulk_seconds = round(seconds + 2 * BULK_LEAD)
     bulk_command = loads.wrk_command(session.door, loads.BULK, 4, bulk_seconds)
 
@@ -105,7 +108,7 @@ def beside_bulk(session: Session, seconds: float) -> Window:
 
 
 def beside_stalled(session: Session, seconds: float) -> Window:
-    """A small request every 20 ms while eight visitors have asked for 100 MiB and read nothing."""
+    """Measure the latency of a small request every 20 ms while eight visitors that requested 100 MiB read nothing."""
     command = loads.load_command("stall", session.door, loads.BULK, 8)
 
     def action() -> LoadResult:
@@ -123,7 +126,7 @@ def beside_stalled(session: Session, seconds: float) -> Window:
 
 
 def websocket_echo(connections: int) -> Callable[[Session, float], Window]:
-    """64-byte messages to and fro, one under way on each connection."""
+    """Return a scenario: websocket messages of 64 bytes that the upstream echoes, one at a time on each connection."""
 
     def measure(session: Session, seconds: float) -> Window:
         command = loads.load_command("echo", session.door, loads.WEBSOCKET, connections, seconds)
@@ -141,13 +144,13 @@ def _probe(door: Door, seconds: float) -> LoadResult:
 
 
 def _bytes_at_sink(session: Session) -> int:
-    """How many body bytes have arrived at the sink; asked directly, not through the tunnel."""
+    """Return how many bytes of bodies have arrived at the sink, which is asked directly, not through the tunnel."""
     direct = Door(session.lab.sink_port, "127.0.0.1")
     return int(loads.http_get(direct, loads.SINK))
 
 
 def _per(cpu: float, count: float, unit: float) -> float:
-    """CPU seconds per `unit` of what was counted; a window that counted nothing has failed."""
+    """Return CPU seconds per `unit` of the counted requests or bytes. Raises LoadFailed when none were counted."""
     if not count:
         raise LoadFailed("nothing came through the tunnel in the window")
     return cpu / count * unit
