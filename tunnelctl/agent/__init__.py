@@ -1,1 +1,1 @@
-"""The agent: dial a relay, offer tunnels, serve exchanges, come back. Start reading at `agent`."""
+"""The agent: connects to a relay, offers tunnels, serves exchanges, and reconnects. Start reading at `agent`."""

@@ -1,4 +1,4 @@
-"""Addresses as people type them: the local service, and the relay. Pure: nothing is resolved here."""
+"""Parses the addresses of local services and of the relay, as users type them. Resolves no names."""
 
 import sys
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from tunnelctl.wire.texts import is_loopback
 
 DEFAULT_RELAY = "http://127.0.0.1:8080"
 TCP = "tcp://"
-"""Begins the public address of a tcp tunnel; by itself it asks for any."""
+"""Prefix of the public address of a TCP tunnel; alone it asks for any port."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 WHOLE_PATH = "file:///srv/site"
 SOCKET_PATH = "unix:/run/app.sock"
-"""Examples for people who gave a path in a form that cannot be used."""
+"""Examples for error messages about a path in an unusable form."""
 
 
 class AddressInvalid(ValueError):
-    """The text is no address of this kind. Its message is for people."""
+    """The text is not an address of the expected kind. The message is for display."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamAddress:
-    """Where the local service listens.
+    """The address of the local service.
 
     Attributes:
         scheme: `http`, `https`, `tcp`, or `file` for a directory that the agent serves itself.
-        host: Name or IP literal, IPv6 without brackets; "" for what has a path instead.
-        port: TCP port, 1 to 65535; 0 for what has a path instead.
-        path: Absolute path of the directory, or of the unix socket that an `http` or `tcp` service listens at.
+        host: Host name or IP literal, IPv6 without brackets; "" for an address with a path.
+        port: TCP port, 1 to 65535; 0 for an address with a path.
+        path: Absolute path of the directory, or of the unix socket at which an `http` or `tcp` service listens.
     """
 
     scheme: str
@@ -45,17 +45,20 @@ class UpstreamAddress:
 
     @property
     def url(self) -> str:
-        """As ngrok prints it: `http://localhost:80`. What has a path is named as in `authority`."""
+        """The URL in ngrok's form, such as `http://localhost:80`.
+
+        Addresses with a path have the form of `authority`.
+        """
         return self.authority if self.path else f"{self.scheme}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
 class RelayAddress:
-    """Where the relay listens for agents.
+    """The address at which the relay listens for agents.
 
     Attributes:
         scheme: `http` or `https`.
-        host: Name or IP literal, IPv6 without brackets.
+        host: Host name or IP literal, IPv6 without brackets.
         port: TCP port.
     """
 
@@ -65,21 +68,21 @@ class RelayAddress:
 
     @property
     def url(self) -> str:
-        """Without the port when it is the scheme's own."""
+        """The relay's URL, without the scheme's default port."""
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{bracketed(self.host)}{port}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nothing leaves this machine."""
+        """Whether the relay is on this machine, so that no traffic leaves it."""
         return is_loopback(self.host)
 
 
 def parse_upstream(text: str) -> UpstreamAddress:
-    """Return the upstream that a text names: `8080`, `host:port`, `[::1]:port`, `http(s)://…`, `file://…` or `unix:…`.
+    """Parse the address of a web app: `8080`, `host:port`, `[::1]:port`, `http(s)://…`, `file://…` or `unix:…`.
 
     Raises:
-        AddressInvalid: The text names none, or has a part that cannot be used (a path behind a port, a user).
+        AddressInvalid: The text is not an address, or has a part that is not allowed (a path after a port, a user).
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
@@ -104,10 +107,10 @@ def parse_upstream(text: str) -> UpstreamAddress:
 
 
 def parse_tcp_upstream(text: str) -> UpstreamAddress:
-    """Return the upstream that `22`, `host:22`, `[::1]:22`, `tcp://…` or `unix:…` names.
+    """Parse the address of a TCP service: `22`, `host:22`, `[::1]:22`, `tcp://…` or `unix:…`.
 
     Raises:
-        AddressInvalid: The text names none.
+        AddressInvalid: The text is not such an address.
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
@@ -127,15 +130,16 @@ def parse_tcp_upstream(text: str) -> UpstreamAddress:
 
 
 def names_path(text: str) -> bool:
-    """Whether an upstream, as it was typed, is a directory or a unix socket of this machine."""
+    """Return whether the typed address of a local service is a directory or a unix socket."""
     return text.strip().partition(":")[0].lower() in ("file", "unix")
 
 
 def parse_remote_addr(text: str) -> str:
-    """The wish for a port of the relay, as `Bind.host` has it: any for "", else `20022` or `tun.example:20022`.
+    """Return the value of `Bind.host` for the relay's TCP port that a user typed: any port for "", else `20022` or
+    `tun.example:20022`.
 
     Raises:
-        AddressInvalid: It names no port.
+        AddressInvalid: The text contains no valid port.
     """
     host, _, port = text.strip().removeprefix(TCP).lower().rpartition(":")
     if not port and not host:
@@ -148,12 +152,12 @@ def parse_remote_addr(text: str) -> str:
 
 
 def parse_relay(text: str) -> RelayAddress:
-    """The relay that `http(s)://…`, `ws(s)://…` or a bare `host[:port]` names.
+    """Parse the address of a relay: `http(s)://…`, `ws(s)://…` or a bare `host[:port]`.
 
-    A bare host is dialled with TLS, unless it is this machine.
+    A bare host means TLS, unless it is this machine.
 
     Raises:
-        AddressInvalid: It names none, or plain http would carry the token over a network.
+        AddressInvalid: The text is not an address, or plain http would send the token over a network.
     """
     text = text.strip()
     parts = _split(text if "://" in text else f"//{text}", text, "a relay's address ends after the port")
@@ -167,26 +171,26 @@ def parse_relay(text: str) -> RelayAddress:
             f"{text}: plain http to another machine would send the authtoken in the clear; use https://"
         )
     if scheme == "http" and host.endswith(".localhost"):
-        # Few resolvers know names under `localhost` (RFC 6761 section 6.3 asks them to); all of them mean this machine.
+        # Few resolvers know names under `localhost`, which all mean this machine (RFC 6761 section 6.3).
         host = "127.0.0.1"
     port = parts.port if parts.port is not None else DEFAULT_PORTS[scheme]
     return RelayAddress(scheme, host, _port(port, text))
 
 
 def bracketed(host: str) -> str:
-    """The host as a URL spells it: an IPv6 literal in brackets."""
+    """Return a host for a URL: an IPv6 literal gets brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def malformed(text: str, error: ValueError) -> str:
-    """What is wrong with an address that `urlsplit` cannot take apart."""
+    """Describe what is wrong with an address that `urlsplit` cannot parse."""
     is_port = str(error).startswith("Port")
     return f"{text}: {'its port is not a number from 1 to 65535' if is_port else 'not an address'}"
 
 
 def _split(url: str, text: str, has_path: str) -> SplitResult:
-    """The parts of an address as it was typed; `has_path` is what is said of one that goes on behind the port."""
-    if "@" in text:  # first, and not repeated: what stands before it may be a password
+    """Split a typed address into its parts. `has_path` is the error message for one with a path after the port."""
+    if "@" in text:  # first, and without repeating the text: it may contain a password before the @
         raise AddressInvalid("a user name or password in an address is not supported")
     try:
         parts = urlsplit(url)
@@ -201,7 +205,7 @@ def _split(url: str, text: str, has_path: str) -> SplitResult:
 
 
 def _directory(text: str) -> str:
-    """The absolute path in a `file:` URL, percent codes decoded."""
+    """Return the absolute path in a `file:` URL, with percent codes decoded."""
     rest = text[len("file:") :]
     host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
     if host.lower() not in ("", "localhost") or not (slash + path).startswith("/"):
@@ -213,7 +217,7 @@ def _directory(text: str) -> str:
 
 
 def _socket_path(text: str) -> str:
-    """The absolute path behind `unix:` or `unix://`, taken as it is."""
+    """Return the absolute path after `unix:` or `unix://`, unchanged."""
     path = text[len("unix:") :].removeprefix("//")
     if not path.startswith("/"):
         raise AddressInvalid(f"{text}: a socket is named by its whole path, as {SOCKET_PATH}")

@@ -1,8 +1,8 @@
 """The agent: one session with a relay, and tunnels that come and go on it.
 
-START HERE. `Agent` dials the relay, offers its tunnels, serves them, and comes back when the link is lost, for ever.
-What happens on one link is in `service`, what a tunnel is in `tunnel`, how an exchange reaches the local service in
-`upstream`, what an end means in `outcome`, and how long to wait in `backoff`.
+START HERE. `Agent` connects to the relay, offers its tunnels, serves them, and reconnects whenever the link is lost.
+`service` handles one link, `tunnel` is one tunnel, `upstream` carries exchanges to the local service, `outcome`
+interprets ends, and `backoff` computes the waits.
 
     async with Agent(config, watcher) as agent:
         await agent.online()
@@ -10,9 +10,9 @@ What happens on one link is in `service`, what a tunnel is in `tunnel`, how an e
         ...
         agent.remove(tunnel.name)
 
-Tasks: `start` makes one that ends with the agent. It owns the loop over links and the waiting for `stop`; for each
-tunnel a look-out for its local service and the readiness probes; and in the background the draining of links whose
-relay went away, and of tunnels that have ended. All end before `run` returns.
+About tasks: `start` creates one that ends with the agent. It owns the loop over links and the wait for `stop`; for each
+tunnel a watch on its local service and the readiness probes; and in the background the draining of links whose relay
+went away, and of tunnels that have ended. All end before `run` returns.
 """
 
 import asyncio
@@ -54,21 +54,23 @@ from tunnelctl.link.proxy import Proxy
 from tunnelctl.wire.limits import MAX_TUNNELS
 
 PROBE_SECONDS = 5.0
-"""For one probe of the public address."""
+"""Maximum seconds of one probe of a public address."""
 PROBE_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
-"""Seconds between the first probes; together six seconds, past any start-up. Then the address is reported as not
-answering and asked again every `PROBE_LATER`: the link stays, as visitors may get through where the probe does not."""
+"""Seconds between the first probes; together six seconds, longer than any start-up. Afterwards the address is reported
+as not responding and probed every `PROBE_LATER` seconds. The link stays, as visitors may get through where the probe
+does not."""
 PROBE_LATER = 15.0
 PROBES_AT_ONCE = 16
-"""Of one agent: 200 tunnels that come back are not 200 TLS handshakes in one moment."""
+"""Maximum concurrent probes of one agent, so that 200 tunnels that come back do not cause 200 TLS handshakes at
+once."""
 MAX_NUMBER = 0xFFFF
-"""Of a tunnel within its link: what an OPEN frame has room for."""
+"""Maximum number of a tunnel within its link, limited by the size of the field in OPEN frames."""
 CLOSE_SECONDS = 1.0
-"""For the far end to take notice that we close; after that it hears it from the kernel."""
+"""Seconds for the far end to notice the close; afterwards the connection is closed in any case."""
 
 
 class Dial(Protocol):
-    """`link.dial.dial`, or a test's."""
+    """Type of `link.dial.dial`, which tests replace."""
 
     async def __call__(
         self,
@@ -80,11 +82,11 @@ class Dial(Protocol):
         timeout: float,
         proxy: Proxy | None,
     ) -> Link:
-        """A link, or DialFailed."""
+        """Return a new link, or raise DialFailed."""
 
 
 class Probe(Protocol):
-    """`ready.probe`, or a test's."""
+    """Type of `ready.probe`, which tests replace."""
 
     async def __call__(
         self,
@@ -96,12 +98,12 @@ class Probe(Protocol):
         timeout: float,
         proxy: Proxy | None,
     ) -> str:
-        """Empty, or why the address does not answer."""
+        """Return "" when the address responds, else the reason why it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What of the world an agent uses, so that tests can turn it."""
+    """The clock, network and other functions that an agent uses; tests replace them."""
 
     dial: Dial = dial
     probe: Probe = probe
@@ -112,19 +114,21 @@ class Surroundings:
 
 
 class Agent:
-    """One agent process.
+    """An agent process: keeps a session with a relay, and serves tunnels over it.
 
     Args:
-        config: Where the relay is, and what to offer from the start.
-        watcher: Hears every event; more can be added to `watchers`.
-        surroundings: The real world unless a test says otherwise.
-        open_tap: Called for each exchange of a tunnel that is to be inspected; None: none is.
+        config: Address of the relay, and the tunnels to offer from the start.
+        watcher: Gets every event; more can be added to `watchers`.
+        surroundings: Clock, network and other functions; the real ones except in tests.
+        open_tap: Called for each exchange of an inspected tunnel, and returns its tap; None when no tunnel is
+            inspected.
 
     Attributes:
-        instance: Id of this process, the same over all its links: by it the relay tells a reconnect from a rival.
-        status: The session with the relay.
-        watchers: Those that hear the agent's events. Add and discard as you like.
-        outcome: How the agent ended, None before that.
+        instance: Id of this process, which stays the same for all its links: by it the relay tells a reconnect from
+            another agent.
+        status: State of the session with the relay.
+        watchers: The watchers that get the agent's events. They can be added and removed at any time.
+        outcome: How the agent ended; None before that.
     """
 
     def __init__(
@@ -160,29 +164,29 @@ class Agent:
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
 
-    # Its life
+    # Lifetime
 
     def start(self) -> None:
-        """Begin, in the running event loop."""
+        """Start the agent as a task in the running event loop."""
         self._first = frozenset([self._enter(config) for config in self._config.tunnels])
         self._running = asyncio.create_task(self._run())
 
     def stop(self) -> None:
-        """End: the first call lets exchanges in flight finish, the second does not wait for them."""
+        """Stop the agent: the first call lets exchanges in progress finish, the second does not wait for them."""
         if self._stop.is_set():
             self._stop_now.set()
         self._stop.set()
 
     async def run(self) -> Outcome:
-        """Serve until told to stop, or refused, or until every tunnel of the configuration has ended by itself.
+        """Serve until the agent is stopped or refused, or until every configured tunnel has ended by itself.
 
-        The relay being away is none of these. An agent whose configuration has no tunnels stays until it is stopped.
+        An unreachable relay does not end it. An agent without configured tunnels runs until it is stopped.
         """
         self.start()
         return await self._end_of_running()
 
     async def wait_ended(self) -> Outcome:
-        """How the agent ended, once it has."""
+        """Wait until the agent has ended, and return how."""
         return await asyncio.shield(self._end_of_running())
 
     async def __aenter__(self) -> Self:
@@ -192,17 +196,18 @@ class Agent:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop: with draining unless the block raised."""
+        """Stop the agent, with draining unless the block raised an exception."""
         self.stop()
         if kind is not None:
             self.stop()
         await self._end_of_running()
 
     async def online(self) -> None:
-        """Wait until the relay has taken this agent, and tunnels can be added.
+        """Wait until the relay has accepted this agent, and tunnels can be added.
 
         Raises:
-            AgentEnded: It will not: the credential is refused, there is no relay, or the agent was stopped.
+            AgentEnded: The agent cannot come online: the credential is refused, the server is not a relay, or the agent
+                was stopped.
         """
         while self.status.state is not SessionState.ONLINE:
             if self.outcome is not None:
@@ -210,22 +215,24 @@ class Agent:
             self.status.changed.clear()
             await self.status.changed.wait()
 
-    # Its tunnels
+    # Tunnels
 
     @property
     def tunnels(self) -> Mapping[str, AgentTunnel]:
-        """Those that are offered now, by name, the oldest first. One that ends leaves."""
+        """The tunnels that are offered now, by name, the oldest first. A tunnel that ends is removed."""
         return MappingProxyType(self._by_name)
 
     async def add(self, config: TunnelConfig) -> AgentTunnel:
-        """Offer one more tunnel. Returns it once the relay serves it: one round trip. The others notice nothing.
+        """Offer one more tunnel.
 
-        When it raises, or is cancelled, nothing is left of the tunnel and its name is free.
+        Returns it once the relay serves it, after one round trip. Other tunnels are not affected.
+
+        If it raises, or is cancelled, the tunnel is removed and its name is free.
 
         Raises:
-            DuplicateName: There is a tunnel of this name.
-            NotConnected: There is no session, or it was lost, or the relay did not answer in time.
-            NotBound: The relay does not take it; `end` says why.
+            DuplicateName: A tunnel with this name exists.
+            NotConnected: There is no session, or it was lost, or the relay did not respond in time.
+            NotBound: The relay refuses the tunnel; `end` says why.
         """
         if self.status.state is not SessionState.ONLINE:
             raise NotConnected(self.status.reason or "there is no session with the relay yet")
@@ -251,13 +258,13 @@ class Agent:
         return tunnel
 
     def remove(self, name: str) -> AgentTunnel:
-        """End a tunnel: its name is given up at once, and the relay sends no more visitors.
+        """End a tunnel: its name is released at once, and the relay sends no more visitors.
 
-        Exchanges in flight may finish, for `drain_seconds` at most. What is still open then is broken off, upgraded
-        connections too. The returned tunnel's `closed` is set after that.
+        Exchanges in progress may finish, for at most `drain_seconds`. Afterwards the rest is aborted, upgraded
+        connections included, and the returned tunnel's `closed` is set.
 
         Raises:
-            KeyError: There is no tunnel of this name.
+            KeyError: There is no tunnel with this name.
         """
         tunnel = self._by_name[name]
         self._withdraw(tunnel)
@@ -272,7 +279,7 @@ class Agent:
             tunnel.settle(Failed("it was removed before the relay had answered"))
 
     def _enter(self, config: TunnelConfig) -> AgentTunnel:
-        """A tunnel in the table. What becomes of its local service is told to people and to the relay."""
+        """Add a tunnel to the table. Changes of its local service's state are reported to watchers and to the relay."""
 
         def tell(problem: str) -> None:
             self.watchers.app(config.upstream.url, problem)
@@ -286,14 +293,16 @@ class Agent:
         return tunnel
 
     def _free_number(self) -> int:
-        """A number that no tunnel has, and none had lately: the relay may still speak of one that is gone."""
+        """Return a tunnel number that is not in use and was not used recently, as the relay may still send messages
+        about an ended tunnel.
+        """
         self._last_number = self._last_number % MAX_NUMBER + 1
         while self._last_number in self._by_number:
             self._last_number = self._last_number % MAX_NUMBER + 1
         return self._last_number
 
     def _leave_table(self, tunnel: AgentTunnel, end: TunnelEnd | Stopped) -> None:
-        """Take a tunnel out; its exchanges drain in the background."""
+        """Remove a tunnel from the table; its exchanges drain in the background."""
         del self._by_name[tunnel.name], self._by_number[tunnel.number]
         tunnel.finish(end)
         for task in self._tasks.pop(tunnel):
@@ -312,7 +321,7 @@ class Agent:
             self._draining.discard(tunnel)
 
     def _note_end(self, tunnel: AgentTunnel, end: TunnelEnd | Trouble) -> None:
-        """The relay has ended a tunnel. So has the agent when it was the last that it was started with."""
+        """Handle that the relay ended a tunnel. If it was the last configured one, the agent ends too."""
         self._leave_table(tunnel, Stopped() if isinstance(end, Trouble) else end)
         if tunnel.is_being_added or isinstance(end, Trouble):
             tunnel.settle(end)
@@ -320,12 +329,12 @@ class Agent:
         if tunnel in self._first:
             self._ends[tunnel.name] = end
         is_last = bool(self._ends) and len(self._ends) == len(self._first) and not self._by_name
-        if not (is_last and tunnel in self._first and len(self._first) == 1):  # the outcome tells this one
+        if not (is_last and tunnel in self._first and len(self._first) == 1):  # then the agent's outcome reports it
             self.watchers.ended(tunnel.name, end.message)
         if is_last:
             self._all_ended.set()
 
-    # One link after the other
+    # The loop over links
 
     async def _run(self) -> Outcome:
         serving = asyncio.create_task(self._keep_serving())
@@ -372,7 +381,8 @@ class Agent:
                 case GoingAway(reason):
                     self.watchers.moving(reason)
                 case Trouble(reason, wait, error):
-                    # What a busy relay asks for, and up to half as much again: not all agents at once.
+                    # The wait that a busy relay asks for, plus up to half of it, so that not all agents come back at
+                    # once.
                     delay = self._backoff.next_delay(self._world.clock())
                     delay = max(delay, wait * (1 + self._world.random() / 2))
                     self.watchers.lost(reason, delay, error)
@@ -382,7 +392,7 @@ class Agent:
                     return end
 
     def _note_lost(self, reason: str) -> None:
-        """There is no link. What was being added is not waited for any longer."""
+        """Handle the loss of the link: report it, and stop waiting for tunnels that are being added."""
         for tunnel in tuple(self._by_name.values()):
             tunnel.note_unbound()
             if tunnel.is_being_added:
@@ -390,7 +400,7 @@ class Agent:
                 tunnel.fail(NotConnected(reason))
 
     async def _use_one_link(self) -> LinkEnd:
-        """From dialling until the link is of no more use to new visitors."""
+        """Use one link: from connecting until it can take no more visitors."""
         self.watchers.connecting(self._config.relay.url)
         service = Service(self.instance, self._by_number, self._config.relay.url, self.watchers, self._note_end)
         self._services.add(service)
@@ -405,11 +415,11 @@ class Agent:
             await self._close({service})
             return end
         self._in_background(self._retire(service))
-        # A relay that sends us away as soon as we come is one to keep a distance from.
+        # A relay that closes the link as soon as it is open must not be reconnected to at once.
         return end if is_steady else Trouble(f"the relay goes away: {end.reason}")
 
     async def _greet(self, service: Service) -> LinkEnd | None:
-        """None when the relay has answered every offer."""
+        """Wait until the relay has answered every offer. Returns None then, or how the link ended before."""
         config = self._config
         try:
             token = config.token if config.job is None else await config.job.token(config.relay.url)
@@ -436,12 +446,13 @@ class Agent:
             return service.over.result()
         return None if service.bound.done() else Trouble("the relay did not answer the greeting in time")
 
-    # Whether visitors reach it
+    # Probes of public addresses
 
     async def _prove_all(self, tunnel: AgentTunnel) -> None:
-        """Prove every address the tunnel serves, and every one that comes later: edges come and go, tunnels stay.
+        """Probe every address that the tunnel serves, and every later one: edges may come and go while the tunnel
+        stays.
 
-        All of them again on each link: what has answered through the one before says nothing about this one.
+        All addresses are probed again on each new link, as earlier results say nothing about it.
         """
         proving: dict[str, asyncio.Task[None]] = {}
         bindings = 0
@@ -466,12 +477,12 @@ class Agent:
             await _end(proving.values())
 
     async def _prove(self, tunnel: AgentTunnel, url: str) -> None:
-        """Say that the tunnel has started once its public address answers through it, and not before."""
+        """Report the tunnel as started once its public address responds through it, and not before."""
         waits = iter(PROBE_WAITS)
-        # The relay listens at a tcp port before it says so, and a probe would be a connection to the service.
+        # For a TCP port the relay listens before it reports it, and a probe would be a connection to the service.
         while not tunnel.config.is_tcp and (reason := await self._probe(url)):
             if reason == OTHER_AGENT and tunnel.config.is_shared:
-                break  # the address answers, and it was another tunnel's turn
+                break  # the address responds, through another tunnel this time
             wait = next(waits, PROBE_LATER)
             if wait == PROBE_LATER:
                 self.watchers.unready(url, reason)
@@ -480,7 +491,7 @@ class Agent:
         self._tell_started(tunnel, url)
 
     async def _probe(self, url: str) -> str:
-        """Ask once, when it is our turn. Empty, or why the address does not answer."""
+        """Probe the address once, when it is its turn. Return "" or the reason why it does not respond."""
         async with self._probes:
             return await self._world.probe(
                 self._config.relay,
@@ -517,15 +528,15 @@ class Agent:
             )
         )
 
-    # Ends
+    # Ending
 
     async def _retire(self, service: Service) -> None:
-        """Let a link whose relay goes away finish what it began."""
+        """Let a link whose relay drains finish its exchanges."""
         await asyncio.wait({service.closed}, timeout=self._config.retire_seconds)
         await self._close({service})
 
     async def _leave(self) -> None:
-        """Take no more visitors, let those that wait have their answers, give the names up, and go."""
+        """Accept no more visitors, let waiting ones get their responses, release the names, and close the links."""
         for service in self._services:
             service.drain()
         self.watchers.draining(sum(tunnel.in_flight for tunnel in (*self._by_name.values(), *self._draining)))
@@ -543,7 +554,7 @@ class Agent:
             await tunnel.idle.wait()
 
     async def _close(self, services: set[Service]) -> None:
-        """Close these links and forget them."""
+        """Close these links and remove them."""
         closing = tuple(services)
         for service in closing:
             service.close()
@@ -562,7 +573,7 @@ class Agent:
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel these tasks and wait until they are gone."""
+    """Cancel these tasks and wait until they have ended."""
     ending = tuple(tasks)
     for task in ending:
         task.cancel()

@@ -1,4 +1,4 @@
-"""The settings of an agent and its tunnels, as values. The command line and `configfile` make them."""
+"""The settings of an agent and its tunnels, as values. The command line and `configfile` create them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,32 +12,34 @@ from tunnelctl.policy.fields import FLAGS
 from tunnelctl.wire.messages import PolicySpec
 
 COMMAND_LINE = "command_line"
-"""Name of a tunnel that was given none, as ngrok calls it."""
+"""Name of a tunnel that was given no name; ngrok uses the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelConfig:
-    """One tunnel to offer.
+    """The settings of a tunnel to offer.
 
     Attributes:
-        name: The agent's own name for it.
-        upstream: The local service.
+        name: The agent's own name for the tunnel.
+        upstream: Address of the local service.
         subdomain: Label under the relay's domain.
-        host: Whole host name instead. With neither, the relay chooses. Of a tcp tunnel `tcp://`, or `tcp://[HOST]:PORT`.
-        scheme, port: What the public address must have, as it was asked for; "" and None for any.
-        policy: The rules the relay guards the endpoint with.
-        labels: (name, value) pairs: join the edges that look for them, whose rules lie at the relay, instead of
-            claiming an address.
-        edge: Id, host or name of one edge to join instead.
-        pooling: Share the address with other agents of the same owner that have it too.
-        weight: How much of a shared address's requests it takes, beside the others' weights; 1 to 100.
-        metadata: The owner's own words about it, for the relay's API.
-        verify_upstream: Whether an https service must show a certificate this machine trusts; None: unless it is on
-            this machine, where self-signed certificates are the norm and no other machine sits in between.
-        proxy_protocol: Version of the PROXY header with which connections to the local service begin; 0 for none.
-        inspect: Capture its exchanges, for the inspector and for replays, and ask the relay who sent each. Nothing is
-            captured of a tcp tunnel.
-        names: How people call each setting of the policy: by its flag, or by its key in the configuration file.
+        host: A full host name instead of `subdomain`; with neither, the relay chooses. For a TCP tunnel `tcp://`, or
+            `tcp://[HOST]:PORT`.
+        scheme, port: Requested scheme and port of the public address; "" and None for any.
+        policy: The access rules that the relay enforces on the endpoint.
+        labels: (name, value) pairs: serve the edges that require them, whose rules are configured at the relay, instead
+            of claiming an address.
+        edge: Id, host or name of a single edge to serve instead.
+        pooling: Share the address with other agents of the same owner that serve it too.
+        weight: Share of a pooled address's requests, relative to the other agents' weights; 1 to 100.
+        metadata: Free text of the owner, returned by the relay's API.
+        verify_upstream: Whether an https service must have a certificate that this machine trusts. None: only if the
+            service is on another machine, as self-signed certificates are common on this one and no third machine is in
+            between.
+        proxy_protocol: Version of the PROXY header at the start of connections to the local service; 0 for none.
+        inspect: Capture the tunnel's exchanges, for the inspector and for replays, and ask the relay who sent each.
+            Those of a TCP tunnel are never captured.
+        names: Names of the policy's settings as the user knows them: flags, or keys of the configuration file.
     """
 
     upstream: UpstreamAddress
@@ -64,12 +66,12 @@ class TunnelConfig:
 
     @property
     def is_tcp(self) -> bool:
-        """Whether it serves a port of the relay instead of a web address."""
+        """Whether it serves a TCP port of the relay instead of a web address."""
         return self.upstream.scheme == "tcp"
 
     @property
     def who_may_visit(self) -> str:
-        """Who is let in, as one sentence without a full stop."""
+        """Who may enter, as one sentence without a full stop."""
         if self.edge:
             return f"whom the rules of the edge {self.edge} let in; they are kept at the relay"
         if self.labels:
@@ -77,10 +79,10 @@ class TunnelConfig:
         return describe(self.policy)
 
     def why_no_address(self, owner: str) -> str:
-        """Why it is up and has no visitors, in one sentence without a full stop.
+        """Return why the tunnel has no address, and so no visitors, as one sentence without a full stop.
 
         Args:
-            owner: Whose agent this is: an edge of another owner is never served, whatever its labels.
+            owner: Owner of the agent, which can only serve edges of this owner.
         """
         if self.edge:
             return f"the edge {self.edge} has no address yet; visitors come as soon as it has one"
@@ -95,7 +97,7 @@ class TunnelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentConfig:
-    """One agent.
+    """The settings of an agent.
 
     Attributes:
         relay: Where to dial.

@@ -1,9 +1,9 @@
-"""The agent's configuration file: YAML in the schema of ngrok's version 3 (and what of version 2 we can use).
+"""Reads the agent's configuration file: YAML in the schema of ngrok's version 3 (and the usable part of version 2).
 
-A key that we do not know is an error, with its line: a misspelt restriction must never be a restriction lost. In a
-version 2 file, which ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a key that
-is known: then it is an error too. What is known and cannot be served (`proto: tls`, ngrok's `oauth`, a value of the
-wrong kind) is a problem of its tunnel alone. Saving is in `configsave`.
+An unknown key is an error, with its line: a misspelt restriction must never be ignored. In a version 2 file, which
+ngrok itself read loosely, it is a warning, unless it looks like a restriction, or like a known key; then it is an error
+too. A key that is known but unsupported (`proto: tls`, ngrok's `oauth`, a value of the wrong type) is a problem of its
+tunnel only. `configsave` writes files.
 """
 
 import os
@@ -44,7 +44,7 @@ RESTRICTING = frozenset(
         "traffic_policy_url", "user_agent_filter", "verify_webhook",
     }
 )  # fmt: skip
-"""Keys that keep visitors out."""
+"""Keys that restrict access."""
 _RESTRICTING_NAMES = tuple(
     RESTRICTING
     | {part for key in DEFINITION_KEYS if key.startswith(("basic", "oidc", "ip_")) for part in key.split(".")}
@@ -53,7 +53,7 @@ _RESTRICTING_WORDS = re.compile(
     "auth(?!or|tok)|oidc|saml|jwt|cidr|allow|deny|restrict|polic|passw|mutual|mtls|webhook|filter|login|list$|acl"
     "|verify|credential|firewall|limit|protect"
 )
-"""In a key that is not known, what says that it was meant to keep visitors out."""
+"""Parts of words that, in an unknown key, show that it was meant to restrict access."""
 TOP_KEYS = ("version", "agent", "endpoints", "tunnels")
 SEE_KEYS = "docs/reference/agent-configuration.md lists the keys of a tunnel"
 V2_NAMES = {"server_addr": "connect_url", "root_cas": "connect_cas"}
@@ -62,20 +62,20 @@ CONSOLE_UI = ("iftty", "true", "false")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileConfig:
-    """What a file says; "" for what it does not say.
+    """The content of a configuration file; "" for missing keys.
 
     Attributes:
-        authtoken, api_key: A secret's form (`env:`, `file:`, or the secret).
-        api_url: The relay's API.
-        connect_url: The relay.
-        connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's.
-        proxy_url: Proxy on the way to the relay; a secret's form, as it may hold a password.
+        authtoken, api_key: A secret in one of its forms (`env:`, `file:`, or the secret itself).
+        api_url: URL of the relay's API.
+        connect_url: Address of the relay.
+        connect_cas: PEM file for the relay's certificate; ngrok's `trusted` and `host` mean the system's authorities.
+        proxy_url: Proxy to the relay, in one of the forms of a secret, as it may contain a password.
         console_ui: `iftty`, `true` or `false`.
-        web_addr: Where the local API listens, `false` for none.
-        inspect_db_size: Bytes for captured exchanges; 0 for the default, -1 for none.
-        tunnels: What `tunnel start` can start, in the file's order, and what it must refuse.
-        warnings: For people, one line each.
-        origins: Of several files: the one that says a key.
+        web_addr: Address of the local API; `false` for none.
+        inspect_db_size: Maximum bytes of captured exchanges; 0 for the default, -1 for no capturing.
+        tunnels: Tunnels that `tunnel start` can start, in the file's order, and those that it must refuse.
+        warnings: Warnings for display, one line each.
+        origins: For several files: the file that contains a key, by key.
     """
 
     path: Path
@@ -97,7 +97,7 @@ class FileConfig:
     origins: AbstractMapping[str, Path] = field(default_factory=dict)
 
     def where(self, key: str) -> str:
-        """A key with the file that says it, for people."""
+        """Return a key with the file that contains it, for display."""
         return f"{self.origins.get(key, self.path)}: {key}"
 
 
@@ -114,12 +114,13 @@ def default_path(folder: str = "tunnelctl", name: str = "tunnel.yml") -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ConfigFiles:
-    """The configuration files that hold.
+    """The configuration files that the agent reads.
 
     Attributes:
-        named: Those that were named. Each must exist.
-        default: Read when none was named; it need not exist.
-        older: Places of older releases. The first file there is read when none was named and there is no default one.
+        named: Files that the user named. Each must exist.
+        default: File that is read when none was named; it need not exist.
+        older: Paths from older releases. The first existing file is read when none was named and the default one does
+            not exist.
     """
 
     named: tuple[Path, ...] = ()
@@ -128,7 +129,7 @@ class ConfigFiles:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Those that are read."""
+        """Return the files that are read."""
         if self.named:
             return self.named
         places = (self.default, *self.older)
@@ -136,14 +137,14 @@ class ConfigFiles:
 
     @property
     def to_write(self) -> tuple[Path, ...]:
-        """Those that a setting is saved in."""
+        """Return the files in which a setting is saved."""
         return self.named or (self.default,)
 
     def load(self) -> FileConfig:
-        """What the files say together, see `merged`.
+        """Return the combined content of the files; see `merged`.
 
         Raises:
-            FileInvalid: With every problem of every file.
+            FileInvalid: Lists every problem of every file.
         """
         configs, problems = [], []
         for path in self.paths:
@@ -165,9 +166,9 @@ class ConfigFiles:
 
 
 def merged(configs: Sequence[FileConfig]) -> FileConfig:
-    """What several files say together. A later one wins: key by key, and tunnel by tunnel.
+    """Combine the contents of several files. A later file overrides an earlier one, key by key, and tunnel by tunnel.
 
-    A tunnel that another of its name replaces is a warning: the rules of the first hold no longer.
+    Replacing a tunnel with the same name gives a warning, as the rules of the first no longer apply.
     """
     if len(configs) == 1:
         return configs[0]
@@ -195,14 +196,14 @@ def merged(configs: Sequence[FileConfig]) -> FileConfig:
 
 
 def load(path: Path, *, must_exist: bool = False, version: str = "") -> FileConfig:
-    """Read a file.
+    """Read a configuration file.
 
     Args:
-        must_exist: Whether the user named it; the default file need not be there.
-        version: Of the schema, for a file that does not say it; "" where it must.
+        must_exist: The user named the file; otherwise it may be missing.
+        version: Version of the schema, for a file without one; "" if the file must contain it.
 
     Raises:
-        FileInvalid: With every problem and its line.
+        FileInvalid: Lists every problem with its line.
     """
     text = read_text(path)
     if text is None:
@@ -213,22 +214,26 @@ def load(path: Path, *, must_exist: bool = False, version: str = "") -> FileConf
 
 
 def read_definition(name: str, entries: Mapping, *, is_endpoint: bool) -> FileTunnel:
-    """A tunnel that is defined outside of a file, by the rules of a version 3 file. Every problem is its own."""
+    """Read a tunnel that is defined outside of a file, by the rules of a version 3 file.
+
+    All problems belong to the tunnel.
+    """
     return _Reader(None).read_one(YamlEntry(name, 1, entries), "endpoints" if is_endpoint else "tunnels")
 
 
 def is_readable_by_others(path: Path) -> bool:
-    """Whether other users of this machine may read the file."""
+    """Return whether other users of this machine may read the file."""
     return os.name == "posix" and path.exists() and bool(path.stat().st_mode & 0o077)
 
 
 class _Reader:
-    """Collects what a file says and what is wrong with it."""
+    """Reads the content of a file and collects the problems in it."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._problems: list[str] = []
-        """Of the file. While there are none, those of single tunnels keep no other from starting."""
+        """Problems of the file as a whole. If there are any, no tunnel is started; problems of one tunnel affect only
+        that tunnel."""
         self._warnings: list[str] = []
         self._said: dict[str, Any] = {}
         self._tunnels: tuple[FileTunnel, ...] = ()
@@ -241,7 +246,7 @@ class _Reader:
             case "2":
                 self._read_agent(top, is_v2=True)
             case None if version is None and not top:
-                pass  # an empty file, or /dev/null to say that there is none
+                pass  # an empty file, or /dev/null in place of a file
             case other:
                 line = version.line if version else 1
                 what = (
@@ -258,7 +263,7 @@ class _Reader:
         )
 
     def read_one(self, entry: YamlEntry, place: str) -> FileTunnel:
-        """The definition that an entry holds, with all problems."""
+        """Return the tunnel that an entry defines, with all problems."""
         tunnel = read_definition_at(entry, place, self._at, self._unknown_in_definition(is_v2=False))
         return replace(tunnel, problems=(*self._problems, *tunnel.problems))
 
@@ -313,10 +318,10 @@ class _Reader:
 
         Args:
             prefix: The keys that lead to it.
-            above: Those of them inside a definition; None outside of one.
+            above: The part of `prefix` inside a tunnel's definition; None outside of one.
 
         Returns:
-            The problem when only its tunnel has it, else "".
+            The problem if it belongs to its tunnel only, else "".
         """
         near = _near(entry.key, prefix, above)
         hidden = _hidden(entry)
@@ -351,7 +356,7 @@ class _Reader:
 
 
 def is_restricting(key: str) -> bool:
-    """Whether a key's name says that it keeps visitors out, misspelt or not, in whatever style it is written."""
+    """Return whether a key's name suggests that it restricts access, even misspelt, in any style of writing."""
     if key in RESTRICTING:
         return True
     if key in AGENT_KEYS or key in OF_THE_AGENT or key in WITHOUT_EFFECT or key in DEFINITION_KEYS:
@@ -360,17 +365,17 @@ def is_restricting(key: str) -> bool:
 
 
 def _hidden(entry: YamlEntry) -> YamlEntry | None:
-    """The first key below this one that restricts access."""
+    """Return the first key below this one that restricts access; None without one."""
     return next((one for one in entry.below() if is_restricting(one.key)), None)
 
 
 def _is_off(entry: YamlEntry) -> bool:
-    """Whether a key of ngrok's asks for nothing."""
+    """Return whether a key of ngrok has a value that turns its feature off."""
     return entry.key in MAY_BE_OFF and isinstance(entry.value, str) and entry.value.lower() in OFF
 
 
 def _near(key: str, prefix: str, above: str | None) -> str:
-    """What was probably meant by a key that is not known where it stands, "" when nothing is near."""
+    """Return the key that was probably meant by an unknown one; "" when no known key is similar."""
     if not prefix and key in AGENT_KEYS:
         return "it stands below `agent:`"
     known = DEFINITION_KEYS if above is not None else AGENT_KEYS if prefix else TOP_KEYS

@@ -1,4 +1,4 @@
-"""Saving into the configuration file: comments and order stay, and only its owner may read it."""
+"""Saves settings in the configuration file. Comments and order stay, and only the file's owner may read it."""
 
 import json
 import os
@@ -11,16 +11,16 @@ import yaml
 from tunnelctl.agent.yamlfile import FileInvalid, Mapping, compose, parse, read_text
 
 V2_SPELLINGS = {"connect_url": ("server_addr",)}
-"""Other names of a key, in files of version 2."""
+"""Other names of keys in files of version 2."""
 SavedKey = Literal["authtoken", "api_key", "connect_url"]
 
 
 def save_secret(path: Path, key: SavedKey, value: str) -> None:
-    """Put the value in the file, which is made if it is not there.
+    """Set a value in the file, which is created when missing.
 
     Raises:
-        FileInvalid: The file that is there is no YAML mapping, or one written in a way that cannot be edited.
-        OSError: It cannot be written.
+        FileInvalid: The file is not a YAML mapping, or has a form that cannot be edited.
+        OSError: The file cannot be written.
     """
     text = with_secret(read_text(path) or "", key, value, path)
     if _found(parse(text, path), key) != value:
@@ -29,10 +29,10 @@ def save_secret(path: Path, key: SavedKey, value: str) -> None:
 
 
 def with_secret(text: str, key: SavedKey, value: str, path: Path) -> str:
-    """The file's text with this value in it: one value replaced or one line added, all else as it was.
+    """Return the file's text with this value: one value replaced or one line added, the rest unchanged.
 
     Raises:
-        FileInvalid: The text is no YAML mapping.
+        FileInvalid: The text is not a YAML mapping.
     """
     quoted = json.dumps(value)
     top = compose(text, path)
@@ -40,7 +40,7 @@ def with_secret(text: str, key: SavedKey, value: str, path: Path) -> str:
         return f"{text}version: 3\nagent:\n  {key}: {quoted}\n"
     if not isinstance(top, yaml.MappingNode):
         raise FileInvalid([f"{path}:1: the file must hold keys and values"])
-    parse(text, path)  # no key twice: else we might replace the one that does not count
+    parse(text, path)  # refuses duplicate keys, of which the wrong one might be replaced
     keys = {str(key.value): (key, value) for key, value in top.value}
     if "version" in keys and str(keys["version"][1].value) == "2":
         return _set(text, top, key, quoted)
@@ -60,7 +60,7 @@ def _set_in_agent(text: str, agent: yaml.Node, key: SavedKey, quoted: str) -> st
 
 
 def _set(text: str, mapping: yaml.MappingNode, key: str, value: str) -> str:
-    """Replace the key's value, or put the key before the mapping's first."""
+    """Replace the key's value, or insert the key before the first one of the mapping."""
     for key_node, value_node in mapping.value:
         if key_node.value in (key, *V2_SPELLINGS.get(key, ())):
             return (
@@ -80,17 +80,17 @@ def _found(top: Mapping, key: SavedKey) -> object:
 
 
 def _spaced(node: yaml.Node, value: str) -> str:
-    """An empty value begins right behind its colon."""
+    """Add a blank before the value if the present value is empty and so begins directly after the colon."""
     return f" {value}" if node.start_mark.index == node.end_mark.index else value
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file in one step, readable by its owner only. A link to the real file stays a link."""
+    """Replace the file atomically, readable by its owner only. A symbolic link to the file stays a link."""
     replace_file(path, text, mode=0o600)
 
 
 def replace_file(path: Path, text: str, *, mode: int) -> None:
-    """Replace a file in one step, or make it."""
+    """Replace or create a file atomically."""
     target = Path(os.path.realpath(path))
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600

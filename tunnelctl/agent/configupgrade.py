@@ -1,7 +1,7 @@
-"""Writing a configuration file of version 2 anew in the schema of version 3. Pure: text to text.
+"""Converts a configuration file of version 2 to the schema of version 3, from text to text.
 
-Lines stay as they are, with their comments; those about the agent move below `agent:`. What comes out is read again
-and compared, so that a file in an unusual form is refused and never changed in its meaning.
+Lines keep their text and comments; those about the agent are moved below `agent:`. The result is read again and
+compared with the original, so that a file in an unusual form is refused instead of changing its meaning.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from tunnelctl.agent.yamlfile import FileInvalid, Mapping, YamlEntry, compose, p
 
 CURRENT = 3
 RENAMED = {"server_addr": "connect_url", "root_cas": "connect_cas"}
-"""Keys about the agent, in version 2 and in version 3."""
+"""Renamed keys about the agent: names in version 2 and in version 3."""
 TOP_KEYS = ("version", "tunnels")
 BY_HAND = "cannot be written anew without changing what it says; write it by hand"
 
 
 class CannotUpgrade(ValueError):
-    """The file cannot be had in that version."""
+    """The file cannot be converted to that version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
-    """A file in the current version.
+    """The result of a conversion: a file in the current version.
 
     Attributes:
-        before: The version it had, 0 for none.
-        changes: What is different, one line each; never a value, which may be a secret.
+        before: Version of the original file; 0 for none.
+        changes: Description of the changes, one line each; never contains a value, which may be a secret.
     """
 
     text: str
@@ -38,11 +38,11 @@ class Upgrade:
 
 
 def upgraded(text: str, path: Path, *, to: int = CURRENT) -> Upgrade:
-    """The file in the schema of version `to`.
+    """Return the file converted to the schema of version `to`.
 
     Raises:
         CannotUpgrade: There is no such version, or the file is newer.
-        FileInvalid: The file is no YAML mapping, or in a form that cannot be rewritten.
+        FileInvalid: The file is not a YAML mapping, or has a form that cannot be rewritten.
     """
     top = parse(text, path)
     before = _version(top, path)
@@ -78,7 +78,7 @@ def _rename(top: Mapping) -> list[str]:
 
 
 def _moved(text: str, path: Path) -> str:
-    """The text with every top-level key but `TOP_KEYS` below `agent`."""
+    """Return the text with every top-level key except `TOP_KEYS` moved below `agent`."""
     node = compose(text, path)
     if not isinstance(node, yaml.MappingNode) or node.flow_style:
         raise FileInvalid([f"{path}: {BY_HAND}"])
@@ -102,7 +102,7 @@ def _moved(text: str, path: Path) -> str:
 
 
 def _with_comments(lines: list[str], start: int, after: int) -> int:
-    """Where the comments above a key begin: they go with it."""
+    """Return the line at which the comments above a key begin; they are moved together with it."""
     while start - 1 > after and lines[start - 1].startswith("#"):
         start -= 1
     return start
@@ -112,7 +112,10 @@ Values = dict[str, "str | tuple[str, ...] | Values | None"]
 
 
 def _values(entries: Mapping) -> Values:
-    """What a mapping says, without lines. Values of lists that are mappings are not compared: they are not touched."""
+    """Return the content of a mapping without line numbers, for comparison.
+
+    Mappings inside lists are left out, as they are not changed.
+    """
     return {key: _values(one.value) if isinstance(one.value, dict) else one.value for key, one in entries.items()}
 
 

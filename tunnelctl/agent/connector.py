@@ -1,6 +1,6 @@
-"""Open connections to a local service: by TCP, at a unix socket, or to a file server inside this process.
+"""Opens connections to a local service: by TCP, to a unix socket, or to a file server inside this process.
 
-Bytes on these connections are the business of `upstream` (web apps) and `tcp` (other services).
+`upstream` (for web apps) and `tcp` (for other services) use these connections.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MakeProtocol = Callable[[], asyncio.BaseProtocol]
 MAX_SOCKET_PATH = 103
-"""Bytes in the path of a unix socket. macOS has room for 104 with the final zero, Linux for 108."""
+"""Maximum bytes of the path of a unix socket. macOS has room for 104 including the final zero, Linux for 108."""
 DIRECTORY_PROBLEMS = {
     errno.ENOENT: "there is no such directory",
     errno.ENOTDIR: "it is not a directory; name the directory that the file is in",
@@ -31,30 +31,30 @@ class Connector(Protocol):
     """Opens connections to one local service.
 
     Attributes:
-        port: TCP port of the service, 0 when it has none.
-        server_name: Name that the service's certificate must have, when it speaks TLS.
+        port: TCP port of the service; 0 when it has none.
+        server_name: Host name for the service's certificate, if it uses TLS.
     """
 
     port: int
     server_name: str
 
     async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
-        """Open a connection and give it to the protocol that `make` returns.
+        """Open a connection and pass it to the protocol that `make` returns.
 
         Raises:
-            OSError: The service does not take the connection.
+            OSError: The service does not accept the connection.
         """
 
 
 class TcpConnector:
-    """Connects to a host and a port."""
+    """Connects to a host and port by TCP."""
 
     def __init__(self, host: str, port: int) -> None:
         self.port = port
         self.server_name = host
 
     async def connect(self, make: MakeProtocol, tls: ssl.SSLContext | None = None) -> asyncio.Transport:
-        """Resolve the host, and connect to the first of its addresses that answers."""
+        """Resolve the host, and connect to the first of its addresses that responds."""
         transport, _ = await asyncio.get_running_loop().create_connection(
             make, self.server_name, self.port, ssl=tls, server_hostname=self.server_name if tls else None
         )
@@ -79,7 +79,7 @@ class UnixConnector:
 
 
 class DirectoryConnector:
-    """Connects to a file server that runs in this process and is made when it is first needed."""
+    """Connects to a file server that runs in this process and is created when it is first needed."""
 
     port = 0
     server_name = "localhost"
@@ -92,7 +92,7 @@ class DirectoryConnector:
         """Connect to the file server.
 
         Raises:
-            OSError: The directory is gone or may not be read: the service is away, as with one that does not listen.
+            OSError: The directory does not exist or is not readable; callers treat this as an unreachable service.
         """
         if number := directory_error(self._path):
             raise OSError(number, os.strerror(number))
@@ -102,16 +102,16 @@ class DirectoryConnector:
 
 
 def open_connector(address: UpstreamAddress) -> Connector:
-    """Return what connects to the service at this address."""
+    """Return the connector for the service at this address."""
     if address.scheme == "file":
         return DirectoryConnector(address.path)
     return UnixConnector(address.path) if address.path else TcpConnector(address.host, address.port)
 
 
 def path_problem(address: UpstreamAddress) -> str:
-    """Say why the path of an address cannot be used on this machine; "" when it can, and for hosts and ports.
+    """Return why the path of an address cannot be used on this machine; "" when it can, and for hosts and ports.
 
-    A unix socket that does not exist is no problem: the service may be started later.
+    A unix socket that does not exist is accepted: the service may be started later.
     """
     if address.scheme == "file":
         number = directory_error(address.path)
@@ -141,7 +141,7 @@ def directory_error(path: str) -> int:
 
 
 def _file_server(path: str) -> "FileServer":
-    """Import and make the file server; the import takes a tenth of a second, so this is called in a thread."""
+    """Import and create the file server. Called in a thread, as the import takes a tenth of a second."""
     from tunnelctl.agent.file_server import FileServer
 
     return FileServer(path)

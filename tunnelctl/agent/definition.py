@@ -1,7 +1,7 @@
-"""Definitions of tunnels and endpoints that programs send to the local API, in ngrok's words.
+"""Reads definitions of tunnels and endpoints that programs send to the local API, in ngrok's schema.
 
-What wrappers of `ngrok` send for themselves is left out. `configfile` reads the rest, so that nothing here decides what
-a key means or whether there is such a key. Pure.
+Keys that wrappers of `ngrok` use only for themselves are left out. `configfile` reads the rest, so that this module
+decides neither which keys exist nor what they mean.
 """
 
 from dataclasses import replace
@@ -17,24 +17,24 @@ FOR_WRAPPERS = frozenset(
         "web_addr",
     }
 )  # fmt: skip
-"""Keys that npm's `ngrok` sends and means for itself."""
+"""Keys that npm's `ngrok` package sends but uses only itself."""
 MAX_NAME = 255
 
 
 class DefinitionInvalid(ValueError):
-    """The tunnel cannot be had. The message is for people, with every mistake."""
+    """The tunnel cannot be created. The message is for display and lists every mistake."""
 
 
 def define(fields: Mapping, *, is_endpoint: bool, name: str = "") -> FileTunnel:
-    """The tunnel that a definition asks for.
+    """Return the tunnel that a definition describes.
 
     Args:
-        fields: As `yamlfile.parse_json` gives them.
-        is_endpoint: They are an endpoint's, not a tunnel's.
-        name: That of the tunnel where the definition need not say it.
+        fields: The definition, as parsed by `yamlfile.parse_json`.
+        is_endpoint: The definition is an endpoint's, not a tunnel's.
+        name: Name of the tunnel if the definition has none.
 
     Raises:
-        DefinitionInvalid: It asks for what cannot be.
+        DefinitionInvalid: The definition has mistakes.
     """
     fields = {key: entry for key, entry in fields.items() if key not in FOR_WRAPPERS}
     given = fields.pop("name", None)
@@ -55,7 +55,9 @@ def _name(value: Any) -> str:
 
 
 def _in_the_files_words(fields: Mapping) -> Mapping:
-    """The definition as a file would have it: npm's `ngrok` sends one password under two names, and not in a list."""
+    """Return the definition in the form of the configuration file: npm's `ngrok` sends one password under two names,
+    and not in a list.
+    """
     words = dict(fields)
     httpauth = words.pop("httpauth", None)
     if httpauth is not None and ("auth" not in words or words["auth"].value != httpauth.value):

@@ -1,7 +1,7 @@
-"""What stands between this machine and a working tunnel: `tunnel diagnose`. Each finding says what to do.
+"""Checks all steps between this machine and a working tunnel, for `tunnel diagnose`. Each finding says what to do.
 
-It takes the ways that the agent takes: the proxy, the relay's information, a link with the authtoken (which publishes
-nothing), names under the relay's domain and the certificate for them, and the providers at which visitors log in.
+It checks what the agent uses: the proxy, the relay's public information, a link with the authtoken (without publishing
+anything), names under the relay's domain and the certificate for them, and the providers with which visitors log in.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from tunnelctl.wire.messages import Message
 from tunnelctl.wire.stream import Stream
 
 STEP_SECONDS = 8.0
-"""For one look."""
+"""Maximum seconds of one check."""
 MAX_SKEW = 30
-"""Seconds between this machine's clock and the relay's. Beyond it certificates and tokens are refused or outlive their
-time."""
+"""Maximum seconds between this machine's clock and the relay's. With a larger difference certificates and tokens are
+refused, or are accepted for too long."""
 RENEW = "ask the relay's operator for a certificate that is for the domain and for *.DOMAIN"
 LOOK = "look whether the relay runs, and whether a firewall is in between"
 
@@ -38,7 +38,7 @@ Resolve = Callable[[str, int], Awaitable[set[str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What to look at.
+    """The relay, credentials and providers to check.
 
     Attributes:
         token: The authtoken, "" for none.
@@ -59,11 +59,11 @@ class Subject:
 async def diagnose(
     subject: Subject, *, resolve: Resolve | None = None, clock: Callable[[], float] = time.time
 ) -> list[Finding]:
-    """The findings, in the order in which a tunnel meets them.
+    """Run all checks and return the findings, in the order in which a tunnel needs the steps.
 
     Args:
-        resolve: Name and port to addresses, raises OSError; None for the system's resolver.
-        clock: Unix time.
+        resolve: Function from name and port to addresses, which raises OSError; None for the system's resolver.
+        clock: Function that returns Unix time.
     """
     resolve = resolve or _resolve
     findings = [_proxy(subject), *await _relay_name(subject, resolve)]
@@ -89,7 +89,7 @@ def _proxy(subject: Subject) -> Finding:
 
 
 async def _relay_name(subject: Subject, resolve: Resolve) -> list[Finding]:
-    """Whether the relay's own name resolves. Through a proxy that is the proxy's to do."""
+    """Check whether the relay's own name resolves. With a proxy it is resolved by the proxy and not checked."""
     host = subject.relay.host
     if subject.proxy is not None:
         return []
@@ -180,7 +180,7 @@ def _clock(answer: Answered, now: float) -> Finding:
 
 
 async def _domain(subject: Subject, document: Mapping[str, Any], resolve: Resolve) -> list[Finding]:
-    """Whether visitors find names under the relay's domain, and its certificate is for them."""
+    """Check that names under the relay's domain resolve for visitors, and that its certificate covers them."""
     domain = document.get("domain")
     if not isinstance(domain, str) or not domain:
         return []
@@ -239,7 +239,7 @@ def _mend(problem: OSError, domain: str) -> str:
 
 
 async def _providers(issuers: Iterable[str]) -> list[Finding]:
-    """What is wrong with the providers; one finding for one that is in order."""
+    """Return findings about the providers; a single one for a provider without problems."""
     findings = []
     for issuer in dict.fromkeys(issuers):
         wrong = [one for one in await check_provider(issuer) if one.level != "ok"]
@@ -256,22 +256,22 @@ async def _resolve(host: str, port: int) -> set[str]:
 
 
 class _Guest:
-    """The user of a link that is opened to be closed: nothing is offered on it."""
+    """The user of the test link, which is closed as soon as it is open."""
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
-        """Never called: no tunnel was offered."""
+        """Never called, as no tunnel was offered."""
 
     def on_about(self, stream: Stream, payload: bytes) -> None:
         """Never called: no tunnel was offered."""
 
     def on_message(self, message: Message) -> None:
-        """No question was sent, so there is no answer."""
+        """Do nothing: no message was sent that needs an answer."""
 
     def on_pong(self, rtt: float) -> None:
-        """The link does not last so long."""
+        """Do nothing: the link does not last long enough."""
 
     def on_go_away(self, code: Code, reason: str) -> None:
-        """It is closed anyway."""
+        """Do nothing: the link is closed anyway."""
 
     def on_closed(self, code: Code, reason: str) -> None:
-        """So it should be."""
+        """Do nothing: the link was closed on purpose."""

@@ -1,7 +1,7 @@
-"""Reads the labels of a tunnel that joins edges. Pure.
+"""Parses the labels of a tunnel that serves edges.
 
-An edge's address and rules are kept at the relay. A rule given to such a tunnel would guard nothing, so it is refused:
-an app must never be published more open than its owner asked.
+An edge's address and rules are configured at the relay. Rules given to such a tunnel would have no effect, so they are
+refused: an app must never be published with less protection than its owner asked for.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ HINT = "set the rules on the edge: in the dashboard, or with `tunnel api edge-mo
 
 
 def parse_labels(flag: str, texts: Iterable[str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
-    """The labels, each `NAME=VALUE`; what is wrong is appended to `problems`."""
+    """Parse labels of the form `NAME=VALUE`; problems are appended to `problems`."""
     labels: list[tuple[str, str]] = []
     for text in texts:
         try:

@@ -1,15 +1,15 @@
-"""Why a tunnel could not be added to an agent, as `Agent.add` raises it."""
+"""The exceptions of `Agent.add`, and of waiting for an agent that has ended."""
 
 from tunnelctl.agent.outcome import Outcome, Trouble, TunnelEnd
 
 
 class AddError(Exception):
-    """The tunnel was not added; its name is free, and nothing is served.
+    """The tunnel was not added; its name is free, and it is not served.
 
     Attributes:
-        message: For people, one sentence without a full stop.
-        hint: What to do about it, "" when nothing comes to mind.
-        error: The relay's name for the error, "" without one.
+        message: Description for display, one sentence without a full stop.
+        hint: What the user can do; "" without a hint.
+        error: The relay's name for the error; "" without one.
     """
 
     def __init__(self, message: str, hint: str = "", error: str = "") -> None:
@@ -20,7 +20,7 @@ class AddError(Exception):
 
 
 class DuplicateName(AddError):
-    """The agent has a tunnel of this name."""
+    """The agent already has a tunnel with this name."""
 
 
 class NotConnected(AddError):
@@ -28,10 +28,11 @@ class NotConnected(AddError):
 
 
 class NotBound(AddError):
-    """The relay did not take the tunnel.
+    """The relay refused the tunnel.
 
     Attributes:
-        end: Why: `NameTaken`, `Invalid`, `NotAllowed`, `Failed`; or `Trouble` when it may take it in a moment.
+        end: The reason: `NameTaken`, `Invalid`, `NotAllowed`, `Failed`; or `Trouble` when a retry may succeed in a
+            moment.
     """
 
     def __init__(self, end: TunnelEnd | Trouble) -> None:

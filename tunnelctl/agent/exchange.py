@@ -1,4 +1,4 @@
-"""One exchange between a link's stream and a connection to the local service."""
+"""Carries one HTTP exchange between a stream of a link and a connection to the local service."""
 
 import asyncio
 import time
@@ -17,9 +17,9 @@ from tunnelctl.wire.frames import BODY_CHUNKED, TYPE_UPGRADE, OpenHead
 from tunnelctl.wire.stream import Stream
 
 QUEUE_HIGH = 256 * 1024
-"""Bytes of response waiting for credit before the service is no longer read."""
+"""Bytes of a response queued for credit above which the local service is not read."""
 CLOSE = b"Connection: close\r\n\r\n"
-"""Ends the head of a request whose connection carries no other (see `UpstreamExchange.is_last`)."""
+"""The end of a request's head if its connection carries no further request (see `UpstreamExchange.is_last`)."""
 _REPEATABLE = (b"GET", b"HEAD", b"OPTIONS")
 _STATUS = Struct(">H")
 
@@ -44,33 +44,33 @@ class ExchangeLink(Protocol):
 
 
 class UpstreamCarrier(Protocol):
-    """What an exchange needs of the connection it is on."""
+    """The methods of a connection that an exchange needs."""
 
     transport: asyncio.Transport
     reader: ResponseReader
     exchange: "UpstreamExchange | None"
 
     def abandon(self) -> None:
-        """The exchange is over before its response: the connection is of no more use."""
+        """Close the connection, as its exchange was aborted before the response was complete."""
 
 
 class UpstreamExchange:
-    """One request and its response between a stream and a connection.
+    """One request and its response, between a stream and a connection.
 
     Attributes:
-        connection: What carries it to the service; None before and after.
-        method, target: Of the request, to be shown and logged.
-        status: Of the final response, 0 while there is none.
-        code: Why it failed, None when it did not.
-        seconds: Duration once it is over.
-        is_sent: The whole request has been handed to the connection.
-        is_last: The connection carries no other exchange after this one. So it is with a request that has a body: an
-            app may answer without reading it (Python's `http.server` does), and would take the body for the next
-            request, with whatever identity it claims. `Connection: close` tells the app not to look for one. No answer
-            shows that a body was read: an app that ignores it sends the same. And so it is with an answer that may be
-            followed by a body where none belongs: that would be read as the next answer.
-        is_over: Nothing more will happen.
-        tap: Listens to what is exchanged; None for an exchange that is not inspected.
+        connection: The connection to the local service; None before and after the exchange.
+        method, target: Method and target of the request, for display and logs.
+        status: Status of the final response; 0 before it.
+        code: Reason of a failure; None without one.
+        seconds: Duration, set at the end.
+        is_sent: The whole request has been written to the connection.
+        is_last: The connection carries no further exchange. This is set for a request with a body: an app may respond
+            without reading it (Python's `http.server` does), and would then take the body for the next request, with
+            any identity it claims. `Connection: close` tells the app not to read another request, and no response
+            proves that a body was read. It is also set for a response that may be followed by an unexpected body, which
+            would be read as the next response.
+        is_over: The exchange has ended.
+        tap: Captures the exchange; None for an exchange that is not inspected.
     """
 
     __slots__ = (
@@ -94,7 +94,7 @@ class UpstreamExchange:
         self.tap = tap
         self.connection: UpstreamCarrier | None = None
         self._is_chunked = opened.framing == BODY_CHUNKED
-        self._body: list[Piece] | None = None  # what came before it could be written
+        self._body: list[Piece] | None = None  # parts of the body that cannot be written yet
         self._trailers = b""
         self._owed = 0
         self._holds_credit = False
@@ -133,14 +133,14 @@ class UpstreamExchange:
             self.tap.about(payload)
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """Only the answering side sends HEAD: the session refuses it."""
+        """Ignore a HEAD frame: only the responding side sends it, and the session refuses it here."""
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """A piece of the request's body, or of an upgraded connection's bytes."""
+        """Handle a piece of the request's body, or bytes of an upgraded connection."""
         if self.tap is not None:
             self.tap.request_data(data)
         if self.connection is None or (self.is_upgrade and not self.is_tunnelled):
-            # An app that does not switch protocols would read what comes before its answer as the next request.
+            # An app that does not switch protocols would read bytes sent before its response as the next request.
             self._body = self._body or []
             self._body.append(bytes(data))
         elif data:
@@ -149,7 +149,7 @@ class UpstreamExchange:
             self.on_end(b"")
 
     def on_end(self, trailers: bytes) -> None:
-        """The request is complete."""
+        """Handle the end of the request."""
         self.is_sent = True
         self._trailers = trailers
         if self.tap is not None:
@@ -163,9 +163,9 @@ class UpstreamExchange:
             self._end_our_half(connection)
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """The visitor is gone, or the link."""
+        """Abort the exchange, as the visitor has disconnected, or the link was lost."""
         if self.is_over:
-            return  # only our answer was still on its way; the connection is another exchange's by now
+            return  # only the response was still being sent; the connection already carries another exchange
         self.code = code
         self.reason = reason
         if self.connection is not None:
@@ -173,7 +173,7 @@ class UpstreamExchange:
         self.over()
 
     def on_writable(self) -> None:
-        """The response has drained into the link."""
+        """Continue reading the response, as the stream's queue has drained."""
         if self.connection is not None:
             self.connection.transport.resume_reading()
 
@@ -193,7 +193,7 @@ class UpstreamExchange:
         if self.is_tunnelled and self.connection is not None:
             self._write_waiting()
             if self.is_sent:
-                self._end_our_half(self.connection)  # the visitor had ended its half before the switch
+                self._end_our_half(self.connection)  # the visitor ended its half before the switch
 
     def body(self, data: Piece, fin: bool) -> None:
         if self.tap is not None:
@@ -207,18 +207,18 @@ class UpstreamExchange:
         self._link.end(self._stream, to_lines(trailers))
 
     def hold_credit(self) -> None:
-        """The service reads more slowly than the visitor sends."""
+        """Stop granting credit, as the service reads more slowly than the visitor sends."""
         self._holds_credit = True
 
     def release_credit(self) -> None:
-        """The service has read what it was sent."""
+        """Grant credit again, as the service has read what was sent."""
         self._holds_credit = False
         owed, self._owed = self._owed, 0
         if owed:
             self._link.consumed(self._stream, owed)
 
     def fail(self, code: Code, reason: str) -> None:
-        """End the exchange with a reset that says whose fault it was."""
+        """Reset the visitor's stream with a code that says which side failed."""
         if self.is_over:
             return
         self.code = code
@@ -227,13 +227,13 @@ class UpstreamExchange:
         self.over()
 
     def abort(self, code: Code, reason: str) -> None:
-        """End the exchange from this side: the visitor's stream is reset, the service's connection is closed."""
+        """Abort the exchange: reset the visitor's stream and close the service's connection."""
         if self.connection is not None:
             self.connection.abandon()
         self.fail(code, reason)
 
     def finish_if_done(self) -> None:
-        """An upgraded connection ends when both halves have."""
+        """End an upgraded connection when both halves have ended."""
         connection = self.connection
         if connection is not None and self.is_sent and connection.reader.is_idle:
             connection.exchange = None
@@ -241,7 +241,7 @@ class UpstreamExchange:
             self.over()
 
     def over(self) -> None:
-        """End the exchange: no more of it is read or sent."""
+        """End the exchange: nothing more of it is read or sent."""
         if self.is_over:
             return
         self.is_over = True
@@ -251,7 +251,7 @@ class UpstreamExchange:
         if self.tap is not None:
             self.tap.ended(self.code, self.reason)
         if not self._stream.is_closed and not self.is_sent:
-            # The service answered without reading the whole request: what still comes is thrown away.
+            # The service responded without reading the whole request: discard the rest of it.
             self._stream.owner = None
         self._on_done(self)
 
@@ -272,7 +272,7 @@ class UpstreamExchange:
         connection = self.connection
         assert connection is not None
         if connection.transport.is_closing():
-            pass  # the service is gone, and the connection's end is about to say so
+            pass  # the service has closed the connection, which is reported next
         elif self._is_chunked:
             connection.transport.writelines(encode_chunk(data))
         else:
@@ -283,4 +283,4 @@ class UpstreamExchange:
 
 
 OnDone = Callable[[UpstreamExchange], None]
-"""Told once, when an exchange is over."""
+"""Called once, when an exchange has ended."""

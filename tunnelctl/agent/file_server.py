@@ -1,9 +1,10 @@
-"""A web server for the files of one directory, without a listening socket: `tunnel http file:///srv/site`.
+"""A web server for the files of one directory, without a listening socket, for `tunnel http file:///srv/site`.
 
-Starlette finds and sends files (ranges, ETag, Last-Modified, no path outside of the directory), uvicorn speaks HTTP on
-one end of a socket pair. Added here: the page that lists a directory, and what is not served (`is_hidden`).
+Starlette finds and sends files (ranges, ETag, Last-Modified, only paths inside the directory); uvicorn speaks HTTP on
+one end of a socket pair. This module adds the page that lists a directory, and the rules about hidden files
+(`is_hidden`).
 
-Files are served with the rights of the agent's user. Files whose name begins with a dot are not served.
+Files are read with the permissions of the agent's user. Files whose name begins with a dot are not served.
 """
 
 import asyncio
@@ -28,19 +29,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 MAX_LISTED = 5000
-"""Entries of a directory on its page; a page of some 500 KB. The page says how many more there are."""
+"""Maximum entries on the page of a directory, about 500 KB. The page says how many more there are."""
 KEEP_ALIVE_SECONDS = 60
-"""For an idle connection of the agent's pool, which closes it sooner by itself."""
+"""Seconds after which an idle connection is closed; the agent's pool closes it earlier."""
 METHODS = ("GET", "HEAD")
 PUBLIC_DOTFILES = frozenset({".well-known"})
-"""Names that begin with a dot and are there to be visited (RFC 8615)."""
+"""Names that begin with a dot but are served, as they are meant to be public (RFC 8615)."""
 COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
-"""Content type of a file that is compressed: `backup.sql.gz` is no text."""
+"""Content types of compressed files: `backup.sql.gz` must not be sent as text."""
 NOT_FOUND = "There is no such file."
 
 
 class FileServer:
-    """Serves one directory on connections inside of this process."""
+    """Serves one directory on connections inside this process."""
 
     def __init__(self, directory: str) -> None:
         self._config = uvicorn.Config(
@@ -49,18 +50,18 @@ class FileServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # a visitor's malformed request is no event of this machine's
+            log_level="error",  # a visitor's malformed request is not worth a log entry
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            date_header=False,  # uvicorn fills it in only where it owns the process
+            date_header=False,  # uvicorn updates the date only in a process of its own
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         self._config.load()
         self._state = ServerState()
 
     async def connect(self, make: Callable[[], asyncio.BaseProtocol]) -> asyncio.Transport:
-        """Open a connection to the server and give it to the protocol that `make` returns."""
+        """Open a connection to the server and pass it to the protocol that `make` returns."""
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         try:
@@ -76,19 +77,19 @@ class FileServer:
 
 
 class DirectoryApp(StaticFiles):
-    """An ASGI app that serves a directory: files, `index.html`, and a page that lists what is in a directory."""
+    """An ASGI app that serves a directory: files, `index.html`, and a page that lists a directory."""
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory=directory, check_dir=False)
         self._root = directory
-        self.config_checked = True  # `DirectoryConnector` looks at each connection whether the directory is there
+        self.config_checked = True  # `DirectoryConnector` checks at each connection whether the directory exists
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         await super().__call__(scope, receive, _within_length(send))
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Find what a path names; called by Starlette with a path without `..` and percent codes."""
+        """Find the file for a path. Starlette calls it with a path without `..` and percent codes."""
         if scope["method"] not in METHODS:
             return PlainTextResponse("Files can only be read.", 405, {"Allow": ", ".join(METHODS)})
         return await run_in_threadpool(self._answer, path, scope)
@@ -116,7 +117,7 @@ class DirectoryApp(StaticFiles):
             return self._file(found, status, scope)
         if not stat.S_ISDIR(status.st_mode):
             raise FileNotFoundError
-        if not names_directory:  # relative, as nothing is known here of the public address
+        if not names_directory:  # relative, as the public address is unknown here
             query = scope["query_string"].decode("latin-1")
             return RedirectResponse(f"./{quote(os.path.basename(path))}/{query and '?'}{query}", 301)
         index, index_status = self.lookup_path(os.path.join(path, "index.html"))
@@ -125,7 +126,7 @@ class DirectoryApp(StaticFiles):
         return HTMLResponse(_listing(scope["path"], self._entries(path, found)))
 
     def _below(self, found: str) -> str:
-        """The path below the served directory of a file that was found, symbolic links followed."""
+        """Return the path of a found file below the served directory, with symbolic links resolved."""
         return os.path.relpath(found, os.path.realpath(self._root))
 
     def _file(self, path: str, status: os.stat_result, scope: Scope) -> Response:
@@ -137,7 +138,7 @@ class DirectoryApp(StaticFiles):
         return response
 
     def _entries(self, path: str, found: str) -> Iterator[str]:
-        """The names in a directory that a visitor can open, those of directories with a slash at the end."""
+        """Yield the names in a directory that a visitor can open; names of directories end with a slash."""
         with os.scandir(found) as entries:
             for entry in entries:
                 mode = self._mode(path, entry)
@@ -147,26 +148,28 @@ class DirectoryApp(StaticFiles):
                     yield entry.name
 
     def _mode(self, path: str, entry: os.DirEntry[str]) -> int:
-        """The file type of a directory's entry; 0 for one that is not served, such as a link out of the directory."""
+        """Return the file type of a directory's entry; 0 for one that is not served, such as a link out of the
+        directory.
+        """
         if is_hidden(entry.name) or not entry.name.isprintable():
             return 0
         try:
             if not entry.is_symlink():
                 return entry.stat(follow_symlinks=False).st_mode
             target, status = self.lookup_path(os.path.join(path, entry.name))
-        except OSError:  # the entry has gone
+        except OSError:  # the entry has been deleted
             return 0
         return 0 if status is None or is_hidden(self._below(target)) else status.st_mode
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a part of a relative path begins with a dot, as `.git/config` and `.env` do."""
+    """Return whether a part of a relative path begins with a dot, as in `.git/config` and `.env`."""
     parts = (part for part in PurePath(path).parts if part != ".")
     return any(part.startswith(".") and part not in PUBLIC_DOTFILES for part in parts)
 
 
 def content_type(path: str) -> str:
-    """The content type for a file's name."""
+    """Return the content type for a file's name."""
     kind, coding = mimetypes.guess_type(path)
     if coding is not None:
         return COMPRESSED.get(coding, "application/octet-stream")
@@ -174,10 +177,10 @@ def content_type(path: str) -> str:
 
 
 def _listing(path: str, entries: Iterator[str]) -> str:
-    """The page for a directory.
+    """Return the HTML page that lists a directory.
 
     Args:
-        path: Of the request, decoded.
+        path: Path of the request, decoded.
     """
     names = sorted(entries, key=lambda name: (not name.endswith("/"), name.lower()))
     rows = ['<li><a href="../">../</a></li>'] if path != "/" else []
@@ -196,7 +199,8 @@ def _listing(path: str, entries: Iterator[str]) -> str:
 def _within_length(send: Send) -> Send:
     """Return a `send` that sends no more of a body than its Content-Length.
 
-    A log that grows while it is sent would else be longer than promised, which uvicorn takes for a fault of the app's.
+    A log file that grows while it is sent would otherwise become longer than announced, which uvicorn treats as an
+    error of the app.
     """
     left: Any = None
 

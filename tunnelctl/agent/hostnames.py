@@ -1,4 +1,4 @@
-"""Public names as people ask for them: one label, a whole host, or a URL. Pure."""
+"""Parses public names as users ask for them: one label, a full host name, or a URL."""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -9,12 +9,12 @@ from tunnelctl.wire.texts import is_name
 
 @dataclass(frozen=True, slots=True)
 class PublicUrl:
-    """A public address as it was asked for.
+    """A public address as the user asked for it.
 
     Attributes:
-        scheme: `http` or `https`, "" for any.
-        host: None for any.
-        port: None for any.
+        scheme: `http` or `https`; "" for any.
+        host: Host name; None for any.
+        port: Port; None for any.
     """
 
     scheme: str = ""
@@ -23,12 +23,12 @@ class PublicUrl:
 
 
 def parse_public_url(text: str) -> PublicUrl:
-    """What `https://demo.tun.example`, `demo.tun.example:8443` or `https://` (any host) asks for.
+    """Parse a public address: `https://demo.tun.example`, `demo.tun.example:8443`, or `https://` for any host.
 
     Raises:
-        AddressInvalid: It is no public address of an HTTP endpoint.
+        AddressInvalid: The text is not a public address of an HTTP endpoint.
     """
-    if "@" in text:  # not repeated: what stands before it may be a password
+    if "@" in text:  # not repeated: the text before the @ may contain a password
         raise AddressInvalid("a public address has no user name or password")
     scheme, colon, rest = text.strip().partition("://")
     scheme = scheme.lower() if colon else scheme
@@ -49,11 +49,12 @@ def parse_public_url(text: str) -> PublicUrl:
 
 
 def misses(scheme: str, port: int | None, url: str) -> str:
-    """Why a public address is not what was asked for, "" when it is.
+    """Return why a public address is not what the user asked for; "" when it is.
 
     Args:
-        scheme, port: As in `PublicUrl`. `http` is no wish for less: an address that is https serves it too.
-        url: The address as the relay gives it.
+        scheme, port: Requested scheme and port, as in `PublicUrl`. An https address also satisfies a request for
+            `http`.
+        url: The address that the relay gave.
     """
     parts = urlsplit(url)
     if scheme == "https" and parts.scheme != "https":
@@ -65,10 +66,10 @@ def misses(scheme: str, port: int | None, url: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """A whole host name, lower-case.
+    """Return a full host name in lower case.
 
     Raises:
-        AddressInvalid: It is none.
+        AddressInvalid: The text is not a host name.
     """
     host = text.strip().lower().rstrip(".")
     if not host or len(host) > 253 or not all(map(is_name, host.split("."))):
@@ -77,10 +78,10 @@ def host_name(text: str) -> str:
 
 
 def label(text: str) -> str:
-    """One label of a host name, lower-case.
+    """Return one label of a host name in lower case.
 
     Raises:
-        AddressInvalid: It is none.
+        AddressInvalid: The text is not a label.
     """
     name = text.strip().lower()
     if not is_name(name):

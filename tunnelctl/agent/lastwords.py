@@ -1,7 +1,7 @@
-"""What an app sent before its system cut the connection, read although the loop's transport has given it up.
+"""Reads the bytes that an app sent before its connection was reset, after the event loop's transport has given up.
 
-A service that refuses an upload answers and closes without reading the rest, and its system cuts the connection. The
-answer is here all the same, but when the next write meets the cut first, the transport closes and does not look for it.
+A service that refuses an upload responds and closes without reading the rest, so that its system resets the connection.
+The response has arrived here, but if a write notices the reset first, the transport closes without reading it.
 """
 
 import asyncio
@@ -15,22 +15,23 @@ from typing import cast
 from tunnelctl.agent.connector import Connector
 
 READ_BYTES = 256 * 1024
-"""Read at once. All of it is at most what the kernel keeps for a connection (`net.ipv4.tcp_rmem`, 6 MiB as a rule)."""
+"""Bytes read at once. The total is at most what the kernel stores for a connection (`net.ipv4.tcp_rmem`, usually 6
+MiB)."""
 
 
 class LastWords:
-    """A second hold on a connection's socket, which keeps it readable when the transport has closed its own."""
+    """A duplicate of a connection's socket, which stays readable when the transport has closed its own."""
 
     __slots__ = ("_socket",)
 
     def __init__(self, transport: asyncio.BaseTransport) -> None:
         self._socket: socket.socket | None = None
-        with suppress(OSError):  # too many files are open: what it would have saved is lost then
+        with suppress(OSError):  # too many open files: the bytes are then lost
             self._socket = transport.get_extra_info("socket").dup()
             self._socket.setblocking(False)
 
     def __iter__(self) -> Iterator[bytes]:
-        """What has come and was not read. Ends where there is no more, or where it was let go meanwhile."""
+        """Yield the received bytes that were not read. Ends when there are no more, or after `let_go`."""
         while self._socket is not None:
             try:
                 data = self._socket.recv(READ_BYTES)
@@ -41,38 +42,39 @@ class LastWords:
             yield data
 
     def let_go(self) -> None:
-        """The connection is kept, or over."""
+        """Close the duplicate, as the connection is kept or has ended."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
 
 class CarefulTls(asyncio.sslproto.SSLProtocol):
-    """TLS as asyncio's own loop has it; decrypts last words too.
+    """TLS as implemented by asyncio's own loop, which can also decrypt bytes read after a reset.
 
-    uvloop's own TLS is faster, but it cannot be given bytes that another has read from the socket. So this is only for
-    requests with a body, which have a connection of their own, and for connections that begin with a PROXY header.
+    uvloop's own TLS is faster, but cannot be given bytes that were read from the socket elsewhere. So this class is
+    used only for requests with a body, which have a connection of their own, and for connections that begin with a
+    PROXY header.
     """
 
     preface: bytes = b""
-    """Sent before TLS begins."""
+    """Bytes to send before TLS begins."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TCP is connected, TLS begins."""
+        """Send the preface and begin TLS, as TCP is connected."""
         self._last_words = LastWords(transport)
         if self.preface:
             cast(asyncio.Transport, transport).write(self.preface)
         super().connection_made(transport)
 
     def give_up(self) -> None:
-        """Close what there is, connected or not."""
+        """Close the connection in any state."""
         if self._app_transport is not None:
             self._app_transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is over. Without an error it was read to its end."""
+        """Read the remaining bytes and end, as the connection was lost. Without an error all bytes have been read."""
         if exc is not None:
-            self._app_reading_paused = False  # there is nothing left to be held back
+            self._app_reading_paused = False  # deliver all remaining bytes
             self.buffer_updated(0)
             for data in self._last_words:
                 self.get_buffer(len(data))[: len(data)] = data
@@ -84,13 +86,13 @@ class CarefulTls(asyncio.sslproto.SSLProtocol):
 async def connect_tls(
     protocol: asyncio.Protocol, connector: Connector, context: ssl.SSLContext, preface: bytes = b""
 ) -> None:
-    """Connect `protocol` to a service that speaks TLS, by `CarefulTls`.
+    """Connect `protocol` to a service that uses TLS, with `CarefulTls`.
 
     Args:
-        preface: Sent before TLS begins.
+        preface: Bytes to send before TLS begins.
 
     Raises:
-        OSError: There is no connection, or TLS did not come about.
+        OSError: Connecting failed, or the TLS handshake did.
     """
     loop = asyncio.get_running_loop()
     waiter = loop.create_future()

@@ -1,4 +1,4 @@
-"""How many exchanges a tunnel has had, how often they come and how long they take. Pure; the clock is an argument."""
+"""Counts a tunnel's exchanges, with rates and durations. The clock is an argument."""
 
 from array import array
 from collections import deque
@@ -8,20 +8,20 @@ from itertools import chain
 STEP = 5
 """Seconds that are counted together."""
 STEPS = 15 * 60 // STEP
-"""Counts that are kept: the rates reach back fifteen minutes."""
+"""Number of counts that are kept: the rates cover fifteen minutes."""
 MAX_DURATIONS = 1000
-"""The percentiles are those of the last so many exchanges."""
+"""Number of recent exchanges whose durations give the percentiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterReading:
-    """What a meter shows, under the names of ngrok's API.
+    """The values of a meter, with the names of ngrok's API.
 
     Attributes:
-        count: Exchanges so far.
-        gauge: Open now.
-        rate1, rate5, rate15: Exchanges a second, over the last minute, five and fifteen.
-        p50, p90, p95, p99: Duration in seconds.
+        count: Total number of exchanges.
+        gauge: Number of open exchanges.
+        rate1, rate5, rate15: Exchanges per second, over the last one, five and fifteen minutes.
+        p50, p90, p95, p99: Percentiles of the duration in seconds.
     """
 
     count: int
@@ -48,7 +48,7 @@ class Meter:
         self._step = 0
 
     def began(self, now: float) -> None:
-        """An exchange began at `now`, seconds."""
+        """Count an exchange that began at `now`, in seconds."""
         self.count += 1
         self.gauge += 1
         step = int(now) // STEP
@@ -57,25 +57,25 @@ class Meter:
         self._counts[step % STEPS] += 1
 
     def ended(self, seconds: float) -> None:
-        """An exchange is over, after so many seconds."""
+        """Count the end of an exchange, with its duration in seconds."""
         self.gauge -= 1
         self.durations.append(seconds)
 
     def counted(self, now: float, minutes: int) -> int:
-        """Exchanges that began in the last minutes, to a precision of `STEP`."""
+        """Return the number of exchanges that began in the last minutes, with a precision of `STEP`."""
         last = int(now) // STEP
         first = max(last - minutes * 60 // STEP, self._step - STEPS) + 1
         return sum(self._counts[step % STEPS] for step in range(first, min(last, self._step) + 1))
 
     def _clear_up_to(self, step: int) -> None:
-        """Forget the counts of the steps in between, which stand for a quarter of an hour ago."""
+        """Clear the counts of the steps since the last one, which are from a quarter of an hour ago."""
         for skipped in range(max(self._step, step - STEPS) + 1, step + 1):
             self._counts[skipped % STEPS] = 0
         self._step = step
 
 
 def read_meters(now: float, *meters: Meter) -> MeterReading:
-    """What these meters show together at `now`."""
+    """Return the combined values of these meters at `now`."""
     ordered = sorted(chain.from_iterable(meter.durations for meter in meters))
 
     def rate(minutes: int) -> float:
@@ -95,5 +95,5 @@ def read_meters(now: float, *meters: Meter) -> MeterReading:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The value below which this share lies; 0 for none at all."""
+    """Return the value below which this share of the values lies; 0 without values."""
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0

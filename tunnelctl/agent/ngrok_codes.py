@@ -1,4 +1,4 @@
-"""ngrok's numbers of errors, which programs that drive ngrok look for in its log and its local API."""
+"""ngrok's error numbers, which programs that control ngrok look for in its log and its local API."""
 
 NGROK_CODES = {
     "name_invalid": 326,
@@ -12,11 +12,11 @@ NGROK_CODES = {
     "too_many": 324,
     "too_many_agents": 108,
 }
-"""The relay's name of an error to the number of ngrok's that means the same."""
+"""ngrok's error number with the same meaning, by the relay's name of the error."""
 
 
 def with_ngrok_code(message: str, error: str) -> str:
-    """The message of an error with ngrok's number at its end, in ngrok's form; as it is when there is no number.
+    """Append ngrok's number to an error message, in ngrok's form; return the message unchanged when there is no number.
 
     Args:
         error: The relay's name of the error.

@@ -1,4 +1,4 @@
-"""How an agent's run, or one link of it, can end. All are values: none of them is a surprise."""
+"""The ways in which an agent's run, or one of its links, can end. All of them are expected, so they are values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from tunnelctl.wire.messages import Refused, Superseded
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Asked to stop, and stopped."""
+    """The agent was asked to stop, and has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotAllowed:
-    """The relay does not take this credential, or took it back.
+    """The relay does not accept this credential, or has revoked it.
 
     Attributes:
-        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+        error: The relay's name for the error; "" without one. See `ngrok_codes`.
     """
 
     message: str
@@ -34,7 +34,7 @@ class NameTaken:
     """The address belongs to another owner, or another agent of the same owner has taken it over.
 
     Attributes:
-        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+        error: The relay's name for the error; "" without one. See `ngrok_codes`.
     """
 
     message: str
@@ -44,10 +44,10 @@ class NameTaken:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """The relay read what was asked for and cannot do it: a usage error that only it could see.
+    """The relay understood the settings but cannot serve them: a usage error that only the relay can detect.
 
     Attributes:
-        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+        error: The relay's name for the error; "" without one. See `ngrok_codes`.
     """
 
     message: str
@@ -57,7 +57,7 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class NoRelay:
-    """Something answered at the relay's address, and it is no relay of ours. Trying again would not help."""
+    """The server at the relay's address is not a relay. Trying again would not help."""
 
     message: str
     hint: str = ""
@@ -65,7 +65,9 @@ class NoRelay:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Something is in the way to the relay that trying again cannot mend: a certificate, a proxy, the wrong scheme."""
+    """An obstacle that trying again cannot remove is on the path to the relay: a certificate, a proxy, the wrong
+    scheme.
+    """
 
     message: str
     hint: str = ""
@@ -73,10 +75,10 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The relay will not serve us, for a reason of its own.
+    """The relay will not serve this agent, for a reason of its own.
 
     Attributes:
-        error: The relay's name for the error, "" without one; see `ngrok_codes`.
+        error: The relay's name for the error; "" without one. See `ngrok_codes`.
     """
 
     message: str
@@ -86,26 +88,26 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class AllEnded:
-    """Every one of several tunnels has ended.
+    """All of several tunnels have ended.
 
     Attributes:
-        ends: Name of each, and why.
+        ends: Name of each tunnel, and how it ended.
     """
 
     ends: tuple[tuple[str, "TunnelEnd"], ...]
 
 
 TunnelEnd = NotAllowed | NameTaken | Invalid | Failed
-"""How one tunnel ends by itself. The agent goes on while it has others."""
+"""The ways in which one tunnel ends by itself. The agent continues while it has others."""
 Outcome = Stopped | TunnelEnd | NoRelay | Unreachable | AllEnded
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A link did not come about, or was lost. The agent tries again.
+    """No link could be opened, or it was lost. The agent tries again.
 
     Attributes:
-        wait: Seconds the relay asks to wait at least.
+        wait: Minimum seconds to wait, as the relay asked.
         error: The relay's name for the error, "" without one; see `ngrok_codes`.
     """
 
@@ -116,7 +118,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class GoingAway:
-    """The relay drains: a new link is due, and this one ends when its last exchange has."""
+    """The relay drains: a new link must be opened, and this one ends with its last exchange."""
 
     reason: str
 
@@ -125,12 +127,12 @@ LinkEnd = Outcome | Trouble | GoingAway
 
 
 def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = "") -> Outcome | Trouble:
-    """What a failed dial means.
+    """Return the meaning of a failed connection attempt.
 
     Args:
-        was_connected: A relay answered at this address before. Then whatever stands there now (a proxy whose relay
-            restarts answers 404 for a moment) is trouble, and no proof that the address is wrong.
-        relay_from: What named the address; "" for the default.
+        was_connected: A relay has answered at this address before. Then any other answer now (a proxy whose relay
+            restarts responds with 404 for a moment) is temporary, and does not show that the address is wrong.
+        relay_from: Flag, variable or key that gave the address; "" for the default.
     """
     match failure.kind:
         case "refused":
@@ -150,10 +152,10 @@ def judge_dial(failure: DialFailed, *, was_connected: bool, relay_from: str = ""
 
 
 def judge_refusal(refused: Refused, names: Mapping[str, str] = FLAGS) -> TunnelEnd | Trouble:
-    """What it means that the relay will not bind a tunnel.
+    """Return the meaning of the relay's refusal to bind a tunnel.
 
     Args:
-        names: How people call each setting: by its flag, or by its key in the configuration file.
+        names: Names of the settings as the user knows them: flags, or keys of the configuration file.
     """
     match refused.code:
         case "name_taken":
@@ -171,12 +173,12 @@ def judge_refusal(refused: Refused, names: Mapping[str, str] = FLAGS) -> TunnelE
             return NotAllowed(refused.message, hint, refused.code)
         case "try_later":
             return Trouble(refused.message)
-        case _:  # `too_many`, and whatever a later relay says
+        case _:  # `too_many`, and codes of later relays
             return Failed(refused.message, refused.hint, refused.code)
 
 
 def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
-    """Another agent of the same owner serves the address now."""
+    """Return the end of a tunnel whose address another agent of the same owner serves now."""
     other = "port with --remote-addr" if host.startswith(TCP) else "name with --subdomain"
     return NameTaken(
         f"{host} was taken over by another agent of yours, from {superseded.by} at {superseded.at}",
@@ -186,7 +188,7 @@ def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
 
 
 def judge_close(code: Code, reason: str) -> Outcome | Trouble:
-    """What the end of a link means."""
+    """Return the meaning of the end of a link."""
     match code:
         case Code.UNAUTHORIZED:
             hint = "ask the relay's operator for a new authtoken"
@@ -201,13 +203,16 @@ def judge_close(code: Code, reason: str) -> Outcome | Trouble:
 
 
 def _as_typed(refused: Refused, names: Mapping[str, str]) -> str:
-    """The relay's problems with the settings, under the names people gave them by. An older relay names no settings."""
+    """Return the relay's problems with the settings, with the names under which the user gave them.
+
+    Older relays name no settings.
+    """
     named = [f"{names.get(problem.field, problem.field)}: {problem.text}" for problem in refused.problems]
     return "; ".join(named) or refused.message
 
 
 def _address_hint(relay_from: str) -> str:
-    """Where the address comes from at which nothing answers, so that the right thing is put right."""
+    """Return where the address without a relay comes from, so that the user corrects the right place."""
     if relay_from:
         return f"the address is from {relay_from}"
     named = "name another with --relay, or save it: `tunnel config add-relay URL`"

@@ -1,6 +1,6 @@
-"""Look at an OpenID provider as a login would, and say what is wrong. What answers mean is judged in `tunnelctl.oidc`.
+"""Checks an OpenID provider in the same way as a login uses it. `tunnelctl.oidc` judges the responses.
 
-Calls are bounded in time and size; redirects are told, not followed. No secret is in an address, a log or a finding.
+Calls are bounded in time and size; redirects are reported but not followed. No URL, log or finding contains a secret.
 """
 
 import asyncio
@@ -33,23 +33,24 @@ from tunnelctl.oidc.ports import PortRule
 from tunnelctl.wire.texts import is_loopback
 
 CALL_SECONDS = 8.0
-"""For one call, everything included; as long as the relay waits."""
+"""Maximum seconds of one call; the relay waits as long."""
 CONNECT_SECONDS = 3.0
 HURRIED_SECONDS = 2.5
-"""For one call before a start. Of a provider in order there are two in a row: they delay no start by more than 5 s."""
+"""Maximum seconds of one call before a start. A correct provider needs two in a row, so a start is delayed by at most 5
+s."""
 INFO_PATH = "/_tunnel/info"
 
 FoundBy = dict[str, list[Finding]]
-"""What was found, by issuer."""
+"""Findings by issuer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """What to check beside the provider itself.
+    """The client to check, in addition to the provider itself.
 
     Attributes:
-        redirect_uri: "" when it is not known; then the authorization endpoint is not asked.
-        secret: "" to leave the token endpoint alone.
+        redirect_uri: Redirect URI; "" when unknown, which skips the check of the authorization endpoint.
+        secret: Client secret; "" skips the check of the token endpoint.
     """
 
     id: str
@@ -68,16 +69,16 @@ async def check_provider(
     clock: Callable[[], float] = time.time,
     call_seconds: float = CALL_SECONDS,
 ) -> list[Finding]:
-    """Check a provider; returns the findings in the order in which a login would meet them.
+    """Check a provider and return the findings, in the order of the steps of a login.
 
     Args:
-        client: Ask about this client too.
-        for_tokens: No user logs in there: only what it takes to check the tokens it signs for programs.
-        ports: At which ports the relay that is to serve the login calls providers; None when that is not known.
-        ca_file: PEM file of authorities to trust beside the system's; "" for none.
-        transport: Makes the calls; None for the network. It is closed.
-        clock: Unix time, to compare the provider's clock with.
-        call_seconds: Limit for one call. There are four, of which some run at once.
+        client: Client to check too.
+        for_tokens: Check only what verifying tokens of programs needs, as no user logs in there.
+        ports: Rule for the ports at which the relay calls providers; None when unknown.
+        ca_file: PEM file of certificate authorities to trust in addition to the system's; "" for none.
+        transport: Makes the calls and is closed afterwards; None for the network.
+        clock: Function that returns Unix time, to compare with the provider's clock.
+        call_seconds: Maximum seconds of one call. There are four, some of them concurrent.
     """
     allow_http = is_loopback(_host(issuer))
     findings = judge_issuer(issuer, allow_http=allow_http)
@@ -101,21 +102,21 @@ def run_check(
     ports: PortRule | None = None,
     ca_file: str = "",
 ) -> list[Finding]:
-    """`check_provider`, for a command."""
+    """Run `check_provider` in an event loop of its own, for a command."""
     return asyncio.run(check_provider(issuer, client, for_tokens=for_tokens, ports=ports, ca_file=ca_file))
 
 
 def run_checks(
     logins: Iterable[str], tokens: Iterable[str]
 ) -> tuple[dict[str, list[Finding]], dict[str, list[Finding]]]:
-    """The findings about several issuers, asked at once and in a hurry, as before a start.
+    """Check several issuers concurrently with short limits, as before a start.
 
     Args:
-        logins: Where people are to log in.
-        tokens: Whose tokens programs are to show.
+        logins: Issuers at which people log in.
+        tokens: Issuers whose tokens programs present.
 
     Returns:
-        What was found about the one and about the other.
+        The findings about the first and about the second group, by issuer.
     """
 
     async def group(issuers: Iterable[str], *, for_tokens: bool) -> FoundBy:
@@ -134,14 +135,14 @@ class RelaySilent(Exception):
 
 
 def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
-    """The public information of a relay.
+    """Return the public information of a relay.
 
     Args:
-        relay: Its address.
-        ca_file: PEM file of authorities to trust instead of the system's.
+        relay: Address of the relay.
+        ca_file: PEM file of certificate authorities to trust instead of the system's.
 
     Raises:
-        RelaySilent: It told nothing.
+        RelaySilent: The relay gave no usable information.
     """
 
     answer = asyncio.run(_ask_relay(relay, ByEnvironment(tls_context(ca_file))))
@@ -152,7 +153,7 @@ def run_information_of(relay: str, ca_file: str | None) -> Mapping[str, Any]:
 
 
 async def relay_information(relay: str, ca_file: str | None, proxy: Proxy | None) -> Answer:
-    """A relay's answer to a question about itself, by the way that the agent's link takes."""
+    """Request a relay's public information, through the same proxy as the agent's link."""
     way = httpx.AsyncHTTPTransport(verify=tls_context(ca_file), trust_env=False, proxy=for_httpx(proxy))
     return await _ask_relay(relay, way)
 
@@ -166,7 +167,7 @@ async def _ask_relay(relay: str, way: httpx.AsyncBaseTransport) -> Answer:
 
 
 def redirect_uri_in(document: Mapping[str, Any]) -> str:
-    """The redirect URI in a relay's information. Raises RelaySilent when there is not one for all owners."""
+    """Return the redirect URI in a relay's information. Raises RelaySilent if owners have different ones."""
     uri = document.get("redirect_uri")
     if not isinstance(uri, str) or not uri.startswith(("https://", "http://")):
         raise RelaySilent("it says nothing about it")
@@ -176,7 +177,7 @@ def redirect_uri_in(document: Mapping[str, Any]) -> str:
 
 
 class _Check:
-    """One check under way."""
+    """One running check of a provider."""
 
     def __init__(
         self,
@@ -218,7 +219,7 @@ class _Check:
         return [*findings, *(finding for part in parts for finding in part)]
 
     async def _with_better_hint(self, finding: Finding) -> Finding:
-        """Look for the issuer at nearby paths when nothing is at its own: mostly a piece of the path is missing."""
+        """Look for the issuer at similar paths when none is at its own: usually a part of the path is missing."""
         if finding.topic not in ("not_found", "not_json", "status"):
             return finding
         others = candidates(self._issuer)
@@ -267,7 +268,7 @@ class _Check:
 
 
 class _Caller:
-    """Bounded calls over one client without cookies."""
+    """Makes bounded calls with a client that has no cookies."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, seconds: float) -> None:
         self._seconds = seconds
@@ -323,7 +324,9 @@ class _Caller:
 
 
 def _network(ca_file: str) -> httpx.AsyncBaseTransport:
-    """As the relay calls: the system's authorities and not httpx's own, no cookies, no redirects."""
+    """Return the transport that calls like the relay: with the system's certificate authorities instead of httpx's, no
+    cookies, no redirects.
+    """
     context = ssl.create_default_context()
     if ca_file:
         context.load_verify_locations(ca_file)
@@ -331,7 +334,7 @@ def _network(ca_file: str) -> httpx.AsyncBaseTransport:
 
 
 def _judge_endpoints(metadata: Metadata, issuer: str, ports: PortRule) -> list[Finding]:
-    """Which of the addresses that the relay itself calls it would refuse."""
+    """Return findings about endpoints that the relay would refuse to call."""
     called = {
         "token_endpoint": metadata.token_endpoint,
         "jwks_uri": metadata.jwks_uri,
@@ -353,7 +356,7 @@ def _host(url: str) -> str:
 
 
 def _unanswered(url: str, error: httpx.HTTPError) -> Unanswered:
-    """The cause of a failed call, from below the layers in which httpx wraps it."""
+    """Return the cause of a failed call, from below the layers in which httpx wraps it."""
     cause: BaseException | None = error
     while cause is not None:
         match cause:

@@ -1,7 +1,7 @@
-"""The PROXY protocol's header, which tells a local service where a visitor connects from. Pure.
+"""Builds the header of the PROXY protocol, which tells a local service the address of a visitor.
 
-Version 1 is a line of text, version 2 is binary: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A header
-stands at the very beginning of a connection, before TLS: each visitor's exchange has a connection of its own.
+Version 1 is a line of text, version 2 is binary: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The
+header is at the very beginning of a connection, before TLS, so each visitor's exchange needs a connection of its own.
 """
 
 import ipaddress
@@ -9,9 +9,9 @@ from struct import pack
 from typing import Literal
 
 ProxyVersion = Literal[0, 1, 2]
-"""0 for no header."""
+"""Version of the header; 0 for none."""
 PEER = b"Peer: "
-"""Begins the line of a tcp connection's OPEN that tells where the visitor connects from."""
+"""Prefix of the line in the OPEN frame of a TCP connection that contains the visitor's address."""
 _FORWARDED_FOR = b"\r\nx-forwarded-for: "
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _LOCAL, _PROXY = 0x20, 0x21
@@ -21,14 +21,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def proxy_header(version: ProxyVersion, head: bytes, port: int) -> bytes:
-    """The header for a visitor's connection.
+    """Return the PROXY header for a visitor's connection.
 
     Args:
-        head: Of the visitor's OPEN.
-        port: At which the service listens, told as the port the visitor connected to.
+        head: Head in the visitor's OPEN frame.
+        port: Port of the service, sent as the port that the visitor connected to.
 
     Returns:
-        The header; that of an unknown visitor where the relay does not tell the address. b"" for version 0.
+        The header; one for an unknown visitor if the relay does not send the address. b"" for version 0.
     """
     if not version:
         return b""
@@ -37,7 +37,7 @@ def proxy_header(version: ProxyVersion, head: bytes, port: int) -> bytes:
         return local_header(version)
     address, source_port = source
     is_v4 = address.version == 4
-    any_address = ipaddress.ip_address("0.0.0.0" if is_v4 else "::")  # noqa: S104  # stands for the relay's own
+    any_address = ipaddress.ip_address("0.0.0.0" if is_v4 else "::")  # noqa: S104  # stands for the relay's own address
     if version == 1:
         family = "TCP4" if is_v4 else "TCP6"
         return f"PROXY {family} {address} {any_address} {source_port} {port}\r\n".encode()
@@ -46,14 +46,14 @@ def proxy_header(version: ProxyVersion, head: bytes, port: int) -> bytes:
 
 
 def local_header(version: ProxyVersion) -> bytes:
-    """The header of a connection that is no visitor's, such as a look whether the service is there."""
+    """Return the header of a connection that is not a visitor's, such as a check whether the service is running."""
     return {0: b"", 1: b"PROXY UNKNOWN\r\n", 2: _SIGNATURE + pack(">BBH", _LOCAL, 0, 0)}[version]
 
 
 def visitor_address(head: bytes) -> tuple[Address, int] | None:
-    """Address and port (0 where it is not known) from which a visitor connects, as the relay tells it.
+    """Return the address and port (0 when unknown) of a visitor, as the relay sent it.
 
-    The relay takes every `X-Forwarded-For` of the visitor's own out, and writes the last one.
+    The relay removes every `X-Forwarded-For` of the visitor, and adds its own as the last one.
     """
     if head.startswith(PEER):
         host, _, port = head[len(PEER) :].partition(b"\r\n")[0].rpartition(b":")

@@ -1,9 +1,9 @@
-"""Does the public address truly answer, through this agent's own link?
+"""Probes whether a tunnel's public address responds through this agent's own link.
 
-The probe is a request like a visitor's, sent to the relay's own address with the public host in Host and SNI: names
-under `localhost` resolve in no library, and a DNS record that is still on its way must not decide. Each agent answers
-the probe itself with its instance id, so that another agent behind the same name, or a page of the relay's, cannot be
-taken for it.
+The probe is a request like a visitor's, sent to the relay's own address with the public host in Host and SNI: no
+library resolves names under `localhost`, and a DNS record that is not visible yet must not matter. Each agent answers
+the probe itself with a digest of its instance id, so that another agent with the same name, or a page of the relay,
+cannot be mistaken for it.
 """
 
 import asyncio
@@ -20,28 +20,34 @@ from tunnelctl.wire.frames import pack_head
 READY_PATH = "/_tunnel/ready"
 _REQUEST = f"GET {READY_PATH} ".encode()
 OTHER_AGENT = "another agent answered"
-"""What `probe` returns when the address answers, but through another agent's link."""
+"""Result of `probe` when the address responds, but through another agent's link."""
 MAX_ANSWER = 16 * 1024
-"""Bytes of a probe's answer that are read: an error page of the relay's fits, an endless body is cut off."""
+"""Maximum bytes of a response that are read: an error page of the relay fits, an endless body is cut."""
 
 
 def proof(instance: str) -> bytes:
-    """What an agent answers a probe with. It shows which one it is without the id itself, which can take names over."""
+    """Return the body with which an agent answers a probe.
+
+    It identifies the agent without revealing its instance id, which allows to take names over.
+    """
     return hashlib.sha256(b"tunnel ready " + instance.encode()).hexdigest().encode()
 
 
 def is_ready_request(head: bytes) -> bool:
-    """Whether a request head is a probe, which the agent answers itself."""
+    """Return whether a request head is a probe, which the agent answers itself."""
     return head.startswith(_REQUEST)
 
 
 def asks_for_upstream(head: bytes) -> bool:
-    """Whether a probe is the relay's own, which wants to know about the local service. No visitor's request can be."""
+    """Return whether a probe comes from the relay and asks about the local service.
+
+    Visitors cannot send such a request.
+    """
     return b"\r\nX-Tunnel-Probe: upstream\r\n" in head
 
 
 def ready_head(length: int, status: int = 200) -> bytes:
-    """The HEAD payload of the answer to a probe."""
+    """Return the HEAD payload of the response to a probe."""
     return pack_head(status, b"Content-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: %d\r\n" % length)
 
 
@@ -54,17 +60,17 @@ async def probe(
     timeout: float,
     proxy: Proxy | None = None,
 ) -> str:
-    """Ask once.
+    """Send one probe.
 
     Args:
-        relay: Where to connect; TLS as the link to it.
-        url: The public address, whose host is asked for.
-        instance: The id that must come back.
+        relay: Address to connect to; TLS as for the link.
+        url: The public address, whose host is requested.
+        instance: Instance id that the response must prove.
         ca_file, proxy: As for the link.
-        timeout: Seconds for the whole of it.
+        timeout: Maximum seconds of the whole probe.
 
     Returns:
-        "" when the answer came through our own link, else why it did not, for people.
+        "" when the response came through this agent's own link, else the reason why not, for display.
     """
     try:
         public = urlsplit(url)
@@ -76,7 +82,7 @@ async def probe(
         return f"the relay's certificate does not hold for {url}: {error.verify_message}"
     except OSError as error:
         return reason(error)
-    except ValueError:  # no URL, or a host that no SNI can carry
+    except ValueError:  # not a URL, or a host that is not valid in SNI
         return f"the relay gave an address that is none: {url!r}"
     return _judge(answer, instance)
 
@@ -84,10 +90,10 @@ async def probe(
 async def _ask(
     relay: RelayAddress, name: str, authority: str, ca_file: str | None, wanted: str, proxy: Proxy | None
 ) -> bytes:
-    """The first `MAX_ANSWER` bytes that come back.
+    """Return the first `MAX_ANSWER` bytes of the response.
 
     Args:
-        wanted: The proof of the agent that is meant, where several serve the address.
+        wanted: Proof of the agent that should answer, if several serve the address.
     """
     tls = tls_context(ca_file) if relay.scheme == "https" else None
     reader = asyncio.StreamReader()

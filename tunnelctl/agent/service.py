@@ -1,11 +1,11 @@
-"""One link in use: greet, bind, serve, end. The callbacks here are synchronous; what waits is in `agent`.
+"""One link in use: greet, bind, serve, end. The callbacks here are synchronous; `agent` does the waiting.
 
     dialled -> Hello -> Welcome -> Bind or Join, one a tunnel -> Bound, all of them -> serving -> GOAWAY or close
 
-Tunnels come and go while it serves: a Bind or Join for one that is added, an Unbind for one that is removed. A tunnel
-that joined edges is told again with a Bound whenever it serves others than before.
+Tunnels come and go while the link serves: a Bind or Join for one that is added, an Unbind for one that is removed. A
+tunnel that serves edges gets another Bound whenever its addresses change.
 
-`over` tells how it ended, and `bound` when serving began. What ends a tunnel does not end the link.
+`over` completes with how the link ended, `bound` when serving began. The end of a tunnel does not end the link.
 """
 
 import asyncio
@@ -47,28 +47,29 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.stream import Stream
 
 BURST_BINDS, BINDS_PER_SECOND = MAX_TUNNELS, 2.0
-"""Offers on one link: all tunnels at once, and one in half a second from then on. A relay of any release ends a link
-that makes more. An offer beyond it waits for its turn."""
+"""Offers on one link: all tunnels at once, and then one every half second. Relays of any release end a link with more.
+Further offers wait."""
 AGAIN_SECONDS = 5.0
-"""After which a tunnel that the relay cannot take for now is offered again, beside others on the same link."""
+"""Seconds after which a tunnel that the relay cannot accept for now is offered again on the same link."""
 MAX_REASON = 200
-"""Characters of why a local service does not answer, as the relay is told: a message of at most 1 KB."""
+"""Maximum characters of the reason why a local service does not respond that is sent to the relay, in a message of at
+most 1 KB."""
 
 OnEnd = Callable[[AgentTunnel, TunnelEnd | Trouble], None]
-"""Told that the relay ended a tunnel, or will not have it. `Trouble` only for a tunnel that is being added."""
+"""Called when the relay ended or refused a tunnel. `Trouble` only occurs for a tunnel that is being added."""
 
 
 class Service:
-    """The user of one link (see `LinkUser`).
+    """Handles the events of one link (see `LinkUser`) and serves the agent's tunnels on it.
 
     Args:
-        tunnels: The agent's, by number; they come and go.
+        tunnels: The agent's tunnels, by number; they come and go.
         on_end: Called when the relay ends a tunnel.
 
     Attributes:
-        owner: Whose agent the relay takes this for; "" before it said so.
-        bound: Done when the relay has answered every offer that was made when it took this agent.
-        over: How the link ended for us; GoingAway leaves it open for the exchanges that are in flight.
+        owner: Owner of the agent, as the relay reported; "" before that.
+        bound: Done when the relay has answered all offers that were made when it accepted this agent.
+        over: How the link ended for new visitors; after GoingAway the link stays open for exchanges in progress.
         closed: Done when the link is gone.
     """
 
@@ -94,11 +95,11 @@ class Service:
 
     @property
     def is_linked(self) -> bool:
-        """Whether there ever was a link, so that `closed` will come."""
+        """Whether a link was opened, so that `closed` will be set."""
         return self._link is not None
 
     def begin(self, link: Link) -> None:
-        """Greet the relay on a link that was just dialled."""
+        """Send the greeting on a link that was just opened."""
         self._link = link
         link.send(
             Hello(
@@ -107,7 +108,10 @@ class Service:
         )
 
     def offer(self, tunnel: AgentTunnel) -> None:
-        """Offer a tunnel to the relay: at once, or in a moment when too many were offered. Else the next link does."""
+        """Offer a tunnel to the relay: now, or later when too many were offered.
+
+        If there is no link, the next one does it.
+        """
         link, number = self._link, tunnel.number
         if link is None or not link.is_open or not self._is_welcomed or self.over.done() or tunnel.end is not None:
             return
@@ -125,7 +129,7 @@ class Service:
         self._highest = max(self._highest, number)
 
     def withdraw(self, tunnel: AgentTunnel) -> None:
-        """Give a tunnel's name up, for good."""
+        """Release a tunnel's name."""
         if tunnel.number in self._offered:
             self._forget(tunnel)
             if self._link is not None and self._link.is_open:
@@ -133,44 +137,44 @@ class Service:
             self._note_answered()
 
     def drain(self) -> None:
-        """Take no more visitors. The names stay ours: the relay has visitors wait, or try again, until `unbind`."""
+        """Accept no more visitors. The names stay reserved: the relay lets visitors wait or retry until `unbind`."""
         if self._link is not None and self._link.is_open:
             self._link.go_away(Code.NO_ERROR, "the agent stops")
 
     def report(self, tunnel: AgentTunnel) -> None:
-        """Tell the relay whether a tunnel's local service takes connections; an older relay skips the message."""
+        """Tell the relay whether a tunnel's local service accepts connections; older relays skip the message."""
         is_bound = tunnel.number in self._offered and tunnel.number not in self._unanswered
         if self._link is not None and self._link.is_open and is_bound:
             state = AppState(tunnel=tunnel.number, reason=(tunnel.upstream.problem or "")[:MAX_REASON])
             self._link.send(state, is_optional=True)
 
     def unbind(self) -> None:
-        """Give every name up, for good."""
+        """Release all names."""
         if self._link is not None and self._link.is_open:
             for number in sorted(self._offered):
                 self._link.send(Unbind(tunnel=number))
 
     def close(self) -> None:
-        """End the link, exchanges and all."""
+        """Close the link and abort its exchanges."""
         if self._link is not None:
             self._link.close(Code.NO_ERROR, "the agent stops")
 
     # LinkUser
 
     def on_message(self, message: Message) -> None:
-        """A control message of the relay's."""
+        """Handle a control message of the relay."""
         match message:
             case Welcome():
                 self._welcome(message)
             case Bound() | Refused() | Superseded() if 0 < message.tunnel <= self._highest:
                 tunnel = self._tunnels.get(message.tunnel) if message.tunnel in self._offered else None
-                if tunnel is not None:  # else the message has crossed our Unbind
+                if tunnel is not None:  # otherwise the message has crossed our Unbind
                     self._note_answer(tunnel, message)
             case _:
                 self._break("a message that does not belong here")
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
-        """A visitor's request."""
+        """Serve a visitor's request."""
         assert self._link is not None
         opened = unpack_open(payload)
         tunnel = self._tunnels.get(opened.tunnel)
@@ -189,18 +193,18 @@ class Service:
             stream.owner.on_about(payload)
 
     def on_pong(self, rtt: float) -> None:
-        """The heartbeat came back."""
+        """Report the measured round trip."""
         self._watcher.latency(rtt)
 
     def on_go_away(self, code: Code, reason: str) -> None:
-        """The relay drains, or throws us out, in which case the link's end follows at once."""
+        """Handle that the relay drains, or ends this agent; in the latter case the link is closed next."""
         if code is Code.NO_ERROR:
             self._finish(GoingAway(reason))
         else:
             self._finish(judge_close(code, reason))
 
     def on_closed(self, code: Code, reason: str) -> None:
-        """The link is gone."""
+        """Handle the end of the link."""
         self._finish(judge_close(code, reason))
         if not self.closed.done():
             self.closed.set_result(None)
@@ -249,12 +253,12 @@ class Service:
             self._on_end(tunnel, end)
         elif len(self._tunnels) == 1:
             self._finish(end)
-        else:  # the others need not wait for what this one has to wait for
+        else:  # the other tunnels need not wait for this one
             self._watcher.unready(tunnel.host, end.reason)
             self._loop.call_later(AGAIN_SECONDS, self.offer, tunnel)
 
     def _forget(self, tunnel: AgentTunnel) -> None:
-        """The relay does not have this tunnel on this link, or will not."""
+        """Mark the tunnel as not bound on this link."""
         self._offered.discard(tunnel.number)
         self._unanswered.discard(tunnel.number)
 
@@ -280,6 +284,6 @@ class Service:
         self._link.close(Code.PROTOCOL, detail)
 
     def _finish(self, end: LinkEnd) -> None:
-        """The first reason is the true one; what follows are its consequences."""
+        """Set how the link ended. Only the first reason counts; later ones are its consequences."""
         if not self.over.done():
             self.over.set_result(end)

@@ -1,4 +1,4 @@
-"""The state of an agent's session with its relay, as its events tell it.
+"""The state of an agent's session with its relay, derived from the agent's events.
 
 connecting -> online <-> reconnecting;  any of them -> stopping -> ended
 """
@@ -11,7 +11,7 @@ from tunnelctl.agent.watcher import Watcher
 
 
 class SessionState(StrEnum):
-    """The names are those of ngrok's API."""
+    """The states of a session, with the names of ngrok's API."""
 
     CONNECTING = "connecting"
     ONLINE = "online"
@@ -21,14 +21,14 @@ class SessionState(StrEnum):
 
 
 class SessionStatus(Watcher):
-    """What is known of the session now.
+    """The current state of the session, and what is known about it.
 
     Attributes:
-        relay: The relay's address.
-        owner: Whose agent the relay takes this for; "" before it said so.
-        round_trip: The link's latency as last measured, in seconds; None before that.
+        relay: Address of the relay.
+        owner: Owner of the agent, as the relay reported; "" before that.
+        round_trip: Latest measured latency of the link in seconds; None before the first measurement.
         changed: Set when `state` has changed; a reader that waits for it clears it.
-        reason: Why the session is not online; "" when it is, or before the first trouble.
+        reason: Why the session is not online; "" when it is, or before the first failure.
     """
 
     def __init__(self, relay: str) -> None:
@@ -40,28 +40,28 @@ class SessionStatus(Watcher):
         self.changed = asyncio.Event()
 
     def connected(self, relay: str, owner: str) -> None:
-        """The session is online; tunnels can be added."""
+        """Set the state to online; tunnels can be added."""
         self.owner = owner
         self.reason = ""
         self._become(SessionState.ONLINE)
 
     def latency(self, seconds: float) -> None:
-        """Keep the round trip."""
+        """Store the round trip."""
         self.round_trip = seconds
 
     def lost(self, reason: str, retry_in: float, error: str) -> None:
-        """There is no link. An agent that never had one is still connecting."""
+        """Set the state after the loss of the link. An agent that never had one is still connecting."""
         self.round_trip = None
         self.reason = reason
         if self.state is SessionState.ONLINE:
             self._become(SessionState.RECONNECTING)
 
     def draining(self, exchanges: int) -> None:
-        """The agent was asked to stop."""
+        """Set the state to stopping."""
         self._become(SessionState.STOPPING)
 
     def agent_ended(self, outcome: Outcome) -> None:
-        """The agent has ended."""
+        """Set the state to ended."""
         self.round_trip = None
         self._become(SessionState.ENDED)
 

@@ -1,6 +1,6 @@
-"""A local service that speaks no HTTP: one connection for each visitor's, and nothing looked at in between.
+"""A local service that is not a web app: each visitor gets one connection, whose bytes are not interpreted.
 
-Beside `upstream.py`, which does the same for web apps. How bytes are carried: `link/pipe.py`.
+The counterpart of `upstream.py`, which serves web apps. `link/pipe.py` carries the bytes.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ READ_BYTES = 64 * 1024
 
 
 class TcpExchange:
-    """One visitor's connection, and ours to the local service.
+    """A visitor's connection, joined to one to the local service.
 
-    Attributes: as `UpstreamExchange` has them, for those who count, show and log. It is an upgrade in that no visitor
+    It has the attributes of `UpstreamExchange` for counting, display and logs. It counts as an upgrade, as no visitor
     waits for its end.
     """
 
@@ -51,7 +51,7 @@ class TcpExchange:
         stream.owner = self
 
     def begin(self) -> None:
-        """Tell the relay that the local service is there, and carry bytes."""
+        """Tell the relay that the local service is connected, and start to copy bytes."""
         if self.is_over:
             self.pipe.cut(Code.CANCELLED)
             return
@@ -61,54 +61,54 @@ class TcpExchange:
         self.pipe.start()
 
     def fail(self, code: Code, reason: str) -> None:
-        """End it before it began, and say whose fault that is."""
+        """Reset the stream before copying began, with a code that says which side failed."""
         if not self.is_over:
             self._link.reset(self._stream, code, reason)
             self._end(code, reason)
 
     def abort(self, code: Code, reason: str) -> None:
-        """End it from this side, both connections."""
+        """Close both connections."""
         if self.status:
             self.pipe.cut(code, reason)
         else:
             self.fail(code, reason)
 
-    # From the stream, until the local service is there
+    # Events of the stream, before the local service is connected
 
     def on_head(self, payload: bytes, fin: bool) -> None:
-        """Never called: the session refuses a relay's HEAD."""
+        """Never called: the session refuses a HEAD frame from the relay."""
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        """Refuse bytes that come before our answer, which no relay sends."""
+        """Refuse bytes that arrive before our response, which no relay sends."""
         self.fail(Code.PROTOCOL, "bytes before the connection was there")
 
     def on_end(self, trailers: bytes) -> None:
-        """Refuse an end before our answer, too."""
+        """Refuse the end of the stream before our response."""
         self.fail(Code.PROTOCOL, "an end before the connection was there")
 
     def on_reset(self, code: Code, reason: str) -> None:
-        """The visitor has left, or the link was lost."""
+        """End, as the visitor has disconnected, or the link was lost."""
         self._end(code, reason)
 
     def on_writable(self) -> None:
-        """Never called: nothing was sent yet."""
+        """Never called, as nothing was sent yet."""
 
     # PipeUser
 
     def on_connected(self) -> None:
-        """Wait for `begin`."""
+        """Do nothing, and wait for `begin`."""
 
     def on_answer(self, status: int) -> None:
-        """Never called: the relay does not answer."""
+        """Never called, as the relay sends no response."""
 
     def on_refused(self, code: Code, reason: str) -> None:
-        """Never called: the pipe is attached as it starts."""
+        """Never called, as the pipe starts as soon as it is attached."""
 
     def on_moved(self) -> None:
-        """The relay ends what is idle for too long."""
+        """Do nothing: the relay ends idle connections."""
 
     def on_over(self, code: Code | None, reason: str) -> None:
-        """Both connections are closed."""
+        """End, as both connections are closed."""
         self._end(code, reason)
 
     def _end(self, code: Code | None, reason: str) -> None:
@@ -120,17 +120,17 @@ class TcpExchange:
 
 
 class TcpUpstream:
-    """One local service.
+    """A local TCP service.
 
     Args:
-        connector: Opens connections to it.
-        proxy_protocol: Version of the PROXY header that begins each connection.
-        connect_timeout: Seconds.
-        on_change: Told when the service begins or ceases to take connections: why it does not, or "".
+        connector: Opens connections to the service.
+        proxy_protocol: Version of the PROXY header at the start of each connection.
+        connect_timeout: Maximum seconds for connecting.
+        on_change: Called when the service begins or ceases to accept connections, with the reason or "".
 
     Attributes:
-        on_connected: Called with an exchange for which a connection was opened, before it begins on it.
-        problem: Why the service took no connection the last time, "" when it did, None before the first.
+        on_connected: Called with an exchange whose connection was opened, before bytes are copied.
+        problem: Why the service did not accept the last connection; "" when it did, None before the first.
     """
 
     def __init__(
@@ -154,9 +154,9 @@ class TcpUpstream:
         self.problem: str | None = None
 
     async def watch(self) -> None:
-        """Look once whether the service takes connections, and then only while it does not, until cancelled.
+        """Check once whether the service accepts connections, and repeat only while it does not, until cancelled.
 
-        A web app is looked at every few seconds; an SSH server, for one, would log each look as an attack.
+        A web app is checked every few seconds, but an SSH server would log each check as an attack.
         """
         while True:
             await self._try()
@@ -169,17 +169,20 @@ class TcpUpstream:
     def serve(
         self, link: Link, stream: Stream, opened: OpenHead, fin: bool, on_done: Callable[[TcpExchange], None]
     ) -> TcpExchange:
-        """Carry one connection; the stream's events are its from now on. `on_done` is called once, when it is over."""
+        """Carry one connection, which gets the stream's events from now on.
+
+        `on_done` is called once, when it has ended.
+        """
         exchange = TcpExchange(link, stream, opened, on_done, self._buffer)
         self._begin(self._connect(exchange))
         return exchange
 
     def try_out(self, tell: Callable[[bool], None]) -> None:
-        """Find out whether the service takes connections now, for the relay's probe."""
+        """Check whether the service accepts connections now, for the relay's probe."""
         self._begin(self._try_out(tell))
 
     def close(self) -> None:
-        """Give up every attempt to connect. Connections that are open go on."""
+        """Abandon every attempt to connect. Open connections continue."""
         self._is_closed = True
         for task in self._connecting:
             task.cancel()
@@ -194,7 +197,7 @@ class TcpUpstream:
         try:
             async with asyncio.timeout(seconds):
                 transport = await self._connector.connect(lambda: exchange.pipe)
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             problem = connect_problem(error, seconds)
             self._note(problem)
             exchange.fail(Code.UPSTREAM_UNREACHABLE, problem)
@@ -217,7 +220,7 @@ class TcpUpstream:
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 transport = await self._connector.connect(asyncio.Protocol)
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             self._note(connect_problem(error, TRY_SECONDS))
         else:
             transport.write(local_header(self._proxy_protocol))
@@ -225,7 +228,7 @@ class TcpUpstream:
             self._note("")
 
     def _note(self, problem: str) -> None:
-        """What the last attempt to connect came to."""
+        """Record the result of the last attempt to connect."""
         before, self.problem = self.problem, problem
         if problem:
             self._failed.set()

@@ -1,4 +1,4 @@
-"""One tunnel of an agent, over all links that the agent has in its time: what it is, what it serves, what it counts."""
+"""One tunnel of an agent, across all links of the agent: its settings, addresses, local service and counters."""
 
 import asyncio
 import ssl
@@ -24,19 +24,19 @@ from tunnelctl.wire.stream import Stream
 from tunnelctl.wire.texts import is_loopback
 
 MAX_ADDRESSES = 100
-"""Of the edges that one tunnel serves: so many are proven and told about. The others are served all the same."""
+"""Maximum addresses of one tunnel's edges that are probed and reported. Further ones are served too."""
 
 LocalService = Upstream | TcpUpstream
-"""What a tunnel's visitors are connected to."""
+"""The local service that a tunnel's visitors are connected to."""
 
 
 class TunnelState(StrEnum):
-    """What a tunnel is doing.
+    """The state of a tunnel.
 
     Values:
-        BINDING: It is offered to the relay, or waits for a link on which it can be.
+        BINDING: It is offered to the relay, or waits for a link.
         ONLINE: The relay sends it visitors.
-        WAITING: The relay has it, and no edge leads to it yet.
+        WAITING: The relay has accepted it, but no edge uses it yet.
         ENDED: It was refused, taken over or removed; see `AgentTunnel.end`.
     """
 
@@ -47,24 +47,25 @@ class TunnelState(StrEnum):
 
 
 class AgentTunnel:
-    """A tunnel, from `Agent.add` until it ends.
+    """A tunnel of an agent, from `Agent.add` until it ends.
 
     Attributes:
         number: Its number within each link.
-        config: What was asked for.
-        upstream: The local service; its pool outlives links.
-        started_at: Unix time.
-        bound: What the relay last gave, None before. Its host is asked for from then on: a name stays the same.
-        is_bound: The relay has it, on the link that is now.
-        bindings: On how many links it was bound so far.
-        ready: Set while visitors reach it: one of its addresses has answered through this link.
-        end: Why it is over: `Stopped` when it was removed; None as long as it is offered.
-        closed: Done when it is over and its last exchange has ended.
-        moved: Set when the addresses it serves have changed.
-        told: The addresses that were told about last.
-        settled: Of one that is being added: done with the relay's answer, None when it is bound.
-        in_flight: Exchanges that a visitor waits for. Upgraded connections are not counted: they have no end to wait
-            for.
+        config: Its settings.
+        upstream: The local service, whose connection pool is kept across links.
+        started_at: Unix time of the start.
+        bound: The relay's last confirmation; None before. Its host is requested again later, so that the name stays the
+            same.
+        is_bound: The relay serves it on the current link.
+        bindings: Number of links on which it was bound so far.
+        ready: Set while visitors reach it: one of its addresses has responded through the current link.
+        end: Why it ended; `Stopped` when it was removed, None while it is offered.
+        closed: Done when it and its last exchange have ended.
+        moved: Set when its addresses have changed.
+        told: The addresses that were reported last.
+        settled: For a tunnel that is being added: done with the relay's answer, None when it is bound.
+        in_flight: Number of exchanges that a visitor waits for. Upgraded connections do not count, as they may last for
+            ever.
         idle: Set while `in_flight` is 0.
     """
 
@@ -104,16 +105,16 @@ class AgentTunnel:
         self._exchanges = Meter()
         self._upgrades = Meter()
 
-    # What it is
+    # Properties
 
     @property
     def name(self) -> str:
-        """The agent's own name for it."""
+        """The agent's own name for the tunnel."""
         return self.config.name
 
     @property
     def state(self) -> TunnelState:
-        """What it is doing now."""
+        """The current state of the tunnel."""
         if self.end is not None:
             return TunnelState.ENDED
         if not self.is_bound:
@@ -127,14 +128,14 @@ class AgentTunnel:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The addresses that visitors come by, as the relay last said."""
+        """The public addresses, as the relay last reported."""
         if self.bound is None:
             return ()
         return self.bound.urls[:MAX_ADDRESSES] if self.config.is_joined else (self.bound.url,)
 
     @property
     def host(self) -> str:
-        """The public host, or what is known of it, for people."""
+        """The public host, or what is known of it, for display."""
         if self.bound is not None and self.bound.host:
             return self.bound.host
         return self.config.host or self.config.subdomain or self.config.name
@@ -145,16 +146,18 @@ class AgentTunnel:
         return self._open_tap is not None
 
     def connections(self, now: float) -> MeterReading:
-        """What visitors' streams came to: HTTP exchanges and upgraded connections.
+        """Return counts, rates and durations of all exchanges, HTTP and upgraded connections.
 
         Args:
-            now: As `time.monotonic` has it.
+            now: Time from `time.monotonic`.
         """
         return read_meters(now, self._exchanges, self._upgrades)
 
     def http_requests(self, now: float) -> MeterReading:
-        """Counts, rates and durations of HTTP exchanges. Upgraded connections are left out: they say nothing about how
-        long the app takes."""
+        """Return counts, rates and durations of HTTP exchanges.
+
+        Upgraded connections are left out, as their durations say nothing about the app.
+        """
         return read_meters(now, self._exchanges)
 
     @property
@@ -162,10 +165,10 @@ class AgentTunnel:
         """Whether `Agent.add` waits for the relay's answer."""
         return self.settled is not None and not self.settled.done()
 
-    # Before the relay
+    # Messages to and from the relay
 
     def claim(self) -> Bind | Join:
-        """The message that asks the relay to serve this tunnel: a bind, or a join where an edge has the address."""
+        """Return the message that asks the relay to serve this tunnel: a Bind, or a Join for edges."""
         config = self.config
         if config.is_joined:
             return Join(
@@ -192,7 +195,7 @@ class AgentTunnel:
         )
 
     def note_bound(self, bound: Bound) -> None:
-        """The relay's answer, or later news."""
+        """Store the relay's confirmation, or a later change of the addresses."""
         if not self.is_bound:
             self.is_bound = True
             self.bindings += 1
@@ -201,18 +204,18 @@ class AgentTunnel:
         self.settle(None)
 
     def note_unbound(self) -> None:
-        """The relay has it no more: the link is lost, or another takes its place."""
+        """Mark the tunnel as not bound: the link is lost, or another agent took its place."""
         self.is_bound = False
         self.ready.clear()
         self.moved.set()
 
     def settle(self, answer: TunnelEnd | Trouble | None) -> None:
-        """Tell `Agent.add` what the relay answered, if it waits for this tunnel."""
+        """Give `Agent.add` the relay's answer, if it waits for this tunnel."""
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(answer)
 
     def fail(self, error: AddError) -> None:
-        """Have `Agent.add` raise this, if it waits for this tunnel."""
+        """Make `Agent.add` raise this error, if it waits for this tunnel."""
         if self.settled is not None and not self.settled.done():
             self.settled.set_exception(error)
 
@@ -268,15 +271,15 @@ class AgentTunnel:
                 self.idle.set()
         self._watcher.exchange(self.config.name, exchange)
 
-    # The end
+    # Ending
 
     def finish(self, end: TunnelEnd | Stopped) -> None:
-        """It is over: no more visitors come. Those that are there stay until `close`."""
+        """End the tunnel: no more visitors come. Running exchanges continue until `close`."""
         self.end = end
         self.note_unbound()
 
     def close(self, reason: str) -> None:
-        """Break off what is still open, and let the local service go."""
+        """Abort all open exchanges, and close the local service's connections."""
         for exchange in tuple(self._open):
             exchange.abort(Code.NO_ERROR, reason)
         self.upstream.close()
@@ -284,7 +287,7 @@ class AgentTunnel:
 
 
 def open_upstream(config: TunnelConfig, tell: Callable[[str], None] = lambda problem: None) -> LocalService:
-    """What connects to a tunnel's local service; `tell` as its `on_change`."""
+    """Return the local service of a tunnel; `tell` becomes its `on_change`."""
     address, connector = config.upstream, open_connector(config.upstream)
     if config.is_tcp:
         return TcpUpstream(connector, proxy_protocol=config.proxy_protocol, on_change=tell)

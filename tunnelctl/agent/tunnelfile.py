@@ -1,11 +1,10 @@
-"""Tunnels of the configuration file, in ngrok's words. Pure.
+"""Reads tunnels of the configuration file, in ngrok's schema.
 
-They stand below `tunnels:`, a name for each, or in the list `endpoints:` of version 3. Words of an endpoint, and older
-keys, are put into those of a tunnel first (`in_tunnel_words`).
+They are in the mapping `tunnels:`, each with its name, or in the list `endpoints:` of version 3. Keys of an endpoint,
+and older keys, are first converted to those of a tunnel (`in_tunnel_words`).
 
-A key that is not known here is an error of the whole file. A value that cannot be used, a missing one (an empty list of
-passwords is a restriction that was meant), and what only ngrok has are problems of their tunnel: it is never started,
-and the others can be.
+An unknown key is an error of the whole file. An invalid value, a missing one (an empty list of passwords was meant as a
+restriction), and features that only ngrok has are problems of their tunnel: it is never started, but the others can be.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,12 +19,12 @@ from tunnelctl.policy.parse import PolicyTexts
 
 Kind = Literal["text", "list", "switch", "number"]
 At = Callable[[YamlEntry, str], str]
-"""Puts the file and the line of an entry before a problem."""
+"""Function that prefixes a problem with file and line of an entry."""
 Report = Callable[[YamlEntry, str], None]
-"""Takes a problem with an entry."""
+"""Function that receives a problem with an entry."""
 ReportUnknown = Callable[[YamlEntry, str, str], str]
-"""Takes an unknown key, the keys that lead to it, and those of them that are inside the definition. Returns the problem
-when only this tunnel has it, "" when it was reported for the whole file."""
+"""Function that receives an unknown key, the keys that lead to it, and those of them inside the definition. Returns the
+problem if only this tunnel has it, "" if it was reported for the whole file."""
 
 OWN: dict[str, tuple[str, Kind]] = {
     "addr": ("addr", "text"),
@@ -44,27 +43,27 @@ OWN: dict[str, tuple[str, Kind]] = {
     "verify_upstream_tls": ("upstream_tls_verify", "switch"),
     "inspect": ("inspect", "switch"),
 }
-"""Key of a tunnel to the member of `FileTunnel` that it fills."""
+"""Members of `FileTunnel`, by the key of a tunnel that fills them."""
 RULES: Mapping[str, PolicyField] = {row.key: row for row in FIELDS if row.key}
-"""Key of a tunnel to the setting of its policy; a dot leads into a mapping."""
+"""Settings of the policy, by the key of a tunnel; a dot leads into a nested mapping."""
 TUNNEL_KEYS = (*OWN, "proto", *RULES)
 ENDPOINT_KEYS = ("name", "upstream.url", "upstream.protocol", "bindings")
-"""What an endpoint has beside a tunnel's keys."""
+"""Keys that an endpoint has in addition to a tunnel's keys."""
 DEFINITION_KEYS = frozenset({*TUNNEL_KEYS, *ENDPOINT_KEYS, "upstream", "auth", "bind_tls", "binding"})
 SCHEMES = {"true": ("https",), "false": ("http",), "both": ("http", "https")}
-"""Of `bind_tls`, the older form of `schemes`."""
+"""Values of `schemes` for those of `bind_tls`, its older form."""
 INNER = {key.partition(".")[0] for key in RULES if "." in key}
 """Keys whose value is a mapping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTunnel:
-    """One tunnel as the file has it; "", () and None for what it does not say.
+    """A tunnel in the configuration file; "", () and None for missing keys.
 
     Attributes:
-        policy: With forms of secrets, not the secrets.
-        problems: Why it cannot be started, each with file and line. Its other members may be incomplete then.
-        where: File, line and keys that lead to it, for people.
+        policy: Rules, with secrets in the forms of the file (`env:`, `file:`).
+        problems: Why it cannot be started, each with file and line. Other members may then be incomplete.
+        where: File, line and keys that lead to it, for display.
     """
 
     name: str
@@ -89,10 +88,10 @@ class FileTunnel:
 
 
 def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: ReportUnknown) -> tuple[FileTunnel, ...]:
-    """The tunnels of the `tunnels` entry, those that cannot be started with their problems.
+    """Return the tunnels of the `tunnels` entry; those that cannot be started have problems.
 
     Args:
-        report: Takes problems with the entry itself.
+        report: Receives problems with the entry itself.
     """
     if not entry.value:
         return ()
@@ -110,7 +109,7 @@ def read_tunnels(entry: YamlEntry, at: At, report: Report, report_unknown: Repor
 
 
 def read_endpoints(items: Iterable[YamlEntry], at: At, report_unknown: ReportUnknown) -> tuple[FileTunnel, ...]:
-    """The tunnels that the items of `endpoints` are, those that cannot be started with their problems."""
+    """Return the tunnels in the list `endpoints`; those that cannot be started have problems."""
     found = []
     for item in items:
         entries = dict(item.value) if isinstance(item.value, dict) else {}
@@ -124,7 +123,7 @@ def read_endpoints(items: Iterable[YamlEntry], at: At, report_unknown: ReportUnk
 
 
 def read_definition_at(entry: YamlEntry, place: str, at: At, report_unknown: ReportUnknown) -> FileTunnel:
-    """The tunnel that one entry defines: its key is the name, its value the keys.
+    """Return the tunnel that one entry defines: its key is the tunnel's name, its value has the tunnel's keys.
 
     Args:
         place: `tunnels` or `endpoints`.
@@ -160,10 +159,10 @@ def read_definition_at(entry: YamlEntry, place: str, at: At, report_unknown: Rep
 
 
 def in_tunnel_words(entries: Entries, report: Report) -> Entries:
-    """A definition with the keys that a tunnel has today: `upstream.url` of an endpoint is `addr`.
+    """Convert a definition to the present keys of a tunnel: an endpoint's `upstream.url`, for example, becomes `addr`.
 
     Args:
-        report: Takes problems with what cannot be had.
+        report: Receives problems with unsupported values.
     """
     words = dict(entries)
     _move_older_keys(words, report)
@@ -175,7 +174,7 @@ def in_tunnel_words(entries: Entries, report: Report) -> Entries:
     url = words.get("url")
     scheme, _, rest = str(url.value).partition("://") if url is not None else ("", "", "")
     if url is not None and not url.value:
-        del words["url"]  # an endpoint's that may have any
+        del words["url"]  # an endpoint may have any URL
     elif url is not None and scheme in ("tcp", "tls") and "proto" not in words:
         words["proto"] = replace(url, value=scheme)
         del words["url"]
@@ -230,14 +229,14 @@ def _kind_of(row: PolicyField) -> Kind:
 
 
 def _texts(rules: Mapping[str, Any]) -> PolicyTexts:
-    """The values of the rules as one would type them: a switch that is off is not typed."""
+    """Return the values of the rules as a user would type them as flags; a switch that is off is left out."""
     texts = {path: ("true",) if value is True else value for path, value in rules.items() if value is not False}
     each = {path: (value,) if isinstance(value, str) else value for path, value in texts.items()}
     return PolicyTexts(tuple((path, text) for path, values in each.items() for text in values))
 
 
 def _flat(entries: Mapping[str, YamlEntry]) -> dict[str, YamlEntry]:
-    """Every entry by its path; those inside a known mapping one by one."""
+    """Return every entry by its path; entries inside a known mapping get their own paths."""
     flat: dict[str, YamlEntry] = {}
     for key, entry in entries.items():
         if key in INNER and isinstance(entry.value, dict) and entry.value:
@@ -260,7 +259,7 @@ def _fill(members: dict[str, Any], member: str, kind: Kind, entry: YamlEntry, re
 
 
 def _read(kind: Kind, value: Any) -> Any:
-    """The value, None when it is of another kind."""
+    """Return the value; None when it has another type."""
     if kind == "list":
         return value if isinstance(value, tuple) and all(value) else None
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Settings of ngrok's that are not implemented here, and the nearest way to what they do. Pure."""
+"""ngrok's settings that are not implemented here, with the nearest alternative for each."""
 
 _POLICY = "there are no traffic policies: login, networks and headers have flags, see `tunnel http --help`"
 _OAUTH = "visitors log in by OpenID Connect instead: `--oidc ISSUER` with --oidc-client-id and --oidc-client-secret"
@@ -44,7 +44,7 @@ INSTEAD: dict[str, str] = {
     "verify_upstream_tls_cas": _AUTHORITIES,
     "agent_tls_termination": _TLS,
 }
-"""As the configuration file spells them; a flag is the same with dashes."""
+"""Alternatives, by the key of the configuration file; a flag is the key with dashes."""
 IN_A_DEFINITION = frozenset(
     {
         "agent_tls_termination", "app_protocol", "circuit_breaker", "compression", "crt", "key", "mutual_tls_cas",
@@ -52,12 +52,12 @@ IN_A_DEFINITION = frozenset(
         "user_agent_filter", "verify_upstream_tls_cas", "verify_webhook", "websocket_tcp_converter",
     }
 )  # fmt: skip
-"""Those of them that ngrok has in a tunnel or an endpoint of its file: a definition with one is not started."""
+"""Unsupported keys that ngrok has in a tunnel or an endpoint of its file: a definition with one is not started."""
 OFF = frozenset({"", "0", "0.0", "false"})
-"""Values that ask for nothing."""
+"""Values that turn a setting off."""
 MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "websocket_tcp_converter"})
 WITHOUT_EFFECT = frozenset({"description", "region"})
-"""Keys of a tunnel or an endpoint that say nothing which could matter here."""
+"""Keys of a tunnel or an endpoint that are accepted without effect, as they cannot matter here."""
 OF_THE_AGENT = frozenset(
     {
         "connect_interface", "connect_timeout", "console_ui_color", "crl_noverify", "crl_url", "dns_resolver_ips",
@@ -65,7 +65,7 @@ OF_THE_AGENT = frozenset(
         "remote_management", "update", "update_channel", "update_check", "web_allow_hosts",
     }
 )  # fmt: skip
-"""Keys of ngrok's about the agent that have no effect here. They are told of, and none keeps a visitor out."""
+"""ngrok's keys about the agent that have no effect here. They give a warning; none of them restricts access."""
 IN_A_TUNNEL: dict[str, str] = {
     "auth": 'write `basic_auth: ["USER:PASS"]` into a tunnel below `tunnels`',
     "basic_auth": "write it into a tunnel below `tunnels`, or give --basic-auth",
@@ -74,4 +74,4 @@ IN_A_TUNNEL: dict[str, str] = {
     "ip_restriction": "write it into a tunnel below `tunnels`, or give --cidr-allow and --cidr-deny",
     "oidc": "write it into a tunnel below `tunnels`, or give --oidc",
 }
-"""What is implemented, but not where it was written."""
+"""Hints for keys that are implemented in another place than where they were written."""

@@ -1,8 +1,8 @@
-"""The local service: pooled keep-alive connections, and one exchange of a link's stream on each.
+"""The local web app: a pool of keep-alive connections, each of which carries one exchange at a time.
 
-No task per request: an exchange is a small object between two callbacks, the stream's and the connection's. Only
-opening a connection waits, and that has a task. A service that is down is an answer (a reset that says so, which the
-relay turns into a 502), never an exception.
+There is no task per request: an exchange is a small object between the callbacks of a stream and of a connection. Only
+opening a connection needs a task. A service that is down is an expected result (a reset with a code, which the relay
+turns into a 502), never an exception.
 """
 
 import asyncio
@@ -25,37 +25,38 @@ from tunnelctl.wire.frames import OpenHead
 from tunnelctl.wire.stream import Stream
 
 MAX_IDLE = 256
-"""Connections kept for the next exchange."""
+"""Maximum idle connections that are kept."""
 IDLE_SECONDS = 30.0
 FRESH_SECONDS = 1.0
-"""A request that must not be sent twice only gets a connection used this recently: local servers close idle ones after
-as little as two seconds, and losing that race would lose the request."""
+"""Seconds since its last use within which a connection may carry a request that must not be repeated: local servers
+close idle connections after as little as two seconds, and a request sent at that moment would be lost."""
 WRITE_HIGH = 64 * 1024
 TRY_SECONDS = 4.0
-"""For one look at whether the service takes connections; the relay's probe waits for it a little longer than this."""
+"""Maximum seconds of one check whether the service accepts connections; the relay's probe waits slightly longer."""
 CHECK_SECONDS = 5.0
-"""Between two looks at a service that answers. One look is one connection on this machine, and none while a connection
-to it is kept open: it closes when the service ends."""
+"""Seconds between two checks of a service that responds. A check is one connection on this machine; none is made while
+an idle connection is kept, as that is closed when the service ends."""
 AWAY_SECONDS = 1.0
-"""Between two looks at a service that does not: the refusal of a local connection costs next to nothing."""
+"""Seconds between two checks of a service that does not respond: a refused local connection costs very little."""
 NO_VERIFY = "start with --no-upstream-tls-verify to accept it, or let this machine trust its authority"
 NOT_TLS = "give its address as http://"
 SPEAKS_TLS = "what listens there speaks TLS; give its address as https://"
 
 
 class Upstream:
-    """One local service.
+    """A local web app and the connections to it.
 
     Args:
-        connector: Opens connections to it.
-        tls: None for plain HTTP.
-        proxy_protocol: Version of the PROXY header that begins each connection. A connection carries one exchange then.
-        connect_timeout: Seconds.
-        on_change: Told when the service begins or ceases to take connections: why it does not, or "".
+        connector: Opens connections to the service.
+        tls: TLS context; None for plain HTTP.
+        proxy_protocol: Version of the PROXY header at the start of each connection, which then carries only one
+            exchange.
+        connect_timeout: Maximum seconds for connecting.
+        on_change: Called when the service begins or ceases to accept connections, with the reason or "".
 
     Attributes:
-        on_connected: Called with an exchange for which a connection was opened, before it begins on it.
-        problem: Why the service took no connection the last time, "" when it did, None before the first.
+        on_connected: Called with an exchange whose connection was opened, before the request is sent.
+        problem: Why the service did not accept the last connection; "" when it did, None before the first.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Upstream:
         self.problem: str | None = None
 
     async def watch(self) -> None:
-        """Look again and again whether the service takes connections, until cancelled."""
+        """Check repeatedly whether the service accepts connections, until cancelled."""
         while True:
             if not self._idle:
                 await self._try()
@@ -97,13 +98,13 @@ class Upstream:
         on_done: OnDone,
         tap: ExchangeTap | None = None,
     ) -> UpstreamExchange:
-        """Carry one exchange; the stream's events are its from now on.
+        """Carry one exchange, which gets the stream's events from now on.
 
         Args:
-            opened: The OPEN payload.
-            fin: The request ended with its head.
-            on_done: Called once, when the exchange is over.
-            tap: Listens to what is exchanged.
+            opened: The decoded OPEN payload.
+            fin: The request has no body.
+            on_done: Called once, when the exchange has ended.
+            tap: Captures the exchange; None for an exchange that is not inspected.
         """
         exchange = UpstreamExchange(link, stream, opened, fin, on_done, tap)
         stream.owner = exchange
@@ -118,19 +119,19 @@ class Upstream:
         return exchange
 
     def connect(self, exchange: UpstreamExchange) -> None:
-        """Give the exchange a new connection, or reset it."""
+        """Open a new connection for the exchange, or reset the exchange."""
         task = self._loop.create_task(self._connect(exchange))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
     def try_out(self, tell: Callable[[bool], None]) -> None:
-        """Find out whether the service takes connections now, for the relay's probe."""
+        """Check whether the service accepts connections now, for the relay's probe."""
         task = self._loop.create_task(self._try_out(tell))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
     def close(self) -> None:
-        """Drop every idle connection and every attempt."""
+        """Close every idle connection, and abandon every attempt to connect."""
         self._is_closed = True
         for task in self._connecting:
             task.cancel()
@@ -144,7 +145,7 @@ class Upstream:
         """Keep a connection for the next exchange."""
         connection.idle_since = self._loop.time()
         connection.settle_down()
-        connection.transport.resume_reading()  # the last exchange may have stopped it, and is done with it
+        connection.transport.resume_reading()  # the last exchange may have paused it
         if len(self._idle) < MAX_IDLE and not self._is_closed:
             self._idle.append(connection)
             if self._sweep is None:
@@ -153,16 +154,18 @@ class Upstream:
             connection.transport.close()
 
     def note_silence(self) -> None:
-        """A new connection was closed without a response, as OpenSSL does where plain HTTP comes: look for TLS next."""
+        """Record that a new connection was closed without a response, as OpenSSL does for plain HTTP, to check for TLS
+        next.
+        """
         self._was_silent = self._tls is None
 
     def forget(self, connection: "_Connection") -> None:
-        """An idle connection was closed by the service."""
+        """Remove an idle connection that the service has closed."""
         if connection in self._idle:
             self._idle.remove(connection)
 
     def _take(self, is_repeatable: bool) -> "_Connection | None":
-        """The connection used last: it is the least likely to be closing."""
+        """Return the most recently used connection, which is the least likely to be closing; None without one."""
         while self._idle:
             if not is_repeatable and self._idle[-1].idle_since < self._loop.time() - FRESH_SECONDS:
                 return None
@@ -182,12 +185,12 @@ class Upstream:
                     await connect_tls(connection, self._connector, self._tls)
                 else:
                     await self._connector.connect(lambda: connection, self._tls)
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             problem = connect_problem(error, self._connect_timeout)
             self._note(problem)
             exchange.fail(Code.UPSTREAM_UNREACHABLE, problem)
         else:
-            if self.problem != SPEAKS_TLS:  # then that it takes a connection says nothing new
+            if self.problem != SPEAKS_TLS:  # if it speaks TLS, an accepted connection is no news
                 self._note("")
             if exchange.is_over:
                 self.give_back(connection)
@@ -196,7 +199,7 @@ class Upstream:
                 exchange.begin(connection)
 
     async def _connect_for_one(self, connection: "_Connection", exchange: UpstreamExchange) -> None:
-        """Open a connection that begins with a PROXY header: it is its visitor's, and carries no other exchange."""
+        """Open a connection that begins with a PROXY header, and so belongs to one visitor's exchange."""
         exchange.is_last = True
         header = proxy_header(self._proxy_protocol, exchange.head, self._connector.port)
         if self._tls is not None:
@@ -210,7 +213,7 @@ class Upstream:
         tell(not self.problem)
 
     async def _try(self) -> None:
-        """Connect as for an exchange, TLS too: a bare TCP connection to a TLS port is an error in its log each time."""
+        """Connect as for an exchange, with TLS: a TLS port would log a bare TCP connection as an error each time."""
         look = _Look(b"" if self._tls else local_header(self._proxy_protocol))
         if self._was_silent:
             self._was_silent = await self._speaks_tls()
@@ -223,24 +226,24 @@ class Upstream:
                     await connect_tls(_Look(), self._connector, self._tls, local_header(self._proxy_protocol))
                 else:
                     await self._connector.connect(lambda: look, self._tls)
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             self._note(connect_problem(error, TRY_SECONDS))
         else:
             self._note("")
 
     async def _speaks_tls(self) -> bool:
-        """Whether a service that was taken for a plain one completes a TLS handshake."""
+        """Return whether a service that was configured as plain HTTP completes a TLS handshake."""
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 await self._connector.connect(_Look, context)
-        except OSError:  # TimeoutError is one
+        except OSError:  # includes TimeoutError
             return False
         return True
 
     def _note(self, problem: str) -> None:
-        """What the last attempt to connect came to."""
+        """Record the result of the last attempt to connect."""
         before, self.problem = self.problem, problem
         if problem != (before or "") and not self._is_closed:
             self._on_change(problem)
@@ -254,7 +257,7 @@ class Upstream:
 
 
 def connect_problem(error: OSError, seconds: float) -> str:
-    """Why there was no connection, and what helps where that is known."""
+    """Return why a connection failed, with advice if there is any."""
     if isinstance(error, TimeoutError) and not error.errno:
         return f"no answer in {seconds:.0f} s"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -265,7 +268,7 @@ def connect_problem(error: OSError, seconds: float) -> str:
 
 
 class _Look(asyncio.Protocol):
-    """A connection that was only to come about: it closes itself, also when the one who asked is gone by then."""
+    """A connection that only tests the service: it closes itself, even if its caller has given up."""
 
     def __init__(self, header: bytes = b"") -> None:
         self._header = header
@@ -277,10 +280,10 @@ class _Look(asyncio.Protocol):
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to the service, idle or with one exchange.
+    """A connection to the service, idle or with one exchange.
 
     Attributes:
-        is_fresh: It has carried no exchange yet.
+        is_fresh: It has not carried an exchange yet.
     """
 
     __slots__ = ("_last_words", "_watch", "exchange", "idle_since", "is_fresh", "reader", "transport", "upstream")
@@ -296,22 +299,22 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's class is not a subclass
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         if transport.get_extra_info("sslcontext") is None:
             self._last_words = LastWords(transport)  # over TLS they must be decrypted, see `CarefulTls`
 
     def settle_down(self) -> None:
-        """It is idle, and will carry further exchanges."""
+        """Prepare the connection to be idle between exchanges."""
         self.is_fresh = False
         if self._watch is None:
             self._watch = watch_for_bytes(self.transport.get_extra_info("socket").fileno())
             self._let_go()
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come since it became idle, not even what the loop has not read yet.
+        """Return whether no bytes have arrived since it became idle, not even bytes that the loop has not read yet.
 
-        Bytes without a request would be taken for the answer to the next request, another visitor's.
+        Bytes without a request would be taken for the response to the next request, which may be another visitor's.
         """
         return not self.transport.is_closing() and self._watch is not None and not self._watch()
 
@@ -331,8 +334,8 @@ class _Connection(asyncio.Protocol):
         if exchange.is_tunnelled:
             self.reader.eof()
             exchange.finish_if_done()
-            return True  # the visitor's half may go on
-        # Judged now: the close that follows waits until the service has read what it was sent, which it may never do.
+            return True  # the visitor's half may continue
+        # Decided now: a close waits until the service has read everything, which it may never do.
         self._end(exchange, is_clean=True)
         return False
 
@@ -355,12 +358,12 @@ class _Connection(asyncio.Protocol):
             self.exchange.release_credit()
 
     def abandon(self) -> None:
-        """The exchange is over before its response: the connection is of no more use."""
+        """Close the connection, as its exchange was aborted before the response was complete."""
         self.exchange = None
         self.transport.abort()
 
     def _settle(self) -> None:
-        """The response is complete."""
+        """Finish the exchange, as the response is complete; keep or close the connection."""
         exchange = self.exchange
         if exchange is None:
             self.upstream.forget(self)
@@ -368,7 +371,7 @@ class _Connection(asyncio.Protocol):
             return
         self.exchange = None
         if not exchange.is_sent or self.transport.get_write_buffer_size():
-            self.transport.abort()  # it may never read the rest, which a close would wait for
+            self.transport.abort()  # a close would wait for the service to read the rest, which it may never do
         elif self.reader.is_reusable and not exchange.is_last and not self.transport.is_closing():
             self.upstream.give_back(self)
         else:
@@ -376,11 +379,12 @@ class _Connection(asyncio.Protocol):
         exchange.over()
 
     def _end(self, exchange: UpstreamExchange, *, is_clean: bool) -> None:
-        """The service says no more."""
-        if is_clean and self.reader.eof():  # a reset ends no body, not even one that lasts until the close
+        """Handle that the service sends no more."""
+        if is_clean and self.reader.eof():  # a reset never completes a body, not even one that lasts until the close
             self._settle()
         elif not self.is_fresh and not self.reader.has_begun and exchange.is_repeatable:
-            # The keep-alive race: the service closed while the request was on its way (RFC 9112 section 9.3.1).
+            # The keep-alive race: the service closed the connection while the request was on its way (RFC 9112 section
+            # 9.3.1).
             self.exchange = None
             self.upstream.connect(exchange)
         elif self.reader.has_begun:
@@ -410,7 +414,7 @@ class _Connection(asyncio.Protocol):
 
 
 def watch_for_bytes(number: int) -> Callable[[], object]:
-    """Returns a function that says whether the socket with this number has something to read, or its end."""
+    """Return a function that tells whether the socket with this number has bytes to read, or has ended."""
     if sys.platform == "win32":
         return lambda: select.select([number], [], [], 0)[0]
     poll = select.poll()
@@ -419,8 +423,9 @@ def watch_for_bytes(number: int) -> Callable[[], object]:
 
 
 def ended_before(cut: Exception) -> bool:
-    """Whether a service had ended what it sent before the cut that a write met, so that all of it is here.
+    """Return whether a service had sent the end (FIN) before the reset that a write met, so that all bytes have
+    arrived.
 
-    Linux alone tells: a write meets EPIPE where the end (FIN) came before the reset, and ECONNRESET where it did not.
+    Only Linux shows this: a write fails with EPIPE if the FIN came before the reset, and with ECONNRESET if not.
     """
     return sys.platform == "linux" and isinstance(cut, BrokenPipeError)

@@ -1,4 +1,6 @@
-"""The events of an agent, for the log, the live screen and tests. Called in the event loop: never block or raise."""
+"""The events of an agent, for the log, the live screen and tests. They are called in the event loop and must not block
+or raise.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +11,18 @@ from tunnelctl.agent.outcome import Outcome
 from tunnelctl.agent.tcp import TcpExchange
 
 Exchange = UpstreamExchange | TcpExchange
-"""What a visitor's stream came to: a request, an upgraded connection, or a tcp connection."""
+"""A visitor's stream: an HTTP request, an upgraded connection, or a TCP connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A tunnel whose public address has answered through its own link.
+    """A tunnel whose public address has responded through its own link.
 
     Attributes:
-        url: The address.
-        redirect_uri: What to register at the OpenID provider, None without one.
-        labels: (name, value) pairs of a tunnel that serves the edges that look for them.
-        let_in: Who may visit, in words.
+        url: The public address.
+        redirect_uri: Redirect URI to register at the OpenID provider; None without a login.
+        labels: (name, value) pairs of a tunnel that serves edges.
+        let_in: Who may enter, in words.
     """
 
     name: str
@@ -33,13 +35,13 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A tunnel that the relay has taken and that no address leads to: no edge asks for it yet.
+    """A tunnel that the relay has accepted but that has no address, as no edge uses it yet.
 
     Attributes:
-        owner: Whose edges can: the agent's own owner.
-        labels: (name, value) pairs that an edge has to ask for; empty when one edge was named.
+        owner: Owner of the agent, whose edges it could serve.
+        labels: (name, value) pairs that an edge must require; empty when one edge was named.
         edge: The edge that was named.
-        reason: All of it for people, in one sentence without a full stop.
+        reason: Explanation for display, in one sentence without a full stop.
     """
 
     name: str
@@ -51,37 +53,40 @@ class Waiting:
 
 
 class Watcher:
-    """The events, in the order they come about. Each does nothing: a watcher overrides those that it is about."""
+    """The events of an agent, in the order in which they occur.
+
+    By default each does nothing; subclasses override some.
+    """
 
     def connecting(self, relay: str) -> None:
-        """The relay is dialled."""
+        """The agent begins to connect to the relay."""
 
     def connected(self, relay: str, owner: str) -> None:
-        """The relay knows us, as an agent of this owner."""
+        """The relay has accepted the agent, as one of this owner."""
 
     def latency(self, seconds: float) -> None:
-        """The link's round trip was measured."""
+        """The link's round trip was measured, in seconds."""
 
     def started(self, tunnel: Started) -> None:
-        """Visitors reach the tunnel at this address. Comes for each address, and again after each reconnect."""
+        """Visitors reach the tunnel at this address. Called for each address, and again after each reconnect."""
 
     def waiting(self, tunnel: Waiting) -> None:
-        """The relay has the tunnel, and no edge leads to it yet."""
+        """The relay has accepted the tunnel, but no edge uses it yet."""
 
     def left(self, name: str, url: str) -> None:
-        """Visitors of this address no longer come to this tunnel: its edge is gone, or looks for other labels."""
+        """Visitors of this address no longer reach this tunnel: its edge is gone, or requires other labels."""
 
     def unready(self, url: str, reason: str) -> None:
-        """The link stands, but the public address does not answer through it. Comes at most every few seconds."""
+        """The link is up, but the public address does not respond through it. Called at most every few seconds."""
 
     def app(self, upstream: str, reason: str) -> None:
-        """The local service does not take connections, for this reason; or it does again, and the reason is ""."""
+        """The local service does not accept connections, for this reason, or it does again, with the reason ""."""
 
     def ended(self, name: str, message: str) -> None:
-        """The relay refused this tunnel, or another agent took it over; the agent's others go on."""
+        """The relay refused this tunnel, or another agent took it over; the agent's other tunnels continue."""
 
     def removed(self, name: str) -> None:
-        """The tunnel was removed from the agent; exchanges that it has in flight may still end."""
+        """The tunnel was removed from the agent; its exchanges in progress may still end."""
 
     def began(self, name: str) -> None:
         """An exchange of this tunnel began."""
@@ -90,14 +95,14 @@ class Watcher:
         """A connection to the local service was opened for an exchange; it may carry later ones too.
 
         Args:
-            upstream: Where to, as `UpstreamAddress.authority` has it.
+            upstream: Address of the service, as in `UpstreamAddress.authority`.
         """
 
     def exchange(self, name: str, exchange: Exchange) -> None:
-        """An exchange of this tunnel is over."""
+        """An exchange of this tunnel has ended."""
 
     def lost(self, reason: str, retry_in: float, error: str) -> None:
-        """There is no link; the next try comes in so many seconds.
+        """The link was lost or not opened; the next try is in `retry_in` seconds.
 
         Args:
             error: The relay's name for the reason, "" without one.
@@ -107,17 +112,17 @@ class Watcher:
         """The relay drains; a new link is opened while the old one finishes."""
 
     def draining(self, exchanges: int) -> None:
-        """Asked to stop; this many exchanges are let finish first."""
+        """The agent was asked to stop; it first lets this many exchanges finish."""
 
     def agent_ended(self, outcome: Outcome) -> None:
-        """The agent has ended; no event comes after this one."""
+        """The agent has ended; no event follows."""
 
 
 EVENTS = tuple(name for name in vars(Watcher) if not name.startswith("_"))
 
 
 class Watchers(Watcher):
-    """Several watchers as one, told in order. Watchers come and go while events are told."""
+    """Combines several watchers into one, called in order. They may be added and removed during an event."""
 
     def __init__(self, *watchers: Watcher) -> None:
         self._watchers: tuple[Watcher, ...] = ()
@@ -125,12 +130,12 @@ class Watchers(Watcher):
             self.add(watcher)
 
     def add(self, watcher: Watcher) -> None:
-        """Tell this one too, after the others."""
+        """Add a watcher, which gets events after the others."""
         self._watchers = (*self._watchers, watcher)
         self._tell_these()
 
     def discard(self, watcher: Watcher) -> None:
-        """Tell this one no more."""
+        """Remove a watcher."""
         self._watchers = tuple(one for one in self._watchers if one is not watcher)
         self._tell_these()
 
@@ -141,7 +146,7 @@ class Watchers(Watcher):
 
 
 def _is_idle(listener: Callable[..., None], event: str) -> bool:
-    """Whether a watcher has left this event as `Watcher` has it. Some events come with every exchange."""
+    """Return whether a watcher does not override this event, so that frequent events can skip it."""
     return getattr(listener, "__func__", None) is vars(Watcher)[event]
 
 

@@ -1,4 +1,4 @@
-"""The way out for what the agent calls with httpx: by the proxies that its link takes (`link.proxy`)."""
+"""Routes the agent's calls with httpx through the same proxies as its link (`link.proxy`)."""
 
 import os
 import ssl
@@ -9,7 +9,7 @@ from tunnelctl.link.proxy import Proxy, ProxyInvalid, choose_proxy
 
 
 def for_httpx(proxy: Proxy | None) -> httpx.Proxy | None:
-    """The proxy as httpx takes it."""
+    """Return the proxy in httpx's form."""
     if proxy is None:
         return None
     user, _, password = proxy.credentials.partition(":")
@@ -18,10 +18,10 @@ def for_httpx(proxy: Proxy | None) -> httpx.Proxy | None:
 
 
 class ByEnvironment(httpx.AsyncBaseTransport):
-    """Makes each call directly or through the proxy that the environment names for its address.
+    """Makes each call directly or through the proxy that the environment names for its URL.
 
     Args:
-        verify: For the calls' TLS.
+        verify: TLS context for the calls.
     """
 
     def __init__(self, verify: ssl.SSLContext) -> None:
@@ -29,7 +29,7 @@ class ByEnvironment(httpx.AsyncBaseTransport):
         self._ways: dict[Proxy | None, httpx.AsyncHTTPTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request directly or through the proxy for its address. A proxy's failure names the proxy."""
+        """Send the request directly or through the proxy for its URL. An error of a proxy names the proxy."""
         try:
             proxy = choose_proxy(str(request.url), os.environ)
         except ProxyInvalid as error:
@@ -46,6 +46,6 @@ class ByEnvironment(httpx.AsyncBaseTransport):
             raise httpx.ProxyError(f"through the proxy {proxy.url}: {error}", request=request) from error
 
     async def aclose(self) -> None:
-        """Close every way."""
+        """Close all connections."""
         for way in self._ways.values():
             await way.aclose()

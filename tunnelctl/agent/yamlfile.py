@@ -1,6 +1,6 @@
-"""YAML with line numbers: mappings whose every key knows where it stands. Nothing here knows what the keys mean.
+"""Reads YAML with line numbers: mappings in which every key has its line. Does not know what keys mean.
 
-A JSON object is read to the same values, so that what reads a file reads it too.
+A JSON object gives the same values, so that the reader of configuration files can read it too.
 """
 
 import json
@@ -12,17 +12,17 @@ from typing import Any, NoReturn
 import yaml
 
 MAX_FILE = 1024 * 1024
-"""Bytes. A configuration is a page long; this only keeps a mistake like /dev/zero from filling the memory."""
+"""Maximum bytes of a file. A configuration is about a page long; the limit protects against mistakes like /dev/zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class YamlEntry:
-    """One key of a mapping.
+    """One key of a mapping, with its value.
 
     Attributes:
-        line: Of the key, from 1.
-        value: Text of a scalar, None for an empty one, a mapping, or of a list the texts of its items, "" for
-            one that is itself a list or mapping.
+        line: Line of the key, from 1.
+        value: For a scalar its text; None for an empty value; for a mapping the mapping; for a list the texts of its
+            items, "" for items that are lists or mappings.
     """
 
     key: str
@@ -31,7 +31,7 @@ class YamlEntry:
     node: yaml.Node | None = field(default=None, repr=False, compare=False)
 
     def below(self) -> "Iterator[YamlEntry]":
-        """Every key inside the value, however deep, in lists too; without their values."""
+        """Yield every key inside the value, at any depth, also in lists; without their values."""
         waiting = [self.node]
         while waiting:
             node = waiting.pop()
@@ -43,10 +43,10 @@ class YamlEntry:
                     waiting.append(value)
 
     def items(self, path: Path) -> "list[YamlEntry]":
-        """An entry without a key for each item of the list that the value is.
+        """Return an entry without a key for each item of the list in `value`.
 
         Raises:
-            FileInvalid: An item has a key twice.
+            FileInvalid: An item has a duplicate key.
         """
         assert isinstance(self.node, yaml.SequenceNode)
         return [YamlEntry("", item.start_mark.line + 1, _value(item, path), item) for item in self.node.value]
@@ -56,7 +56,9 @@ Mapping = dict[str, YamlEntry]
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: thirty lines of them unfold to a thousand million values, or to one that holds itself."""
+    """YAML without aliases: with them, thirty lines can unfold to a thousand million values, or to a value that
+    contains itself.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -69,7 +71,7 @@ class FileInvalid(ValueError):
     """The file cannot be used.
 
     Attributes:
-        problems: One line each, `FILE:LINE: what`.
+        problems: One line each, of the form `FILE:LINE: text`.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -78,10 +80,10 @@ class FileInvalid(ValueError):
 
 
 def read_text(path: Path) -> str | None:
-    """The file's text, None when there is no such file.
+    """Return the file's text; None when the file does not exist.
 
     Raises:
-        FileInvalid: It cannot be read, or is too large.
+        FileInvalid: The file cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -98,10 +100,10 @@ def read_text(path: Path) -> str | None:
 
 
 def parse(text: str, path: Path) -> Mapping:
-    """The file's top mapping; an empty file is an empty one.
+    """Return the file's top mapping; an empty file gives an empty mapping.
 
     Raises:
-        FileInvalid: It is no YAML, no mapping, or has a key twice.
+        FileInvalid: The text is not YAML, not a mapping, or has a duplicate key.
     """
     node = compose(text, path)
     if node is None:
@@ -113,10 +115,10 @@ def parse(text: str, path: Path) -> Mapping:
 
 
 def parse_json(data: bytes) -> Mapping:
-    """A JSON object as `parse` gives a file: numbers and switches as their texts, all of it in line 1.
+    """Parse a JSON object to the form of `parse`: numbers and booleans as texts, all in line 1.
 
     Raises:
-        ValueError: It is no JSON object in UTF-8, or has a key twice.
+        ValueError: The bytes are not a JSON object in UTF-8, or have a duplicate key.
     """
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
@@ -161,15 +163,15 @@ def _node(value: Any) -> yaml.Node:
 
 
 def _scalar(text: str) -> yaml.ScalarNode:
-    text.encode("utf-8")  # half of a surrogate pair is an error here, not where the text is sent
+    text.encode("utf-8")  # half a surrogate pair is an error here, not only when the text is sent
     return yaml.ScalarNode("tag:yaml.org,2002:str", text, _LINE_1, _LINE_1)
 
 
 def compose(text: str, path: Path) -> yaml.Node | None:
-    """The document's tree.
+    """Return the document's tree of nodes.
 
     Raises:
-        FileInvalid: It is no YAML, or not of the plain kind.
+        FileInvalid: The text is not YAML, or uses aliases.
     """
     try:
         return yaml.compose(text, Loader=_PlainLoader)
