@@ -7,7 +7,7 @@ from tests.agent.fakes import WELCOME, Diary, FakeLink, FakeUpstream, unbound_nu
 from tunnelctl.agent import service as service_module
 from tunnelctl.agent.address import UpstreamAddress
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.outcome import Invalid
+from tunnelctl.agent.outcome import Invalid, Trouble
 from tunnelctl.agent.ready import proof
 from tunnelctl.agent.service import Service
 from tunnelctl.agent.tunnel import AgentTunnel
@@ -106,6 +106,22 @@ async def test_what_the_relay_says_of_a_tunnel_that_was_withdrawn_is_skipped(ser
 async def test_a_message_about_a_tunnel_that_never_was_ends_the_link(served, number):
     served.service.on_message(Bound(tunnel=number, url="https://a.example", host="a.example", generation=1))
     assert served.link.closed_with is Code.PROTOCOL
+
+
+async def test_a_relay_that_cannot_read_an_offer_is_told_to_be_older_and_what_to_do(served):
+    served.service.on_go_away(Code.PROTOCOL, "a message that cannot be read")
+
+    end = await served.service.over
+    assert isinstance(end, Trouble)
+    assert f"release {WELCOME.version}" in end.reason
+    assert "upgrade the relay, or leave the newer settings out" in end.reason
+
+
+async def test_a_link_that_this_agent_ended_for_the_relays_fault_gives_no_such_hint(served):
+    served.service.on_closed(Code.PROTOCOL, "OPEN is too short")
+
+    end = await served.service.over
+    assert end == Trouble("OPEN is too short")
 
 
 async def test_settings_that_fit_into_no_message_end_their_tunnel_alone(served):

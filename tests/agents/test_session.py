@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.agents.conftest import flags, public_flags
@@ -48,6 +49,27 @@ async def closed_with(agent: ScriptedAgent) -> Code:
     await agent.until(lambda: agent.closed)
     assert agent.closed is not None
     return agent.closed[0]
+
+
+async def test_a_bind_with_a_setting_of_a_later_release_is_refused_and_its_neighbours_stay(local):
+    agent = await agent_of(local)
+    bound = await agent.bind("neighbour")
+    policy = msgspec.defstruct("Later", [("mutual_tls", tuple[str, ...])])(mutual_tls=("ca",))
+    fields = [("tunnel", int), ("name", str), ("upstream", str), ("subdomain", str), ("policy", Any)]
+    later = msgspec.defstruct("LaterBind", fields, tag="bind")
+
+    refused = await agent.say(later(9, "web", "http://localhost:1", "guarded", policy))
+    again = await agent.bind("afterwards")
+    await agent.close()
+
+    assert isinstance(refused, Refused)
+    assert (refused.tunnel, refused.code) == (9, "policy_invalid")
+    assert [problem.field for problem in refused.problems] == ["mutual_tls"]
+    assert "older than the agent" in refused.message
+    assert "upgrade the relay" in refused.hint
+    assert local.registry.find("guarded.localhost") is None
+    assert isinstance(bound, Bound)
+    assert isinstance(again, Bound)
 
 
 async def test_an_agent_is_greeted_and_given_what_it_asks_for(local):

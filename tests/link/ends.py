@@ -13,7 +13,7 @@ from tunnelctl.link.dial import dial
 from tunnelctl.link.link import HEARTBEAT, Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import pack_head, pack_open
-from tunnelctl.wire.messages import Message
+from tunnelctl.wire.messages import ReceivedMessage
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
 from tunnelctl.wire.window import Budget
@@ -91,7 +91,7 @@ class User(Heard):
         self.link: Link
         self.opened: list[Stream] = []
         self.abouts: list[tuple[Stream, bytes]] = []
-        self.messages: list[Message] = []
+        self.messages: list[ReceivedMessage] = []
         self.pongs: list[float] = []
         self.went_away: Code | None = None
         self.closed: list[tuple[Code, str]] = []
@@ -109,7 +109,7 @@ class User(Heard):
     def _own(self, stream: Stream) -> None:
         stream.owner = Owner(self.link, stream)
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         self.messages.append(message)
         self.note()
 

@@ -10,7 +10,19 @@ from tunnelctl.link.dial import dial
 from tunnelctl.link.link import Link
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import OpenHead, pack_head, unpack_open
-from tunnelctl.wire.messages import Bind, Bound, Hello, Join, Message, PolicySpec, Refused, Superseded, Unbind, Welcome
+from tunnelctl.wire.messages import (
+    Bind,
+    Bound,
+    Hello,
+    Join,
+    Message,
+    PolicySpec,
+    ReceivedMessage,
+    Refused,
+    Superseded,
+    Unbind,
+    Welcome,
+)
 from tunnelctl.wire.stream import Stream
 
 NEVER = 1e6
@@ -140,7 +152,7 @@ class ScriptedAgent(Changing):
         self.instance = instance or token_hex(16)
         self.link: Link
         self.asked: list[Asked] = []
-        self.said: list[Message] = []
+        self.said: list[ReceivedMessage] = []
         self.closed: tuple[Code, str] | None = None
         self.went_away: Code | None = None
         self.answers: Callable[[Asked], None] = lambda asked: None
@@ -249,7 +261,7 @@ class ScriptedAgent(Changing):
         stream.owner.about = payload
         self.changed()
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         self.said.append(message)
         self.changed()
 

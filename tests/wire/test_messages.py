@@ -1,7 +1,15 @@
+import json
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.wire.pair import Pair
+from tunnelctl.wire.events import ControlReceived
 from tunnelctl.wire.messages import (
+    MAX_SETTING,
     Bind,
     HeaderEdit,
     Hello,
@@ -12,8 +20,11 @@ from tunnelctl.wire.messages import (
     RateLimitSpec,
     Superseded,
     Unbind,
+    UnknownSettings,
     Welcome,
+    read_message,
 )
+from tunnelctl.wire.problem import MAX_PROBLEMS
 
 SECRET = "hunter2"
 
@@ -40,6 +51,87 @@ def test_an_unknown_restriction_is_refused_and_never_lost() -> None:
     text = b'{"type":"bind","tunnel":1,"name":"a","upstream":"u","policy":{"mutual_tls":["ca"]}}'
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(text, type=Message)
+
+
+def bind_with(policy: object) -> bytes:
+    """A bind of a later release, with settings of its own."""
+    return json.dumps({"type": "bind", "tunnel": 3, "name": "a", "upstream": "u", "policy": policy}).encode()
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"),
+    [
+        ({"mutual_tls": ["ca"], "cidr_deny": ["::/0"]}, ("mutual_tls",)),
+        ({"oidc": {"issuer": "https://i", "client_id": "c", "client_secret": "s", "dpop": True}}, ("oidc.dpop",)),
+        ({"jwt": [{"issuer": "i", "audience": "a", "x": 1}, {"x": 2, "y": 3}]}, ("jwt.x", "jwt.y")),
+        ({"rate_limit": {"limit": "1/s", "burst": 3}, "b": 0}, ("rate_limit.burst", "b")),
+        ({"ü" * 400: 1}, (("\\xfc" * 400)[:MAX_SETTING],)),
+    ],
+)
+def test_a_bind_with_settings_of_a_later_release_is_told_by_their_names(
+    policy: dict[str, Any], settings: tuple[str, ...]
+) -> None:
+    assert read_message(bind_with(policy)) == UnknownSettings(tunnel=3, settings=settings)
+
+
+def test_of_very_many_unknown_settings_the_first_are_told() -> None:
+    heard = read_message(bind_with({f"s{number}": 1 for number in range(5000)}))
+    assert isinstance(heard, UnknownSettings)
+    assert len(heard.settings) == MAX_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"type":"bind","tunnel":"1","name":"a","upstream":"u","policy":{"mutual_tls":1}}',
+        b'{"type":"bind","tunnel":1,"name":"a","upstream":"u","policy":{"cidr_deny":5}}',
+        b'{"type":"bind","tunnel":1,"name":"a","upstream":"u","policy":{"mutual_tls":1},"policy":{}}',
+        b'{"type":"bond","tunnel":1,"policy":{"mutual_tls":1}}',
+        b'{"tunnel":1,"policy":{"mutual_tls":1}}',
+    ],
+)
+def test_what_is_no_bind_of_any_release_is_no_message(text: bytes) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read_message(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["issuer", "audience", "limit", "add", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+NAMES = st.sampled_from([*PolicySpec.__struct_fields__, "mutual_tls", ""])
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_no_setting_of_a_bind_is_lost_whatever_it_is(policy: dict[str, Any]) -> None:
+    try:
+        heard = read_message(bind_with(policy))
+    except msgspec.ValidationError:
+        return
+    if isinstance(heard, Bind):
+        assert policy.keys() <= set(PolicySpec.__struct_fields__)
+    else:
+        assert isinstance(heard, UnknownSettings)
+        assert heard.settings
+
+
+def test_a_bind_with_an_unknown_setting_leaves_the_link_as_it_is() -> None:
+    pair = Pair()
+    pair.relay_heard.clear()
+    policy = msgspec.defstruct("Later", [("mutual_tls", bool)])(mutual_tls=True)
+    later = msgspec.defstruct("LaterBind", [("tunnel", int), ("policy", Any)], tag="bind")(tunnel=1, policy=policy)
+    pair.agent.send_control(later)  # type: ignore[arg-type]  # a message of a later release
+    pair.agent.send_control(Unbind(tunnel=2))
+    pair.settle()
+
+    assert pair.relay_heard == [
+        ControlReceived(UnknownSettings(tunnel=1, settings=("mutual_tls",))),
+        ControlReceived(Unbind(tunnel=2)),
+    ]
 
 
 def test_an_older_relay_refuses_a_path_without_a_login() -> None:

@@ -22,7 +22,7 @@ from tunnelctl.link.tcp import reason
 from tunnelctl.oidc.findings import Answered, Finding, error, ok, warning
 from tunnelctl.oidc.judge_answer import clock_skew, read_document
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.messages import Message
+from tunnelctl.wire.messages import ReceivedMessage
 from tunnelctl.wire.stream import Stream
 
 STEP_SECONDS = 8.0
@@ -264,7 +264,7 @@ class _Guest:
     def on_about(self, stream: Stream, payload: bytes) -> None:
         """Never called: no tunnel was offered."""
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """Do nothing: no message was sent that needs an answer."""
 
     def on_pong(self, rtt: float) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from tunnelctl import __version__
 from tunnelctl.agent.address import TCP
 from tunnelctl.link.dial import DialFailed
 from tunnelctl.policy.fields import FLAGS
@@ -187,9 +188,19 @@ def judge_superseded(superseded: Superseded, host: str) -> TunnelEnd:
     )
 
 
-def judge_close(code: Code, reason: str) -> Outcome | Trouble:
-    """Return the meaning of the end of a link."""
+def judge_close(code: Code, reason: str, *, relay_release: str = "") -> Outcome | Trouble:
+    """Return the meaning of the end of a link.
+
+    Args:
+        relay_release: Release of the relay that ended it; "" when the link was lost or this side ended it.
+    """
     match code:
+        case Code.PROTOCOL if relay_release:
+            hint = (
+                f"the relay (release {relay_release}) may be older than this agent ({__version__}) and not know a "
+                "setting of the tunnel: upgrade the relay, or leave the newer settings out"
+            )
+            return Trouble(f"the relay ended the link: {reason} (hint: {hint})")
         case Code.UNAUTHORIZED:
             hint = "ask the relay's operator for a new authtoken"
             return NotAllowed(reason or "the authtoken was revoked", hint, "token_revoked")

@@ -38,7 +38,7 @@ from tunnelctl.wire.messages import (
     AppState,
     Bound,
     Hello,
-    Message,
+    ReceivedMessage,
     Refused,
     Superseded,
     Unbind,
@@ -84,6 +84,7 @@ class Service:
         self._on_end = on_end
         self._link: Link | None = None
         self._is_welcomed = False
+        self._relay_release = ""
         self._binds = Bucket(BURST_BINDS, BINDS_PER_SECOND)
         self._offered: set[int] = set()
         self._unanswered: set[int] = set()
@@ -161,7 +162,7 @@ class Service:
 
     # LinkUser
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """Handle a control message of the relay."""
         match message:
             case Welcome():
@@ -201,7 +202,7 @@ class Service:
         if code is Code.NO_ERROR:
             self._finish(GoingAway(reason))
         else:
-            self._finish(judge_close(code, reason))
+            self._finish(judge_close(code, reason, relay_release=self._relay_release))
 
     def on_closed(self, code: Code, reason: str) -> None:
         """Handle the end of the link."""
@@ -217,6 +218,7 @@ class Service:
             self._finish(Failed(f"the relay speaks protocol {versions}", "upgrade the older of the two"))
             return
         self.owner = message.owner
+        self._relay_release = message.version
         self._is_welcomed = True
         self._watcher.connected(self._relay, message.owner)
         for tunnel in sorted(self._tunnels.values(), key=lambda one: one.number):

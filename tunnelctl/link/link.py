@@ -34,7 +34,7 @@ from tunnelctl.wire.events import (
     Writable,
 )
 from tunnelctl.wire.limits import Bucket
-from tunnelctl.wire.messages import Message
+from tunnelctl.wire.messages import Message, ReceivedMessage
 from tunnelctl.wire.session import Session
 from tunnelctl.wire.stream import Stream
 
@@ -131,7 +131,7 @@ class LinkUser(Protocol):
     def on_about(self, stream: Stream, payload: bytes) -> None:
         """The peer told about the visitor of a stream that it opened."""
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """Handle a control message."""
 
     def on_pong(self, rtt: float) -> None:

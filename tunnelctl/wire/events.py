@@ -6,7 +6,7 @@ They are msgspec structs that the garbage collector does not track, because each
 import msgspec
 
 from tunnelctl.wire.errors import Code
-from tunnelctl.wire.messages import Message
+from tunnelctl.wire.messages import ReceivedMessage
 from tunnelctl.wire.stream import Stream
 
 
@@ -68,7 +68,7 @@ class Writable(msgspec.Struct, gc=False):
 class ControlReceived(msgspec.Struct, gc=False):
     """The peer sent a control message."""
 
-    message: Message
+    message: ReceivedMessage
 
 
 class PongReceived(msgspec.Struct, gc=False):

@@ -3,14 +3,18 @@
 The structs here define only the fields; which side sends a message, and when, is in docs/reference/wire-protocol.md. A
 receiver skips unknown fields, so that different versions work together. `PolicySpec` and the structs in it are the
 exception: they refuse unknown fields, because a relay must never ignore a restriction that it does not know.
+`read_message` makes an `UnknownSettings` of such a bind, so that the relay can refuse that one tunnel.
 
 Fields with their default value are not sent, so that an older peer refuses a new setting only where it is used. A
 default must therefore never change: the receiver fills a missing field with its own default.
 """
 
+from collections.abc import Iterator
+from typing import Final, Literal, get_args
+
 import msgspec
 
-from tunnelctl.wire.problem import Problem
+from tunnelctl.wire.problem import MAX_PROBLEMS, Problem
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "tunnel.v1"
@@ -277,3 +281,77 @@ class Superseded(msgspec.Struct, tag="superseded", frozen=True, kw_only=True):
 
 
 Message = Hello | Welcome | Bind | Join | Bound | Refused | Unbind | AppState | Superseded
+
+
+class UnknownSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A received bind whose policy has settings that this release does not know. Never sent.
+
+    Attributes:
+        tunnel: As in `Bind`.
+        settings: Names of these settings, with dots: `oidc.mutual_tls`. At most `MAX_PROBLEMS` of them, each cut to
+            `MAX_SETTING` characters.
+    """
+
+    tunnel: int
+    settings: tuple[str, ...]
+
+
+ReceivedMessage = Message | UnknownSettings
+"""What the user of a session receives."""
+
+MAX_SETTING: Final = 80
+"""Characters of the name of an unknown setting."""
+
+
+class _BindHead(msgspec.Struct):
+    type: Literal["bind"]
+    tunnel: int
+    policy: msgspec.Raw
+
+
+_decode: Final = msgspec.json.Decoder[Message](Message).decode
+_decode_bind_head: Final = msgspec.json.Decoder(_BindHead).decode
+
+
+def read_message(payload: bytes) -> ReceivedMessage:
+    """Decode the payload of a CONTROL frame.
+
+    Raises:
+        msgspec.ValidationError: It is JSON, but no message of this release.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: It is not JSON, or not JSON that can be read.
+    """
+    try:
+        message: ReceivedMessage = _decode(payload)
+    except msgspec.ValidationError:
+        unknown = _unknown_settings(payload)
+        if unknown is None:
+            raise
+        message = unknown
+    return message
+
+
+def _unknown_settings(payload: bytes) -> UnknownSettings | None:
+    """Find the settings in a bind's policy that this release does not know; None when there are none, or when the
+    message is no bind."""
+    try:
+        head = _decode_bind_head(payload)
+    except msgspec.ValidationError:
+        return None
+    names = dict.fromkeys(_unknown_in(msgspec.json.decode(head.policy), PolicySpec))
+    settings = tuple(name.encode("ascii", "backslashreplace").decode()[:MAX_SETTING] for name in names)[:MAX_PROBLEMS]
+    return UnknownSettings(tunnel=head.tunnel, settings=settings) if settings else None
+
+
+def _unknown_in(settings: object, spec: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
+    """Yield the names of the settings that `spec` and the structs in it do not have."""
+    if not isinstance(settings, dict):
+        return
+    types = {field.name: field.type for field in msgspec.structs.fields(spec)}
+    for name, value in settings.items():
+        if name not in types:
+            yield prefix + name
+            continue
+        for inner in (types[name], *get_args(types[name])):
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                for each in value if isinstance(value, list) else [value]:
+                    yield from _unknown_in(each, inner, f"{prefix}{name}.")

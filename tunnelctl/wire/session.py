@@ -63,7 +63,7 @@ from tunnelctl.wire.frames import (
 )
 from tunnelctl.wire.heartbeat import PING_SIZE, Heartbeat
 from tunnelctl.wire.limits import Bucket, Limits
-from tunnelctl.wire.messages import Message
+from tunnelctl.wire.messages import Message, read_message
 from tunnelctl.wire.scheduler import LOW_WATER, Scheduler
 from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_RESET, Stream
 from tunnelctl.wire.window import Budget, earned, release
@@ -85,7 +85,6 @@ _ANSWERS: Final = frozenset(
 request while an upstream is down, so they do not count as rapid reset."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder[Message](Message).decode
 _unpack_header: Final = HEADER.unpack_from
 
 
@@ -602,7 +601,7 @@ class Session:
             raise WireError(Code.LIMIT, f"a message of {len(payload)} bytes")
         self._count_question()
         try:
-            self._events.append(ControlReceived(_decode(payload)))
+            self._events.append(ControlReceived(read_message(payload)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             if not (is_optional and isinstance(error, msgspec.ValidationError)):
                 raise WireError(Code.PROTOCOL, "a message that cannot be read") from error

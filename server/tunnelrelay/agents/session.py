@@ -20,10 +20,11 @@ from tunnelctl.wire.messages import (
     Bound,
     Hello,
     Join,
-    Message,
+    ReceivedMessage,
     Refused,
     Superseded,
     Unbind,
+    UnknownSettings,
     Welcome,
 )
 from tunnelctl.wire.problem import Problem
@@ -75,6 +76,9 @@ MAX_REFUSAL, MAX_HINT = 6_000, 1_000
 escaped; the list of problems beside them is at most 14 kB (`tunnelctl.wire.problem`). So a refusal always fits into one
 message of the link (64 KiB), whatever the agent's settings are."""
 
+
+Offer = Bind | Join | UnknownSettings
+"""What an agent sends to have a tunnel served."""
 
 BOUNDS = (
     DeclaredBound(
@@ -191,7 +195,7 @@ class AgentSession:
     def on_about(self, stream: Stream, payload: bytes) -> None:
         """Never called: the wire session refuses it, as no agent opens streams."""
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """Handle a control message of the agent. A message that it may not send now ends the link."""
         match message:
             case Hello():
@@ -205,7 +209,19 @@ class AgentSession:
                 self._release(message.tunnel, on_purpose=True)
             case AppState() if self._agent:
                 self._note_app(message)
-            case Bind() | Join() | Unbind() | AppState() | Welcome() | Bound() | Refused() | Superseded():
+            case UnknownSettings() if self._agent:
+                self._refuse_unknown(message)
+            case (
+                UnknownSettings()
+                | Bind()
+                | Join()
+                | Unbind()
+                | AppState()
+                | Welcome()
+                | Bound()
+                | Refused()
+                | Superseded()
+            ):
                 self.link.close(Code.PROTOCOL, "this message is not the agent's to send now")
             case _:
                 assert_never(message)
@@ -252,7 +268,7 @@ class AgentSession:
             )
         )
 
-    def _has_turn(self, offer: Bind | Join) -> bool:
+    def _has_turn(self, offer: Offer) -> bool:
         """Whether the agent may bind or join one more tunnel, under the number it chose. If not, it is told so."""
         taken = self.tunnels.keys() | self._asking.keys()
         if not self._binds.take(asyncio.get_running_loop().time()):
@@ -263,6 +279,14 @@ class AgentSession:
         else:
             return True
         return False
+
+    def _refuse_unknown(self, bind: UnknownSettings) -> None:
+        """Refuse a bind with settings that this release does not know: without them the tunnel might let in more
+        visitors than its owner wants."""
+        if self._has_turn(bind):
+            text = f"this relay (release {__version__}) is older than the agent and does not know this setting"
+            problems = [Problem(setting, text) for setting in bind.settings]
+            self._refuse_settings(bind, problems, "upgrade the relay, or leave the setting out")
 
     def _bind(self, bind: Bind) -> None:
         if not self._has_turn(bind):
@@ -584,7 +608,7 @@ class AgentSession:
         )
         self._send_refusal(offer, refused)
 
-    def _refuse_settings(self, offer: Bind | Join, problems: Sequence[Problem], hint: str = "") -> None:
+    def _refuse_settings(self, offer: Offer, problems: Sequence[Problem], hint: str = "") -> None:
         self._send_refusal(offer, policy_invalid(problems, hint))
 
     def _refuse_held(self, bind: Bind, taken: Taken) -> None:
@@ -599,10 +623,10 @@ class AgentSession:
         context.audit.record("name.refused", reason="taken", host=row.host, owner=self.owner, peer=self.link.peer)
         self._refuse(bind, "name_taken", message, hint)
 
-    def _refuse(self, offer: Bind | Join, code: str, message: str, hint: str = "") -> None:
+    def _refuse(self, offer: Offer, code: str, message: str, hint: str = "") -> None:
         self._send_refusal(offer, OfferRefused(code, message, hint))
 
-    def _send_refusal(self, offer: Bind | Join, no: OfferRefused) -> None:
+    def _send_refusal(self, offer: Offer, no: OfferRefused) -> None:
         log.debug("bind refused", owner=self.owner, peer=self.link.peer, code=no.code)
         message, hint = shortened(no.message, MAX_REFUSAL), shortened(no.hint, MAX_HINT)
         self.link.send(Refused(tunnel=offer.tunnel, code=no.code, message=message, hint=hint, problems=no.problems))
