@@ -1,2 +1,3 @@
 """The agent's command line: commands, the live screen, log formats, exit codes. Start reading at `main`, then
-`http`."""
+`http`.
+"""

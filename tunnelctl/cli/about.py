@@ -14,13 +14,13 @@ from tunnelctl.cli.persona import Persona, persona_of
 
 SHELLS = ("bash", "zsh", "fish")
 INSTALLERS = {"pipx": "pipx upgrade tunnelctl", "uv": "uv tool upgrade tunnelctl"}
-"""A folder above the interpreter to the command that updates what lies there."""
+"""Commands that update the program, by the name of a folder above the Python interpreter."""
 
 common_options = with_options(NO_CONFIG, *NO_LOG)
 
 
 def version_line(persona: Persona) -> str:
-    """What `--version` prints. Programs read what stands behind the word "version"."""
+    """Return the line that `--version` prints. Programs parse the text after the word "version"."""
     return f"{persona.program} version {persona.version}"
 
 
@@ -41,7 +41,7 @@ def update() -> None:
 
 
 def update_command(prefix: Path) -> str:
-    """The command that updates a program that is installed below `prefix`."""
+    """Return the command that updates a program installed below `prefix`."""
     by_tool = [command for folder, command in INSTALLERS.items() if folder in prefix.parts]
     return by_tool[0] if by_tool else f"{sys.executable} -m pip install --upgrade tunnelctl"
 

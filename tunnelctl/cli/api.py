@@ -1,7 +1,7 @@
-"""`tunnel api`: everything an administrator does in the dashboard, as commands. Answers go to stdout, messages to
-stderr.
+"""`tunnel api`: everything an administrator can do in the dashboard, as commands.
 
-`api_schema` makes the commands from the API's schema, `api_fields` the requests' fields; `api_client` sends requests.
+Responses are written to stdout, messages to stderr. `api_schema` creates the commands from the API's schema,
+`api_fields` the fields of requests; `api_client` sends requests.
 """
 
 import json
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from tunnelctl.cli.api_client import ApiRefused
 
 MAX_DATA = 1024 * 1024
-"""Bytes of a body that is read from a file: as much as the API takes, and more."""
+"""Maximum bytes of a request body that is read from a file; the API accepts less."""
 OUTPUT = "What is printed: json for programs, or table for people."
 FOLDERS = {
     "edges": "Durable endpoints that tunnels join, and their routes.",
     "edge-modules": "What guards an edge, and who serves it.",
     "backends": "Who can serve edges.",
 }
-"""What groups of groups are."""
+"""Help texts of groups that contain groups."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPES: dict[str, Any] = {"number": click.INT, "switch": click.BOOL}
 _METAVARS = {
@@ -55,10 +55,10 @@ _HINTS = {
 
 
 class Folder(click.Group):
-    """A command group of `tunnel api`. Its commands and groups are made when they are looked up.
+    """A command group of `tunnel api`. Its commands and groups are created when they are looked up.
 
     Args:
-        path: The names that lead here.
+        path: Names of the groups that contain this one, and its own.
     """
 
     def __init__(self, path: tuple[str, ...], words: str, **rest: Any) -> None:
@@ -66,11 +66,11 @@ class Folder(click.Group):
         self._path = path
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names below, in the order of the schema."""
+        """Return the names in this group, in the order of the schema."""
         return list(dict.fromkeys(name for name, _ in self._below()))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command or the folder of this name."""
+        """Return the command or group with this name."""
         found = [what for name, what in self._below() if name == cmd_name]
         if not found:
             return None
@@ -90,7 +90,7 @@ class Folder(click.Group):
 
 
 def command_of(operation: Operation) -> click.Command:
-    """The command that sends this request."""
+    """Return the command that sends the request of an operation."""
     fields = (*operation.query, *operation.body)
     options: list[click.Parameter] = [click.Argument([name], metavar=name.upper()) for name in operation.arguments]
     options += map(_option_of, fields)
@@ -115,7 +115,7 @@ def command_of(operation: Operation) -> click.Command:
 
 
 class _Command(click.Command):
-    """A command that also takes the fields of a module in ngrok's spelling: `--module.issuer`."""
+    """A command that also accepts the fields of a module in ngrok's spelling, such as `--module.issuer`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [re.sub(r"^--module\.", "--", arg) for arg in args])
@@ -127,7 +127,7 @@ def _begin(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _parameters(*options: Callable[..., Any]) -> list[click.Parameter]:
-    """The parameters that the decorators declare, for commands without a function of their own."""
+    """Return the parameters that the decorators declare, for commands without a function of their own."""
     return click.command()(with_options(*options)(lambda: None)).params
 
 
@@ -155,7 +155,7 @@ def _option_of(field: Field) -> click.Option:
 
 
 def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> None:
-    """One command, from its flags to its answer."""
+    """Run a command: build the request from its flags, send it and print the response."""
     from tunnelctl.cli.api_client import ApiAway, ApiCall, ApiRefused
 
     call = ApiCall(
@@ -178,7 +178,7 @@ def _run(ctx: click.Context, operation: Operation, given: dict[str, Any]) -> Non
 
 
 def format_json(answer: Any) -> str:
-    """An answer as JSON. Characters that a terminal would obey are escaped."""
+    """Format a response as JSON. Characters that could control a terminal are escaped."""
     text = json.dumps(answer, indent=2, ensure_ascii=False)
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
@@ -192,7 +192,7 @@ def _fail(refused: "ApiRefused") -> NoReturn:
     raise Failure(code, problems, _HINTS.get(refused.status, ""))
 
 
-# The request
+# Building the request
 
 
 def _path(operation: Operation, given: dict[str, Any]) -> str:

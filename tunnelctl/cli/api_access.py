@@ -1,4 +1,6 @@
-"""The API's address and key for `tunnel api`: flags over variables over the file, else from the relay's information."""
+"""Finds the API's address and key for `tunnel api`: from flags, else variables, else the configuration file, else the
+relay's public information.
+"""
 
 import os
 import sys
@@ -30,17 +32,17 @@ ACCESS: tuple[Decorator, ...] = (
     CONFIG,
     *NO_LOG,
 )
-"""The flags that every command of `tunnel api` takes, before the group's name too."""
+"""The flags that every command of `tunnel api` accepts, also before the group's name."""
 _NAMES = ("api_key", "api_url", "relay", "relay_ca", "proxy_url", "config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiAccess:
-    """The values of `ACCESS`, "" and None for what was not given.
+    """The values of the flags in `ACCESS`; "" and None for missing ones.
 
     Attributes:
-        api_key: A secret's form.
-        is_typed: Whether it stood on the command line.
+        api_key: The API key, in one of the forms of a secret (`env:`, `file:`).
+        is_typed: The key was given on the command line.
     """
 
     api_key: str = field(default="", repr=False)
@@ -53,12 +55,12 @@ class ApiAccess:
 
 
 def keep_access(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Remember the options given before the group's name."""
+    """Store the options that were given before the group's name."""
     ctx.meta[__name__] = (given, typed_parameters(ctx))
 
 
 def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
-    """The options given after the command's name, else before it, else the environment."""
+    """Return the options given after the command's name, else those before it, else from the environment."""
     before, typed_before = ctx.meta.get(__name__, ({}, frozenset()))
     typed = typed_parameters(ctx)
     chosen = {name: given[name] if name in typed else before.get(name) or given[name] for name in _NAMES}
@@ -66,7 +68,7 @@ def access_of(ctx: click.Context, given: dict[str, Any]) -> ApiAccess:
 
 
 def open_api(access: ApiAccess) -> "Api":
-    """A client of the API at the given or found address, with the key.
+    """Return a client for the API, with the given or found address and key.
 
     Raises:
         Failure: There is no key, an address is invalid, or the relay has no API.
@@ -126,7 +128,7 @@ def _key(text: str, *, is_typed: bool) -> str:
 
 
 def warn_of_literal(flag: str) -> None:
-    """Warn a person that a secret on the command line can be seen by others. Programs are not warned."""
+    """Warn a person that others can see a secret on the command line. Programs are not warned."""
     from tunnelctl.cli.output_mode import can_draw
 
     if can_draw(sys.stderr):

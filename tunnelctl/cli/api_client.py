@@ -1,6 +1,6 @@
-"""Calls the relay's API: finds its address, makes calls, and follows the pages of lists.
+"""Calls the relay's API: finds its address, sends requests, and follows the pages of lists.
 
-Bounded in time and size, without cookies and redirects: the key goes to the API and nowhere else.
+Calls are bounded in time and size, and use no cookies and redirects: the key is sent only to the API.
 """
 
 import os
@@ -22,27 +22,27 @@ from tunnelctl.wire.texts import is_loopback
 
 INFO_PATH = "/_tunnel/info"
 LOCAL_PATH = "/_tunnel/api"
-"""Where the API of a relay on this machine is: names under `localhost` do not resolve in most programs."""
+"""Path of the API on a relay on this machine, as most programs cannot resolve names under `localhost`."""
 CONNECT_SECONDS, CALL_SECONDS = 5.0, 30.0
 MAX_ANSWER = 32 * 1024 * 1024
-"""Bytes of one answer: a hundred edges with a thousand rules each."""
+"""Maximum bytes of one response: a hundred edges with a thousand rules each."""
 
 
 class ApiAway(Exception):
-    """The API did not answer, or another server did. The message is for people."""
+    """The API did not respond, or another server did. The message is for display."""
 
 
 class ApiAddressInvalid(ValueError):
-    """The API's address cannot be used. The message is for people."""
+    """The API's address is not usable. The message is for display."""
 
 
 class ApiRefused(Exception):
-    """The API answered with an error.
+    """The API responded with an error.
 
     Attributes:
-        status: Of the answer.
-        code: Short, stable, for programs; "" when the answer had none.
-        request_id: The request's id in the relay's log; "" when the answer had none.
+        status: HTTP status of the response.
+        code: Short, stable error code for programs; "" when the response had none.
+        request_id: Id of the request in the relay's log; "" when the response had none.
     """
 
     def __init__(self, status: int, message: str, code: str = "", request_id: str = "") -> None:
@@ -55,7 +55,7 @@ class ApiRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """One request: method, path, query and body; the client adds address and key."""
+    """One request: method, path, query and body. The client adds address and key."""
 
     method: str
     path: str
@@ -64,12 +64,12 @@ class ApiCall:
 
 
 class Api:
-    """The API at one address, for one key.
+    """A client for the API at one address, with one key.
 
     Args:
-        base: As `base_of` gives it.
-        ca_file: PEM file of the authorities to trust, instead of the system's.
-        proxy: The way there; None for the direct one.
+        base: Base URL of the API, as returned by `base_of`.
+        ca_file: PEM file of certificate authorities to trust instead of the system's.
+        proxy: Proxy to the API; None for a direct connection.
         transport: Makes the calls; None for the network.
     """
 
@@ -87,15 +87,15 @@ class Api:
         self._client = _client(ca_file, proxy, transport, {"Authorization": f"Bearer {key}"})
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the client's connections."""
         self._client.close()
 
     def call(self, call: ApiCall) -> Any:
-        """The JSON of the answer, None when it has no content.
+        """Send a request and return the JSON of the response; None when it has no content.
 
         Raises:
-            ApiRefused: It answered with an error.
-            ApiAway: It did not answer, or another server did.
+            ApiRefused: The API responded with an error.
+            ApiAway: The API did not respond, or another server did.
         """
         url = f"{self._base}{call.path}"
         status, answer = _ask(self._client, call.method, url, call.query, call.body, self._proxy)
@@ -127,10 +127,10 @@ class Api:
 
 
 def base_of(url: str) -> str:
-    """The API's base address, without a trailing slash, for an address as people type it.
+    """Return the API's base URL, without a trailing slash, for an address that a user typed.
 
     Raises:
-        ApiAddressInvalid: It is no address, or plain http would send the key over a network.
+        ApiAddressInvalid: The text is not an address, or plain http would send the key over a network.
     """
     try:
         parts = urlsplit(url.strip())
@@ -153,10 +153,10 @@ def find_base(
     proxy: Proxy | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> str:
-    """The base address of a relay's API, from the relay's public information.
+    """Return the base URL of a relay's API, from the relay's public information.
 
     Raises:
-        ApiAway: The relay does not answer, or has no API.
+        ApiAway: The relay does not respond, or has no API.
     """
     client = _client(ca_file, proxy, transport, {})
     try:
@@ -167,7 +167,7 @@ def find_base(
     if not isinstance(url, str):
         raise ApiAway(f"what answers at {relay.url} is no relay with an API")
     if relay.is_loopback and is_loopback(urlsplit(url).hostname or ""):
-        return f"{relay.url}{LOCAL_PATH}"  # use the address that just answered, as the public port may differ
+        return f"{relay.url}{LOCAL_PATH}"  # use the address that just responded, as the public port may differ
     try:
         return base_of(url)
     except ApiAddressInvalid as error:
@@ -195,7 +195,7 @@ def _ask(
     body: Mapping[str, Any] | None,
     proxy: Proxy | None,
 ) -> tuple[int, Any]:
-    """Status and JSON of an answer; None in place of a body that is not JSON."""
+    """Return status and JSON of a response; None instead of a body that is not JSON."""
     where = url.partition("?")[0] + (f" through the proxy {proxy.url}" if proxy is not None else "")
     try:
         with client.stream(method, url, params=dict(query) or None, json=body) as response:
@@ -215,7 +215,7 @@ def _ask(
 
 
 def _reason(error: httpx.HTTPError) -> str:
-    """Why there was no answer. Repeats nothing of the request, which has a key."""
+    """Describe why there was no response. Contains no part of the request, which has a key."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -231,7 +231,7 @@ def _reason(error: httpx.HTTPError) -> str:
 
 
 def _refusal(status: int, answer: Mapping[str, Any]) -> ApiRefused:
-    """The problem in an error answer (RFC 9457), as far as it is there."""
+    """Return the exception for an error response (RFC 9457), with the parts that it contains."""
 
     def text_of(source: object, name: str) -> str:
         value = source.get(name) if isinstance(source, dict) else None

@@ -1,4 +1,6 @@
-"""Makes the JSON or query of a `tunnel api` command from its flags. Pure, except for reading secrets."""
+"""Builds the JSON or query of a request of `tunnel api` from the command's flags. Does no I/O, except for reading
+secrets.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -6,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 Kind = Literal["text", "nullable", "number", "switch", "list", "pairs", "claims", "objects", "secret", "secrets"]
-"""How a field is typed:
+"""The type of a field, which determines how its flag is typed:
 
 - `text` as it is, the empty one too; `nullable` likewise, but an empty text is sent as null;
 - `number` whole, `switch` true or false;
@@ -16,21 +18,21 @@ Kind = Literal["text", "nullable", "number", "switch", "list", "pairs", "claims"
 """
 
 ReadSecret = Callable[[str, str], str]
-"""Takes a flag, for error messages, and its value; returns the secret that the value names."""
+"""Function that takes a flag (for error messages) and its value, and returns the secret that the value refers to."""
 
 
 class FieldInvalid(ValueError):
-    """A flag's value is invalid. The message begins with the flag and holds no secret."""
+    """A flag's value is invalid. The message begins with the flag and contains no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a request.
+    """A field of a request of the API.
 
     Attributes:
-        name: As in the API; dots lead into objects: `oidc.client_id`.
-        kind: See `Kind`.
-        words: Its help text.
+        name: Name in the API, with dots for nested objects: `oidc.client_id`.
+        kind: Type of the field; see `Kind`.
+        words: Help text of the flag.
     """
 
     name: str
@@ -39,28 +41,30 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """`--oidc.client-id`."""
+        """The flag of the field, such as `--oidc.client-id`."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def parameter(self) -> str:
-        """Its name in click: an identifier that none of our own options has."""
+        """The flag's parameter name in click: an identifier that no other option has."""
         return "field_" + self.name.replace(".", "__")
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the flag may be given again and again."""
+        """Whether the flag may be given several times."""
         return self.kind in ("list", "pairs", "claims", "objects", "secrets")
 
 
 def body_of(fields: Iterable[Field], given: Mapping[str, Any], read: ReadSecret) -> dict[str, Any]:
-    """The JSON object that the flags make. It leaves out flags that were not given: a change keeps those fields.
+    """Return the JSON object for the given flags.
+
+    Flags that were not given are left out, so that a change keeps their fields.
 
     Args:
-        given: By the parameters' names; None, or () where a flag may be repeated, for what was not given.
+        given: Values by parameter name; None, or () for a flag that may be repeated, if it was not given.
 
     Raises:
-        FieldInvalid: With the first mistake.
+        FieldInvalid: Reports the first mistake.
     """
     body: dict[str, Any] = {}
     for field, value in _given(fields, given):
@@ -73,7 +77,7 @@ def body_of(fields: Iterable[Field], given: Mapping[str, Any], read: ReadSecret)
 
 
 def query_of(fields: Iterable[Field], given: Mapping[str, Any]) -> dict[str, str]:
-    """The query that the flags make."""
+    """Return the query for the given flags."""
     return {field.name: str(value) for field, value in _given(fields, given)}
 
 
@@ -112,7 +116,7 @@ def parse_object(flag: str, text: str) -> dict[str, Any]:
     """Parse a text that must be a JSON object.
 
     Raises:
-        FieldInvalid: It is none.
+        FieldInvalid: The text is not a JSON object.
     """
     try:
         value = json.loads(text)

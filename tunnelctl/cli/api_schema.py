@@ -1,8 +1,8 @@
-"""Makes the commands of `tunnel api` from the API's schema, which is packaged as `openapi.json`.
+"""Creates the commands of `tunnel api` from the API's schema, which is packaged as `openapi.json`.
 
-Groups, verbs, paths, fields, help and secrecy come from the schema. Only the names of ngrok's commands that differ from
-its resources are defined here. `python -m tests.docs.openapi --write` writes the file, and a test holds it to the
-relay's schema. It is read when a command of `tunnel api` is looked for, not before.
+Groups, verbs, paths, fields, help and secrecy come from the schema. Only names of ngrok's commands that differ from its
+resources are defined here. `python -m tests.docs.openapi --write` writes the file, and a test compares it with the
+relay's schema. It is read only when a command of `tunnel api` is looked up.
 """
 
 import functools
@@ -23,7 +23,7 @@ GROUPS = {
     "https_edge_routes": "edges https-routes",
     "tunnel_group_backends": "backends tunnel-group",
 }
-"""Tag of the schema -> group, where it is not the tag with hyphens."""
+"""Command groups by tag of the schema, where the group is not the tag with hyphens."""
 MODULES = "https_edge_route_modules"
 """Tag of the modules of a route; each module is a group."""
 VERBS = {
@@ -31,22 +31,22 @@ VERBS = {
     "get_me": "me",
     "create_invitation": "invite",
 }
-"""Operation id -> verb, where it is not the first word."""
+"""Verbs by operation id, where the verb is not the id's first word."""
 NEVER_NULL = frozenset({"owner", "owner_id"})
-"""Fields whose null only stands for "not given". An empty value, as of an unset variable, is sent and refused."""
+"""Fields whose null only means "not given". An empty value, for example from an unset variable, is sent and refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One command.
+    """A command of `tunnel api`, which sends one request.
 
     Attributes:
-        group: The command group, subgroups after blanks: `edges https`.
-        verb: The command's name.
-        method: Of the request.
-        path: In the API; what stands in braces is typed as an argument.
-        words: Its help text.
-        body: Fields of the JSON that is sent.
+        group: The command group, with subgroups after blanks: `edges https`.
+        verb: Name of the command.
+        method: HTTP method of the request.
+        path: Path in the API; parts in braces are arguments of the command.
+        words: Help text of the command.
+        body: Fields of the JSON body.
         query: Fields of the query.
     """
 
@@ -65,7 +65,7 @@ class Operation:
 
     @property
     def is_paged(self) -> bool:
-        """Whether its list has pages."""
+        """Whether the response is a list with pages."""
         return any(field.name == "before_id" for field in self.query)
 
 
@@ -74,8 +74,8 @@ class ApiGroup:
     """A group of commands for one resource.
 
     Attributes:
-        name: As it is typed, subgroups after blanks: `edges https`.
-        words: Its help text, in one line.
+        name: Name as typed, with subgroups after blanks: `edges https`.
+        words: Help text in one line.
     """
 
     name: str
@@ -85,15 +85,15 @@ class ApiGroup:
 
 @functools.cache
 def groups() -> tuple[ApiGroup, ...]:
-    """Every group, in the order of the schema."""
+    """Return every group, in the order of the schema."""
     return ApiSchema(msgspec.json.decode(resources.files("tunnelctl.cli").joinpath("openapi.json").read_bytes())).groups
 
 
 class ApiSchema:
-    """An OpenAPI document, read as commands.
+    """An OpenAPI document, interpreted as commands.
 
     Attributes:
-        groups: In the order of the document.
+        groups: The command groups, in the order of the document.
     """
 
     def __init__(self, document: Schema) -> None:
@@ -110,7 +110,7 @@ class ApiSchema:
                 found.setdefault(name, []).append(self._operation(name, method.upper(), path, described))
                 if tag != MODULES:
                     words[name] = tags[tag]
-                elif body := self._body(described):  # the schema of its object describes the module
+                elif body := self._body(described):  # the schema of the body describes the module
                     words[name] = _line(self._resolve(body)["description"])
         self.groups = tuple(ApiGroup(name, words[name], tuple(operations)) for name, operations in found.items())
 
@@ -136,7 +136,7 @@ class ApiSchema:
         return schema
 
     def _fields(self, part: Schema, prefix: str = "") -> Iterator[Field]:
-        """The fields of an object, those of objects in it under their dotted names."""
+        """Yield the fields of an object, with those of nested objects under dotted names."""
         for name, inner in self._resolve(part).get("properties", {}).items():
             whole = self._resolve(inner)
             if whole.get("properties"):
@@ -178,7 +178,7 @@ class ApiSchema:
         return "list"
 
     def _resolve(self, part: Schema) -> Schema:
-        """A schema without references; `nullable` when it is a choice between another and null."""
+        """Return a schema with its references resolved; `nullable` is set for a choice between a schema and null."""
         if "$ref" in part:
             return self._resolve(self._schemas[part["$ref"].rpartition("/")[2]])
         choices = [choice for choice in part.get("anyOf", ()) if choice != {"type": "null"}]
@@ -199,7 +199,7 @@ def _group_name(tag: str, path: str) -> str:
 
 
 def _is_offered(part: Schema) -> bool:
-    """Whether a field gets a flag; not when it only exists for ngrok's clients and must be empty."""
+    """Return whether a field gets a flag; not if it exists only for ngrok's clients and must be empty."""
     return (
         part.get("type") != "null"
         and 0 not in (part.get("maxItems"), part.get("maxLength"))

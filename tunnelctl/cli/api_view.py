@@ -1,7 +1,7 @@
-"""Formats answers of the API for people: lists as a table, one thing as names and values. Pure.
+"""Formats responses of the API for people: lists as a table, a single resource as names and values.
 
-`tunnel api` prints JSON, for programs, unless `--output table` is given. A table leaves out columns that are empty in
-every row, and cuts long cells.
+`tunnel api` prints JSON, for programs, unless `--output table` is given. A table omits columns that are empty in every
+row, and cuts long cells.
 """
 
 import json
@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 MAX_CELL = 48
-"""Characters of a cell in a list: ids, hosts and issuers fit. One thing alone is shown whole."""
+"""Maximum characters of a cell in a list, enough for ids, hosts and issuers. A single resource is shown in full."""
 LEFT_OUT = frozenset({"uri", "metadata", "next_page_uri"})
-"""Columns of lists that say little to people."""
+"""Columns of lists that are left out, as they tell people little."""
 
 
 def table(answer: Any) -> str:
-    """The answer as lines of text."""
+    """Format a response as lines of text."""
     rows = _rows(answer)
     if rows is not None:
         return _list(rows)
@@ -25,7 +25,7 @@ def table(answer: Any) -> str:
 
 
 def _rows(answer: Any) -> list[Any] | None:
-    """The things of a page; None for an answer that is no page."""
+    """Return the resources of a page; None for a response that is not a page."""
     if not isinstance(answer, dict) or "next_page_uri" not in answer:
         return None
     lists = [value for value in answer.values() if isinstance(value, list)]
@@ -53,7 +53,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value in one line, without control characters; "" for an empty one."""
+    """Return a value in one line, without control characters; "" for an empty one."""
     match value:
         case None:
             return ""

@@ -1,4 +1,4 @@
-"""Commands of both programs: help in sections with examples, and switches that take `=true` and `=false` too."""
+"""Command classes of both programs: help in sections with examples, and switches that accept `=true` and `=false`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""Declares a parameter, as `click.option(…)` does."""
+"""A decorator that declares a parameter, as `click.option(…)` returns."""
 MAX_SENTENCE = 200
-"""Characters of a command's line in its group's help."""
+"""Maximum characters of a command's line in its group's help."""
 _TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"0", "f", "false"})
-"""As Go's flags, and so ngrok's, spell them."""
+"""Spellings of true and false in Go's flags, and so in ngrok's."""
 
 
 class Command(click.Command):
     """A command whose help lists its options in sections.
 
     Args:
-        sections: Titles to the options below them, in order. Other options come before them.
+        sections: Option names by title of their section, in order. Other options come before them.
         examples: Command lines with descriptions, shown before the options.
     """
 
@@ -51,11 +51,11 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, with `--switch=true` and `--switch=false` allowed."""
+        """Parse arguments, which may contain `--switch=true` and `--switch=false`."""
         return super().parse_args(ctx, self.with_plain_switches(args))
 
     def with_plain_switches(self, args: Sequence[str]) -> list[str]:
-        """The arguments with `--switch=true` as `--switch`, and `--switch=false` as its opposite or left out."""
+        """Replace `--switch=true` by `--switch`; replace `--switch=false` by the opposite switch, or drop it."""
         end = args.index("--") if "--" in args else len(args)
         opposites: dict[str, str] = {}
         for one in self.params:
@@ -73,10 +73,10 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands.
+    """A group of `Command`s whose help begins with the first steps.
 
     Args:
-        start: The first steps, as `examples`.
+        start: Command lines of the first steps, in the form of `examples`.
     """
 
     command_class = Command
@@ -87,22 +87,22 @@ class Group(click.Group):
         self.start = start
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The description, then the first steps."""
+        """Write the description, then the first steps."""
         super().format_help_text(ctx, formatter)
         write_examples(formatter, "Start here", self.start)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands with their whole first sentence."""
+        """Write the commands, each with its whole first sentence."""
         named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, one.get_short_help_str(MAX_SENTENCE)) for name, one in named if one is not None])
 
 
 def declared(*options: Decorator) -> list[click.Parameter]:
-    """The parameters that decorators declare, in their order."""
+    """Return the parameters that decorators declare, in their order."""
 
     def nothing() -> None:
-        """Takes no part: click declares parameters on functions."""
+        """Exists only because click declares parameters on functions."""
 
     command: Callable[..., Any] = nothing
     for one in reversed(options):
@@ -111,7 +111,7 @@ def declared(*options: Decorator) -> list[click.Parameter]:
 
 
 def write_examples(formatter: click.HelpFormatter, title: str, examples: Sequence[tuple[str, str]]) -> None:
-    """Command lines to copy, each whole on a line of its own, with what it does below."""
+    """Write command lines to copy, each on a line of its own, with their descriptions below."""
     if not examples:
         return
     with formatter.section(title):

@@ -89,7 +89,7 @@ def _secret(what: str, text: str) -> str:
 
 
 def _save(key: SavedKey, value: str, config: ConfigFiles) -> Path:
-    """Save the value. Returns the file's path."""
+    """Save the value and return the file's path."""
     path = _one(config)
     try:
         save_secret(path, key, value)
@@ -101,7 +101,7 @@ def _save(key: SavedKey, value: str, config: ConfigFiles) -> Path:
 
 
 def _one(config: ConfigFiles) -> Path:
-    """The file to write in."""
+    """Return the file to write to."""
     if len(config.to_write) > 1:
         raise Failure(Exit.USAGE, ["--config: names several files to write in"], "name one")
     return config.to_write[0]
@@ -176,7 +176,7 @@ def check(config: ConfigFiles) -> None:
 
 
 def _relay_line(found: FileConfig) -> str:
-    """The relay that the agent connects to, and the source of its address."""
+    """Return the relay that the agent connects to, with the source of its address."""
     variable = os.environ.get("TUNNELCTL_RELAY", "")
     for url, origin in ((variable, "TUNNELCTL_RELAY"), (found.connect_url, "connect_url")):
         if url:

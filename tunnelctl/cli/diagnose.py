@@ -1,4 +1,4 @@
-"""`tunnel diagnose`: what stands between this machine and a working tunnel, and what to do about it."""
+"""`tunnel diagnose`: finds what prevents this machine from having a working tunnel, and gives advice."""
 
 import asyncio
 import json
@@ -82,7 +82,10 @@ def _settings(flags: StartFlags) -> Settings:
 
 
 def _issuers(settings: Settings) -> tuple[str, ...]:
-    """The providers that the file's tunnels and the environment name. Those that the relay knows are its to look at."""
+    """Return the providers that the file's tunnels and the environment name.
+
+    Named providers are left out, as the relay checks them.
+    """
     texts = [text for tunnel in settings.file.tunnels for text in tunnel.policy.of("oidc.issuer")]
     texts += [text for text in (os.environ.get(LOGIN_VARIABLE, ""),) if text]
     return tuple(text for text in dict.fromkeys(texts) if not is_named(text))

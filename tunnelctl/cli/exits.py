@@ -1,9 +1,9 @@
-"""Exit codes, and the common form of errors of both programs: what happened, and what to do.
+"""Exit codes, and the common form of error messages of both programs: what happened, and what to do.
 
     error: --https 0.0.0.0:443: another program listens there already (nginx, process 812)
     hint: stop it, or give another address with --https
 
-`Failure` is the error, raised by commands of both; `program.py` writes it and ends the process.
+Commands raise a `Failure`; `program.py` prints it and ends the process.
 """
 
 import os
@@ -20,36 +20,37 @@ import click
 from tunnelctl.agent.ngrok_codes import with_ngrok_code
 
 MIN_WIDTH = 40
-"""Columns. On a narrower terminal lines are as long as they are: cut into single words they could not be read."""
+"""Columns of a terminal below which lines are not folded, as single words per line would be unreadable."""
 _GLUE = "\0"
-"""Stands for a space that no line may break at."""
+"""Placeholder for a space at which lines must not be folded."""
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 class Exit(IntEnum):
-    """Exit codes of both programs for errors. 0: it did its work, or was asked to stop."""
+    """Exit codes of both programs for errors. Code 0 means that the command succeeded, or was asked to stop."""
 
     FAILED = 1
-    """It could not be done."""
+    """The command failed."""
     USAGE = 2
-    """The command line or the configuration file asks for something that cannot be."""
+    """The command line or the configuration file is invalid."""
     NOT_ALLOWED = 3
-    """The relay does not take the credential, or the credential may not do this."""
+    """The relay refuses the credential, or the credential lacks a permission."""
     NO_RELAY = 4
-    """What answers at the relay's address is no relay. (A tunnel's relay that does not answer is tried again
+    """The server at the relay's address is not a relay. (If a tunnel's relay does not respond, the agent tries again
     for ever; `tunnel api` tries once.)"""
     NAME_TAKEN = 5
     """The address belongs to another owner, or another agent has taken it over."""
     OUTPUT_CLOSED = 141
-    """Nothing reads the output any more: what a shell reports (128 + SIGPIPE) of programs such as `yes | head -1`."""
+    """The reader of the output has closed it. Shells report the same code (128 + SIGPIPE) for programs such as `yes |
+    head -1`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One problem of several, with a hint of its own.
+    """One of several problems in an error, with a hint of its own.
 
     Attributes:
-        hint: "" to use the hint of the whole error.
+        hint: Advice for this problem; "" to use the hint of the whole error.
     """
 
     text: str
@@ -57,13 +58,13 @@ class Mistake:
 
 
 class Failure(click.ClickException):
-    """Ends the command with an error.
+    """An error that ends the command.
 
     Args:
-        code: What the process exits with.
-        problems: What is wrong, one sentence each; an `error:` line for each.
-        hint: What to do about them. "" when each of the problems has a hint of its own.
-        error: The relay's name for the error, "" without one.
+        code: Exit code of the process.
+        problems: Descriptions of the problems, one sentence each; each becomes an `error:` line.
+        hint: Advice for all problems; "" when each of them has a hint of its own.
+        error: The relay's name for the error; "" without one.
     """
 
     def __init__(self, code: Exit, problems: Sequence[str | Mistake], hint: str = "", error: str = "") -> None:
@@ -76,11 +77,11 @@ class Failure(click.ClickException):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]  # click reads it where it runs a command by itself
-        """The process's exit code, as click reads it."""
+        """The exit code of the process, which click reads."""
         return self.code
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Write it to stderr. A hint that several problems share is written once, behind the last of them."""
+        """Write the error to stderr. A hint shared by several problems is written once, after the last of them."""
         hints = [*(one.hint for one in self.mistakes), self.hint]
         for at, problem in enumerate(self.problems):
             say("error", problem, file)
@@ -90,7 +91,9 @@ class Failure(click.ClickException):
             say("hint", self.hint, file)
 
     def show_as_ngrok(self) -> None:
-        """Write it to stderr as ngrok does: every line begins with `ERROR:  `, and the last one is ngrok's number."""
+        """Write the error to stderr as ngrok does: every line begins with `ERROR:  `, and the last one is ngrok's
+        number.
+        """
         hints = dict.fromkeys(hint for hint in (*(one.hint for one in self.mistakes), self.hint) if hint)
         text = with_ngrok_code("\n".join([*self.problems, *hints]), self.error)
         for line in text.splitlines():
@@ -101,7 +104,7 @@ def say(label: str, text: str, file: IO[Any] | None = None) -> None:
     """Write `error: …`, `warning: …` or `hint: …` to stderr; on a terminal in colour, and folded to its width."""
     stream = sys.stderr if file is None else file
     if stream is None:
-        return  # a process without stderr
+        return  # the process has no stderr
     text = plain(text)
     is_terminal = _is_terminal(stream)
     if is_terminal:
@@ -112,17 +115,17 @@ def say(label: str, text: str, file: IO[Any] | None = None) -> None:
 
 
 def has_colour() -> bool:
-    """Whether a terminal may be written to in colour (https://no-color.org)."""
+    """Return whether output to a terminal may be coloured (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and not is_dumb()
 
 
 def is_dumb() -> bool:
-    """Whether TERM names a terminal that takes no control sequences; rich writes none to these."""
+    """Return whether TERM names a terminal without control sequences, to which rich writes none."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def plain(text: str) -> str:
-    """The text with control characters escaped, as some of it comes from the peer."""
+    """Return the text with control characters escaped, as parts of it may come from the peer."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
@@ -131,12 +134,14 @@ def plain(text: str) -> str:
 def _is_terminal(stream: IO[Any]) -> bool:
     try:
         return stream.isatty()
-    except ValueError:  # closed
+    except ValueError:  # the stream is closed
         return False
 
 
 def _folded(text: str, columns: int, indent: int) -> str:
-    """The text folded to the terminal's width, without line breaks inside backticks, whose text is to be copied."""
+    """Return the text folded to the terminal's width, without line breaks inside backticks, as that text is to be
+    copied.
+    """
     if columns < MIN_WIDTH:
         return text
     parts = text.split("`")

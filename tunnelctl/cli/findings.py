@@ -1,4 +1,6 @@
-"""Findings of a check, shown to people and written for scripts: `tunnel oidc check` and `tunnel diagnose`."""
+"""Prints the findings of a check for people, and converts them to JSON, for `tunnel oidc check` and `tunnel
+diagnose`.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -14,20 +16,20 @@ MARKS: "dict[Level, tuple[str, str, str]]" = {
     "warning": ("!", "warning", "yellow"),
     "error": ("✗", "error", "red"),
 }
-"""Each level's mark, its word where marks cannot be written, and its colour."""
+"""The mark of each level, the word for terminals that cannot show the mark, and the colour."""
 MAX_LINE = 2000
-"""Characters of a line off a terminal: longer than any finding."""
+"""Maximum characters of a line when the output is not a terminal: longer than any finding."""
 
 
 def show_findings(title: str, findings: "Sequence[Finding]", *, purpose: str) -> None:
-    """Print a line for each finding, errors last where they are seen, with its meaning and what to do below it."""
+    """Print each finding in a line, with its meaning and advice below; errors come last, where they are seen."""
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console.width = MAX_LINE  # a pipe has no width; hints must be found whole by a search
+        console.width = MAX_LINE  # a pipe has no width, and a search must find whole hints
     has_marks = "utf" in (getattr(sys.stdout, "encoding", "") or "").lower()
     console.print(Text(plain(title), style="bold"))
     for finding in sorted(findings, key=lambda finding: list(MARKS).index(finding.level)):
@@ -46,7 +48,7 @@ def _summary(findings: "Sequence[Finding]", purpose: str) -> str:
 
 
 def plain_findings(findings: "Sequence[Finding]") -> list[dict[str, str]]:
-    """The findings as JSON has them."""
+    """Return the findings in the form for JSON."""
     return [
         {"topic": one.topic, "level": one.level, "found": one.found, "why": one.why, "fix": one.fix} for one in findings
     ]

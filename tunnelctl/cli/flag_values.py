@@ -1,4 +1,4 @@
-"""The unchecked values of the flags of `tunnel http`, `tunnel tunnel` and `tunnel start`. `settings` checks them."""
+"""The values of the flags of `tunnel http`, `tunnel tunnel` and `tunnel start`, before `settings` checks them."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -12,14 +12,14 @@ from tunnelctl.policy.parse import PolicyTexts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFlags:
-    """The flags about the relay that every such command has; "" and None where a flag was not given.
+    """The flags about the relay that all these commands have; "" and None for flags that were not given.
 
     Attributes:
         config: The configuration files.
-        proxy_url: May hold a password: form of a secret, see `secret_source`.
-        authtoken: Form of a secret too.
-        typed: Names of the parameters that stood on the command line itself.
-        emptied: Those of them with an empty value, as from `--oidc=$UNSET`: perhaps a lost restriction.
+        proxy_url: Proxy; in one of the forms of a secret (see `secret_source`), as it may contain a password.
+        authtoken: The authtoken, in one of the forms of a secret.
+        typed: Names of the parameters given on the command line itself.
+        emptied: Parameters in `typed` with an empty value, as from `--oidc=$UNSET`, which may be a lost restriction.
     """
 
     config: ConfigFiles = field(default_factory=ConfigFiles)
@@ -33,15 +33,15 @@ class LinkFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelFlags(LinkFlags):
-    """The flags of `tunnel http`, `tunnel tcp` or `tunnel tunnel`, or the same from a tunnel of the file.
+    """The flags of `tunnel http`, `tunnel tcp` or `tunnel tunnel`, or their equivalents from a tunnel in the file.
 
     Attributes:
-        is_tcp: It is a tcp tunnel.
-        remote_addr: Its port at the relay, with the relay's domain in front or without.
-        schemes: Of the public address: `https`, `http` or both; empty for whatever the relay has.
-        proxy_protocol: Version of the PROXY header, "" for none.
-        inspect: Capture its exchanges.
-        policy: With forms of secrets, not the secrets.
+        is_tcp: The tunnel is a TCP tunnel.
+        remote_addr: The relay's TCP port, with or without the relay's domain in front.
+        schemes: Requested schemes of the public address: `https`, `http` or both; empty for the relay's.
+        proxy_protocol: Version of the PROXY header; "" for none.
+        inspect: Capture the tunnel's exchanges.
+        policy: Texts of the rules, with secrets in their forms (`env:`, `file:`).
     """
 
     address: str
@@ -68,8 +68,8 @@ class StartFlags(LinkFlags):
     """The flags of `tunnel start`.
 
     Attributes:
-        names: Tunnels of the file; empty for all of them.
-        none: No tunnel at all.
+        names: Tunnels of the file to start; empty for all.
+        none: Start no tunnel.
     """
 
     names: tuple[str, ...] = ()
@@ -79,11 +79,11 @@ class StartFlags(LinkFlags):
 F = TypeVar("F", bound=LinkFlags)
 
 MAY_BE_EMPTY = frozenset({"url", "metadata", "proxy_protocol", "proxy_proto"})
-"""Flags whose empty value says nothing wrong."""
+"""Flags whose value may be empty without being a mistake."""
 
 
 def flags_from(kind: type[F], context: click.Context, **own: Any) -> F:
-    """The flags of a command: each from the parameter of its name, or as given in `own`."""
+    """Return the flags of a command: each from the parameter with its name, or from `own`."""
     typed = typed_parameters(context)
     taken = {one.name: context.params[one.name] for one in fields(kind) if one.name in context.params}
     emptied = frozenset(name for name in typed - MAY_BE_EMPTY if context.params[name] == "")
@@ -91,14 +91,14 @@ def flags_from(kind: type[F], context: click.Context, **own: Any) -> F:
 
 
 def flags_of(tunnel: FileTunnel) -> TunnelFlags:
-    """The flags with the same meaning as a tunnel of the file."""
+    """Return the flags that are equivalent to a tunnel in the file."""
     left_out = ("addr", "problems", "where")
     same = {one.name: getattr(tunnel, one.name) for one in fields(tunnel) if one.name not in left_out}
     return TunnelFlags(address=tunnel.addr, **same)
 
 
 def typed_parameters(context: click.Context) -> frozenset[str]:
-    """Names of the parameters that stood on the command line, and not in the environment."""
+    """Return the names of the parameters given on the command line, not by the environment."""
     return frozenset(
         name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     )

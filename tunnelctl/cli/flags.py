@@ -1,4 +1,4 @@
-"""The flags that more than one command takes, and how a flag is declared."""
+"""The flags that several commands share, and helpers to declare flags."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from tunnelctl.agent.configfile import ConfigFiles
 
 BEFORE = f"{__name__}.before"
-"""Where a click context keeps the flags that stood before the command's name."""
+"""Key in a click context under which flags before the command's name are stored."""
 
 
 def option(name: str, help_text: str, metavar: str, *, is_secret: bool = False, env: bool = False) -> Decorator:
-    """A flag with one value."""
+    """Return the declaration of a flag with one value."""
     variable = f"TUNNELCTL_{name.removeprefix('--').upper().replace('-', '_')}" if env else None
     return click.option(name, default="", metavar=metavar, help=help_text, envvar=variable, show_envvar=not is_secret)
 
 
 def with_options(*options: Decorator) -> Decorator:
-    """The command with these flags, in this order."""
+    """Return a decorator that adds these flags to a command, in this order."""
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         for one in reversed(options):
@@ -37,14 +37,14 @@ def with_options(*options: Decorator) -> Decorator:
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Remember a flag that stands before the command's name."""
+    """Store the value of a flag that was given before the command's name."""
     if param.name is not None and _is_typed(ctx, param):
         ctx.meta.setdefault(BEFORE, {})[param.name] = value
     return value
 
 
 def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> "ConfigFiles":
-    """The files that the flag names, before the command's name and behind it; else those of its variable."""
+    """Return the files named by the flag, before and after the command's name; else those of its variable."""
     before = ctx.meta.get(BEFORE, {}).get(param.name, ())
     texts = (*before, *(values if _is_typed(ctx, param) or not before else ()))
     names = [name.strip() for text in texts for name in text.split(",")]
@@ -57,7 +57,7 @@ def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
 
 
 def _or_before(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """The flag's value behind the command's name, else the one before it."""
+    """Return the flag's value after the command's name, else the one before it."""
     return value if _is_typed(ctx, param) else ctx.meta.get(BEFORE, {}).get(param.name, value)
 
 
@@ -66,7 +66,7 @@ def _is_typed(ctx: click.Context, param: click.Parameter) -> bool:
 
 
 class _FileNames(click.types.StringParamType):
-    """Names of files. Those in a variable are separated by commas too: a blank may be part of a name."""
+    """Names of files. In a variable they are separated by commas, as a blank may be part of a name."""
 
     envvar_list_splitter = ","
 
@@ -102,14 +102,14 @@ def _logging(callback: Callable[..., Any], *, env: bool = True, **more: Any) -> 
 CONFIG = _config(_config_files, envvar="TUNNELCTL_CONFIG", show_envvar=True)
 LOGGING = _logging(_or_before)
 NO_LOG = _logging(lambda ctx, param, value: None, env=False, hidden=True, expose_value=False)
-"""The same flags of commands that write no log: programs give them to every command."""
+"""The log flags of commands that write no log: accepted without effect, as programs pass them to every command."""
 NO_CONFIG = _config(lambda ctx, param, values: None, hidden=True, expose_value=False)
-"""And of commands that read no file."""
+"""The flag for the configuration file of commands that read none: accepted without effect."""
 BEFORE_THE_COMMAND = (
     _config(_keep, expose_value=False),
     *_logging(_keep, env=False, expose_value=False),
 )
-"""The flags that may stand before the command's name too."""
+"""The flags that may also be given before the command's name."""
 RELAY: tuple[Decorator, ...] = (
     option("--relay", "Relay to connect to [default: http://127.0.0.1:8080].", "URL", env=True),
     option("--relay-ca", "PEM file of the authorities to trust for the relay.", "FILE", env=True),
@@ -171,10 +171,10 @@ def _http1_alone(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def older_name(given: dict[str, Any], today: str, older: str) -> str:
-    """The value of a flag that has an older name of ngrok's too.
+    """Return the value of a flag that also has an older name from ngrok.
 
     Args:
-        today, older: Names of the parameters, as in `given`.
+        today, older: Parameter names of the two flags, as in `given`.
     """
     if given[today] and given[older]:
         flags = f"{_flag_of(today)} and {_flag_of(older)}"
@@ -195,7 +195,7 @@ FAMILIAR: tuple[Decorator, ...] = (
     click.option("--region", hidden=True, expose_value=False, help="The relay is where it is."),
     click.option("--description", hidden=True, expose_value=False, help="No effect; --metadata reaches the relay."),
 )
-"""Flags of ngrok's that say nothing which could matter here, so that its command lines run as they are."""
+"""Flags of ngrok that are accepted without effect, so that its command lines work unchanged."""
 OLDER_PROXY_PROTOCOL: Decorator = click.option(
     "--proxy-proto", hidden=True, default="", metavar="1|2", help="The older name of --upstream-proxy-protocol."
 )

@@ -1,4 +1,4 @@
-"""Formats an exchange for people. Visitors wrote all of it, so the result is printable ASCII only."""
+"""Formats an exchange for display. Visitors control its content, so the result is printable ASCII only."""
 
 from http import HTTPStatus
 
@@ -7,7 +7,7 @@ from tunnelctl.agent.watcher import Exchange
 from tunnelctl.wire.errors import Code
 
 MAX_PATH = 512
-"""Characters of a path that are shown or logged."""
+"""Maximum characters of a path that are shown or logged."""
 _FORWARDED_FOR = b"\r\nx-forwarded-for:"
 _WORDS = {
     Code.UPSTREAM_UNREACHABLE: "Bad Gateway",
@@ -21,14 +21,14 @@ _STATUS_OF = {Code.UPSTREAM_UNREACHABLE: 502, Code.UPSTREAM_BROKEN: 502, Code.UP
 
 
 def path_of(exchange: Exchange) -> str:
-    """The path without its query, cut at MAX_PATH."""
+    """Return the path without its query, cut at MAX_PATH."""
     return printable(exchange.target.partition(b"?")[0])[:MAX_PATH]
 
 
 def peer_of(exchange: Exchange) -> str:
-    """The visitor's address: the relay sets it, a visitor cannot."""
+    """Return the visitor's address, which the relay sets and a visitor cannot forge."""
     head = exchange.head
-    if head.startswith(PEER):  # of a tcp connection
+    if head.startswith(PEER):  # a TCP connection
         return printable(head[len(PEER) :].partition(b"\r\n")[0].rpartition(b":")[0].strip(b"[]"))
     start = head.lower().rfind(_FORWARDED_FOR)
     if start < 0:
@@ -39,12 +39,12 @@ def peer_of(exchange: Exchange) -> str:
 
 
 def status_of(exchange: Exchange) -> int:
-    """The status the visitor was given, 0 when none came to be."""
+    """Return the status that the visitor received; 0 when there was none."""
     return exchange.status or (_STATUS_OF.get(exchange.code, 0) if exchange.code is not None else 0)
 
 
 def status_words(exchange: Exchange) -> str:
-    """`200 OK`, `502 connection refused`, or `visitor left`."""
+    """Return the status as text: `200 OK`, `502 connection refused`, or `visitor left`."""
     status = status_of(exchange)
     if exchange.code is None or exchange.status:
         words = f"{status} {_phrase(status)}".rstrip()
@@ -53,13 +53,13 @@ def status_words(exchange: Exchange) -> str:
 
 
 def failure_words(exchange: Exchange) -> str:
-    """Why the exchange failed."""
+    """Return why the exchange failed."""
     code = exchange.code if exchange.code is not None else Code.NO_ERROR
     return printable(exchange.reason.encode()) or _WORDS.get(code, code.name.lower())
 
 
 def printable(data: bytes) -> str:
-    """Keeps printable ASCII and writes every other byte as `\\xNN`."""
+    """Return printable ASCII unchanged and every other byte as `\\xNN`."""
     text = data.decode("ascii", "backslashreplace")
     if text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""`tunnel http`: give a local web service a public address, with rules about who may visit it, until it is stopped."""
+"""`tunnel http`: gives a local web app a public address, with access rules, until it is stopped."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Headers": flags_in("Headers"),
     "App": (UPSTREAM, PROXY_PROTOCOL, INSPECT),
     "Log": LOGGING,
-    "-": (*FAMILIAR_HTTP, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
+    "-": (*FAMILIAR_HTTP, OLDER_PROXY_PROTOCOL),  # hidden: an empty section is not written
 }
 EXAMPLES = (
     ("tunnel http 3000", "The app on port 3000 gets an address, through a relay on this machine."),
@@ -60,7 +60,9 @@ EXAMPLES = (
 
 
 class _HttpCommand(Command):
-    """Notes in which order options were typed, which click forgets, and takes `--oidc-bearer` without a value."""
+    """Records the order in which options were typed, which click does not keep, and accepts `--oidc-bearer` without a
+    value.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         args = with_bare_values(self.with_plain_switches(args))

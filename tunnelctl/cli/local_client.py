@@ -1,4 +1,4 @@
-"""Finds the local API of an agent that runs on this machine, and asks it. For `tunnel requests` and `tunnel replay`."""
+"""A client for the local API of an agent on this machine, for `tunnel requests` and `tunnel replay`."""
 
 import ipaddress
 import json
@@ -16,18 +16,19 @@ from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.localapi.address import DEFAULT_PORT, WebAddress, WebAddressInvalid, parse_web_addr, shown
 
 LOOKED_AT = 10
-"""Ports from the default one on that are asked, as an agent takes the next one when another has it."""
+"""Number of ports, from the default one up, at which an agent is looked for: an agent uses the next port when one is
+taken."""
 CONNECT_SECONDS, ANSWER_SECONDS = 2.0, 40.0
-"""A replay is answered after 25 seconds at the latest."""
+"""Time limits in seconds. A replay responds within 25 seconds."""
 MAX_LINE = 1024 * 1024
-"""Bytes of one event; what follows such a line is no stream of events."""
+"""Maximum bytes of one event; a stream with a longer line is not a stream of events."""
 
 
 class LocalClient:
-    """The local API at one address.
+    """A client for the local API at one address.
 
     Args:
-        address: `host:port`.
+        address: Address of the API as `host:port`.
     """
 
     def __init__(self, address: str, transport: httpx.BaseTransport | None = None) -> None:
@@ -40,7 +41,7 @@ class LocalClient:
         )
 
     def is_agent(self) -> bool:
-        """Whether an agent answers there."""
+        """Return whether an agent responds at the address."""
         try:
             status = self._client.get("/api/status", timeout=CONNECT_SECONDS)
             return status.status_code == 200 and "agent_version" in status.json()
@@ -48,28 +49,30 @@ class LocalClient:
             return False
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The JSON at a path.
+        """Return the JSON at a path.
 
         Raises:
-            Failure: The API refuses, or is away.
+            Failure: The API refuses the request, or does not respond.
         """
         with _told():
             return _checked(self._client.get(path, params=dict(query or {}))).json()
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON that a POST is answered with.
+        """Send a POST request and return the JSON of the response.
 
         Raises:
-            Failure: The API refuses, or is away.
+            Failure: The API refuses the request, or does not respond.
         """
         with _told():
             return _checked(self._client.post(path, json=dict(body))).json()
 
     def events(self, path: str) -> Iterator[tuple[str, Any]]:
-        """Names and data of a stream of events, until it ends. The first, `open`, comes as soon as the stream is there.
+        """Yield names and data of a stream of events, until it ends.
+
+        The first event, `open`, comes as soon as the stream is open.
 
         Raises:
-            Failure: The API refuses, or is away.
+            Failure: The API refuses the request, or does not respond.
         """
         timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         with _told(), self._client.stream("GET", path, timeout=timeout) as response:
@@ -86,18 +89,18 @@ class LocalClient:
                     yield name, json.loads(value)
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the client's connections."""
         self._client.close()
 
 
 def open_local_api(web_addr: str, config: ConfigFiles) -> LocalClient:
-    """The local API of the agent that runs here.
+    """Return a client for the agent that runs on this machine.
 
     Args:
-        web_addr: Where it is, as a user said; else the file says it, else it is found.
+        web_addr: Address that the user gave; without one, it is taken from the file, or the default ports are tried.
 
     Raises:
-        Failure: There is none.
+        Failure: No agent was found.
     """
     for address in _addresses(web_addr, config):
         client = LocalClient(address)
@@ -131,7 +134,7 @@ def _addresses(web_addr: str, config: ConfigFiles) -> list[str]:
 
 
 def _reachable(address: WebAddress) -> WebAddress:
-    """The address to connect to, where the one to listen at means all of this machine's."""
+    """Return the address to connect to; an address that means all interfaces becomes one of this machine."""
     literal = ipaddress.ip_address(address.host)
     if not literal.is_unspecified:
         return address
@@ -140,7 +143,7 @@ def _reachable(address: WebAddress) -> WebAddress:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turns what the network says into an error for people."""
+    """Translate network errors to errors for display."""
     try:
         yield
     except (httpx.HTTPError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The agent's log: one record a line, with the messages that programs which drive `ngrok` look for."""
+"""Writes the agent's log: one record per line, with the messages that programs which control `ngrok` look for."""
 
 import logging
 import secrets
@@ -15,20 +15,21 @@ from tunnelctl.localapi.server import ApiWatcher
 from tunnelctl.secret import redact, redact_field
 
 SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")
-"""A path without any of these holds nothing that `redact` knows."""
+"""Texts one of which every secret that `redact` knows contains; a path without them need not be redacted."""
 REPEAT_SECONDS = 30.0
-"""A relay that is away is dialled five times a second at first: the same reason is logged again only after so long."""
+"""Seconds for which an equal reason is not logged again: an agent whose relay is down tries five times a second at
+first."""
 
 
 class Log:
-    """Makes records and writes them as lines.
+    """Creates log records and writes them as lines.
 
     Args:
-        write: Takes one line.
-        render: One of the forms in `records`.
-        level: The lowest level that is written, as the flag takes it.
-        now: Unix time.
-        fd: Where the lines end up, -1 for no file.
+        write: Function that writes one line.
+        render: Function that formats a record; see `log_formats`.
+        level: Lowest level that is written, as named by the flag.
+        now: Function that returns Unix time.
+        fd: File descriptor that the lines are written to; -1 for none.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Log:
             self._write(self._render(self._now(), level, redact(message), texts))
 
     def exchange(self, fields: dict[str, Value]) -> None:
-        """Write the record of an exchange. As there is one for each, only suspicious lines pass the redactor."""
+        """Write the record of an exchange. For speed, only lines that may contain secrets are redacted."""
         path = str(fields["path"])
         if "err" in fields or any(mark in path for mark in SECRET_MARKS):
             self.record("info", "exchange", **fields)
@@ -64,11 +65,11 @@ class Log:
 
 
 class LogWatcher(Watcher):
-    """Writes what the agent does into the log.
+    """Logs the events of an agent.
 
     Args:
-        clock: Seconds, for not repeating.
-        speaks_ngrok: Write the end of an agent that its relay refuses in the records that ngrok writes.
+        clock: Function that returns seconds, to limit repetitions.
+        speaks_ngrok: Log the end of an agent that its relay refuses in ngrok's form.
     """
 
     def __init__(self, log: Log, *, clock: Callable[[], float] = time.monotonic, speaks_ngrok: bool = False) -> None:
@@ -79,22 +80,22 @@ class LogWatcher(Watcher):
         self._last_trouble = ("", 0.0)
 
     def connecting(self, relay: str) -> None:
-        """Log that the relay is dialled."""
+        """Log that the agent connects to the relay."""
         self._log.record("dbug", "dialing relay", obj="tunnels.session", relay=relay)
 
     def connected(self, relay: str, owner: str) -> None:
-        """Log the two lines that programs which drive `ngrok` look for."""
+        """Log the two lines that programs which control `ngrok` look for."""
         self._is_connected = True
         self._last_trouble = ("", 0.0)
         self._log.record("info", "client session established", obj="tunnels.session")
         self._log.record("info", "tunnel session started", obj="tunnels.session", relay=relay, owner=owner)
 
     def latency(self, seconds: float) -> None:
-        """Log the round trip."""
+        """Log the round trip of the link."""
         self._log.record("dbug", "heartbeat received", obj="tunnels.session", latency_ms=round(seconds * 1000, 3))
 
     def started(self, tunnel: Started) -> None:
-        """Log the address. Scripts wait for this line."""
+        """Log the public address. Scripts wait for this line."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream, "url": tunnel.url}
         if tunnel.labels:
             fields["labels"] = _labels(tunnel.labels)
@@ -105,7 +106,7 @@ class LogWatcher(Watcher):
         self._log.record("info", "started tunnel", **fields)
 
     def waiting(self, tunnel: Waiting) -> None:
-        """Log why no address leads to the tunnel yet."""
+        """Log why the tunnel has no address yet."""
         fields: dict[str, Value] = {"obj": "tunnels", "name": tunnel.name, "addr": tunnel.upstream}
         fields |= {"owner": tunnel.owner}
         if tunnel.labels:
@@ -115,35 +116,35 @@ class LogWatcher(Watcher):
         self._log.record("warn", "waiting for an edge", **fields, err=tunnel.reason)
 
     def app(self, upstream: str, reason: str) -> None:
-        """Log that the local service stopped or began to answer."""
+        """Log that the local service stopped or began to respond."""
         if reason:
             self._log.record("warn", "local service does not answer", obj="tunnels", addr=upstream, err=reason)
         else:
             self._log.record("info", "local service answers", obj="tunnels", addr=upstream)
 
     def ended(self, name: str, message: str) -> None:
-        """Log that one tunnel of several ended."""
+        """Log that one of several tunnels ended."""
         self._log.record("eror", "tunnel ended", obj="tunnels", name=name, err=message)
 
     def removed(self, name: str) -> None:
-        """Log that a tunnel was removed while the agent goes on."""
+        """Log that a tunnel was removed while the agent continues."""
         self._log.record("info", "stopped tunnel", obj="tunnels", name=name)
 
     def left(self, name: str, url: str) -> None:
-        """Log that an address no longer leads here."""
+        """Log that an address no longer belongs to the tunnel."""
         self._log.record("info", "stopped serving an edge", obj="tunnels", name=name, url=url)
 
     def unready(self, url: str, reason: str) -> None:
-        """Log why the public address does not answer yet."""
+        """Log why the public address does not respond yet."""
         self._log.record("warn", "public address does not answer", obj="tunnels", url=url, err=reason)
 
     def joined(self, name: str, upstream: str, exchange: Exchange) -> None:
-        """Log that a visitor is connected to the local service."""
+        """Log that a visitor was connected to the local service."""
         id_ = secrets.token_hex(6)
         self._log.record("info", "join connections", obj="join", id=id_, l=upstream, r=peer_of(exchange))
 
     def exchange(self, name: str, exchange: Exchange) -> None:
-        """Log one exchange, without its query, which may hold secrets."""
+        """Log an exchange, without its query, which may contain secrets."""
         fields: dict[str, Value] = {
             "obj": "http",
             "peer": peer_of(exchange),
@@ -157,14 +158,14 @@ class LogWatcher(Watcher):
         self._log.exchange(fields)
 
     def lost(self, reason: str, retry_in: float, error: str) -> None:
-        """Log that the link is lost, or could not be made again; repeated reasons once in a while."""
+        """Log that the link is lost, or could not be reopened; equal reasons are repeated only rarely."""
         was_connected, self._is_connected = self._is_connected, False
         now = self._clock()
         if not was_connected and self._last_trouble[0] == reason and now - self._last_trouble[1] < REPEAT_SECONDS:
             return
         self._last_trouble = (reason, now)
         level = "warn"
-        if self._speaks_ngrok and error in NGROK_CODES:  # what it would end with there
+        if self._speaks_ngrok and error in NGROK_CODES:  # ngrok would end with this error
             level, reason = "eror", with_ngrok_code(reason, error)
         fields: dict[str, Value] = {"err": reason, "retry_in": round(retry_in, 3)}
         if was_connected:
@@ -181,7 +182,7 @@ class LogWatcher(Watcher):
         self._log.record("info", "received stop request", obj="app", in_flight=exchanges)
 
     def agent_ended(self, outcome: Outcome) -> None:
-        """Log in ngrok's three records that the relay does not take this agent."""
+        """Log in ngrok's three records that the relay refuses this agent."""
         if self._speaks_ngrok and isinstance(outcome, NotAllowed) and outcome.error != "not_allowed":
             reason = with_ngrok_code(f"authentication failed: {outcome.message}", outcome.error)
             self._log.record("eror", "failed to reconnect session", obj="tunnels.session", err=reason)
@@ -190,10 +191,11 @@ class LogWatcher(Watcher):
 
 
 class ApiLog(ApiWatcher):
-    """Writes what the local API does into the log.
+    """Logs the events of the local API.
 
     Args:
-        names_taken: Say which address is taken. npm's `ngrok` takes the first JSON record with an `addr` for the API's.
+        names_taken: Log which address is taken. False for npm's `ngrok`, which takes the first JSON record with an
+            `addr` for the API's.
     """
 
     def __init__(self, log: Log, *, names_taken: bool) -> None:
@@ -201,7 +203,7 @@ class ApiLog(ApiWatcher):
         self._names_taken = names_taken
 
     def serving(self, address: str) -> None:
-        """Log the line in which programs that drive `ngrok` find the API's address."""
+        """Log the line in which programs that control `ngrok` find the API's address."""
         self._log.record("info", "starting web service", obj="web", addr=address, allow_hosts="[]")
 
     def taken(self, address: str) -> None:
@@ -210,11 +212,11 @@ class ApiLog(ApiWatcher):
         self._log.record("warn", "can't bind default web address, trying alternatives", obj="web", **named)
 
     def began(self, id_: str, path: str) -> None:
-        """Log a request."""
+        """Log the begin of a request."""
         self._log.record("info", "start", pg=path[:MAX_PATH], id=id_)
 
     def ended(self, id_: str, path: str, status: int, seconds: float) -> None:
-        """Log its end."""
+        """Log the end of a request."""
         duration = f"{seconds * 1000:.3f}ms"
         self._log.record("info", "end", pg=path[:MAX_PATH], id=id_, status=status, dur=duration)
 
@@ -224,14 +226,14 @@ def _labels(labels: tuple[tuple[str, str], ...]) -> str:
 
 
 class LibraryHandler(logging.Handler):
-    """Records of Python's logging (ours below the command line, and the libraries') in the same log."""
+    """Writes records of Python's logging (from our lower layers and from libraries) to the agent's log."""
 
     def __init__(self, log: Log) -> None:
         super().__init__()
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never raises: logging must not end the program."""
+        """Format and write a record. Never raises, as logging must not end the program."""
         level = "eror" if record.levelno >= logging.ERROR else "warn" if record.levelno >= logging.WARNING else "dbug"
         try:
             event = event_of(record)
@@ -239,7 +241,7 @@ class LibraryHandler(logging.Handler):
             if record.exc_info and record.exc_info[1] is not None:
                 fields["err"] = f"{type(record.exc_info[1]).__name__}: {record.exc_info[1]}"
             self._log.record(level, event.name, obj=record.name, **fields)
-        except Exception as error:  # `logging` would print the record past the redactor
+        except Exception as error:  # `logging` would print the record without redaction
             self._log.record("warn", "log record not formatted", obj=record.name, err=type(error).__name__)
 
 

@@ -1,4 +1,6 @@
-"""The `tunnel` command. Nothing is imported before it is needed: `tunnel --version` takes what Python takes."""
+"""The `tunnel` command. Modules are imported only when needed, so that `tunnel --version` is as fast as Python
+itself.
+"""
 
 import importlib
 import sys
@@ -29,7 +31,7 @@ COMMANDS = {
     "update": ("tunnelctl.cli.about:update", "Say how to update this program."),
     "version": ("tunnelctl.cli.about:version", "Print the version."),
 }
-"""Where each command is, and its line in the help, so that listing them imports none."""
+"""Module of each command and its line in the help, so that listing the commands imports none of them."""
 
 
 START = (
@@ -52,11 +54,11 @@ class LazyGroup(Group):
     """A group whose commands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of use."""
+        """Return the names of the commands, in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command."""
+        """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
@@ -65,7 +67,7 @@ class LazyGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in the help."""
+        """Write the list of commands in the help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
 
@@ -106,11 +108,11 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str] | None = None, persona: Persona = TUNNEL) -> int:
-    """Run the command; returns its exit code (see `exits.Exit`).
+    """Run the command and return its exit code (see `exits.Exit`).
 
     Args:
-        arguments: Without the program's name; None means the process's own.
-        persona: Under which name.
+        arguments: Arguments without the program's name; None for those of the process.
+        persona: The program's name and behaviour: `tunnel` or `ngrok`.
     """
     from tunnelctl.cli.ngrok import NGROK
     from tunnelctl.cli.program import run_program
@@ -120,7 +122,7 @@ def run(arguments: Sequence[str] | None = None, persona: Persona = TUNNEL) -> in
 
 
 def with_two_dashes(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `-config` as `--config`: programs that were written for ngrok 1 and 2 give it so."""
+    """Replace `-config` by `--config`, as programs written for ngrok 1 and 2 use one dash."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return [
         f"-{word}" if at < end and word.partition("=")[0] == "-config" else word for at, word in enumerate(arguments)

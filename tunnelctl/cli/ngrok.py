@@ -1,4 +1,4 @@
-"""Commands and flags of ngrok that `tunnel` lacks; they are refused with a hint at the nearest way to do it.
+"""Commands and flags of ngrok that `tunnel` does not have. They are refused with a hint at the nearest alternative.
 
 Harmless flags are accepted and ignored instead; see `flags.FAMILIAR`.
 """
@@ -17,4 +17,4 @@ NGROK = Foreign(
     },
     flags={f"--{name.replace('_', '-')}": instead for name, instead in INSTEAD.items()},
 )
-"""The other program's names, as its reference has them."""
+"""The commands and flags, as listed in ngrok's reference."""

@@ -1,4 +1,4 @@
-"""`tunnel oidc check`: look at an OpenID provider as a login would, and say what is wrong and how to put it right."""
+"""`tunnel oidc check`: checks an OpenID provider in the same way as a login uses it, and gives advice."""
 
 import json
 import os
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PEM_HINT = "name a PEM file of certificates that this user can read"
 ABOUT_LOGINS = frozenset({"code_flow", "metadata"})
-"""Topics of errors that are mostly none for tokens alone: a CI system publishes its keys and no login."""
+"""Topics of errors that usually do not matter for tokens alone: a CI system publishes its keys but no login."""
 LOGIN_OPTIONS = ("client_id", "client_secret", "redirect_uri")
 
 
@@ -131,7 +131,7 @@ def check(
 
 
 def _hint(client: "Client | None", findings: "Sequence[Finding]", *, for_tokens: bool) -> str:
-    """A hint at flags that check more, or at the issuer that was probably meant; "" for none."""
+    """Return a hint at flags that check more, or at the issuer that was probably meant; "" for none."""
     errors = {finding.topic for finding in findings if finding.level == "error"}
     if errors and errors <= ABOUT_LOGINS and not for_tokens:
         return "if only programs' tokens come from there (--jwt-issuer), ask with --for-tokens"
@@ -141,7 +141,7 @@ def _hint(client: "Client | None", findings: "Sequence[Finding]", *, for_tokens:
 
 
 def as_document(issuer: str, findings: "Sequence[Finding]") -> str:
-    """The findings for scripts."""
+    """Return the findings as JSON for scripts."""
     return json.dumps(
         {
             "issuer": issuer,
@@ -175,7 +175,7 @@ def _secret(client_id: str, text: str, *, is_typed: bool) -> str:
 
 
 def _authorities(path: str) -> str:
-    """The file of `--issuer-ca`, once it is known to hold certificates."""
+    """Return the file of `--issuer-ca`, after checking that it contains certificates."""
     if not path:
         return ""
     path = os.path.expanduser(path)
@@ -189,7 +189,7 @@ def _authorities(path: str) -> str:
 
 
 def _ask_relay(relay: str, ca_file: str) -> "Mapping[str, Any] | None":
-    """The relay's public information; None when it gives none."""
+    """Return the relay's public information; None when it gives none."""
     from tunnelctl.agent.preflight import RelaySilent, run_information_of
 
     try:
@@ -216,10 +216,10 @@ def _warn_of(relay: str, what: str) -> None:
 
 
 def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec]" = ()) -> tuple[str, ...]:
-    """Warnings about the providers at which visitors are about to log in, and the issuers of programs' tokens.
+    """Return warnings about the providers with which visitors will log in, and about the issuers of programs' tokens.
 
     Raises:
-        Failure: A provider is such that no user could ever log in there, or an issuer such that no token would do.
+        Failure: A provider with which no login can work, or an issuer whose tokens can never be valid.
     """
     from tunnelctl.agent.preflight import run_checks
 
@@ -246,7 +246,7 @@ def checked_before_start(logins: "Sequence[OidcSpec]", tokens: "Sequence[JwtSpec
 
 
 def _matters(finding: "Finding", login: "OidcSpec") -> bool:
-    """Whether a warning touches what this login is asked for."""
+    """Return whether a warning matters for the settings of this login."""
     if finding.topic == "email_verified":
         return bool(login.allow_emails or login.allow_domains) and login.email_verified == "claim"
     return True

@@ -1,4 +1,4 @@
-"""Chooses and opens the agent's output: the live screen, a log, or just the address."""
+"""Chooses and opens the agent's output: the live screen, a log, or only the address."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ from tunnelctl.stdio import when_reader_leaves
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputMode:
-    """Where output goes.
+    """The outputs that an agent has.
 
     Attributes:
         screen: The live screen is shown.
@@ -37,11 +37,11 @@ class OutputMode:
 
 
 def choose_output_mode(log: str, console_ui: str, *, is_terminal: bool) -> OutputMode:
-    """Choose where output goes.
+    """Choose the outputs from the flags.
 
     Args:
-        log: The --log flag: `stdout`, `stderr`, `false`, a path, or "" when it was not given.
-        console_ui: `iftty`, `true` or `false`, "" for the first.
+        log: Value of the --log flag: `stdout`, `stderr`, `false`, a path, or "" without the flag.
+        console_ui: `iftty`, `true` or `false`; "" means `iftty`.
         is_terminal: Whether stdout is a terminal that can be drawn on.
     """
     screen = is_terminal and console_ui != "false" and log not in ("stdout", "stderr")
@@ -51,7 +51,7 @@ def choose_output_mode(log: str, console_ui: str, *, is_terminal: bool) -> Outpu
 
 
 def can_draw(stream: Any) -> bool:
-    """Whether a stream is a terminal that can be drawn on (https://no-color.org concerns colours alone)."""
+    """Return whether a stream is a terminal that can be drawn on. (https://no-color.org is about colours only.)"""
     try:
         return bool(stream.isatty()) and not is_dumb()
     except (AttributeError, ValueError):
@@ -62,9 +62,9 @@ class Output:
     """The open outputs of a running agent.
 
     Attributes:
-        watcher: Takes the agent's events.
-        api_watcher: Takes those of its local API.
-        has_lost_reader: The log or the printed address has no reader any more, so the program stops.
+        watcher: Receives the agent's events.
+        api_watcher: Receives the events of the local API.
+        has_lost_reader: The reader of the log or of the printed address has gone, so the program stops.
     """
 
     def __init__(self, mode: OutputMode, style: Style, *, speaks_ngrok: bool) -> None:
@@ -78,7 +78,7 @@ class Output:
         self.has_lost_reader = False
 
     def stop_by(self, stop: Callable[[], object]) -> None:
-        """Say how the agent is stopped when the reader leaves; `stop` may be called from any thread, once."""
+        """Set the function that stops the agent when the reader leaves. It may be called from any thread, once."""
         self._stop = stop
         if self.has_lost_reader:
             stop()
@@ -90,7 +90,7 @@ class Output:
             self._stop()
 
     def warn(self, notices: tuple[str, ...]) -> None:
-        """Write warnings to the log, and to stderr when neither the screen nor the log is there."""
+        """Write warnings to the log, and to stderr if there is neither a screen nor a log."""
         for notice in notices:
             if self.log is not None:
                 self.log.record("warn", notice, obj="app")
@@ -98,7 +98,7 @@ class Output:
                 say("warning", notice)
 
     def fail(self, failure: Failure) -> bool:
-        """Log why the program ends. Returns True when stderr has a JSON log, and so must get no lines of text."""
+        """Log why the program ends. Return True if stderr contains a JSON log, and so must get no lines of text."""
         if self.log is not None:
             text = with_ngrok_code(str(failure), failure.error) if self._speaks_ngrok else str(failure)
             self.log.record("crit", "command failed", obj="app", err=text)
@@ -109,10 +109,10 @@ class Output:
 def opened(
     mode: OutputMode, config: AgentConfig, persona: Persona, *, style: Style, level: str, notices: tuple[str, ...]
 ) -> Iterator[Output]:
-    """The output for this mode; open while the body runs.
+    """Open the outputs for this mode while the body runs.
 
     Args:
-        persona: Under ngrok's name errors are logged as ngrok does, for programs that look for its numbers.
+        persona: With the name `ngrok`, errors are logged as ngrok does, for programs that look for its numbers.
     """
     output = Output(mode, style, speaks_ngrok=persona.is_ngrok)
     watchers: list[Watcher] = []
@@ -136,7 +136,7 @@ def opened(
 
 
 def _note_lost_reader(log: Log | None) -> None:
-    """Log when stdout loses its reader. The address has been read, as by `head -1`, so the tunnel goes on."""
+    """Log when stdout loses its reader. The address has been read, as by `head -1`, so the tunnel continues."""
     if log is None:
         return
     with contextlib.suppress(OSError):
@@ -200,10 +200,10 @@ def _open(where: str) -> tuple[int, bool]:
 
 
 class UrlPrinter(Watcher):
-    """Prints the public address alone on a line, once it answers, and again only if it changes.
+    """Prints the public address alone on a line, when it first responds, and again only if it changes.
 
     Args:
-        lose_reader: Called when nothing reads the line.
+        lose_reader: Called when the output has no reader.
     """
 
     def __init__(self, lose_reader: Callable[[], object]) -> None:
@@ -215,7 +215,7 @@ class UrlPrinter(Watcher):
             return
         self._printed.add(tunnel.url)
         try:
-            sys.stdout.write(f"{tunnel.url}\n")  # whole, as the log may be written to the same terminal meanwhile
+            sys.stdout.write(f"{tunnel.url}\n")  # written in one piece, as the log may be written to the same terminal
             sys.stdout.flush()
         except BrokenPipeError:
             self._lose_reader()
@@ -224,7 +224,7 @@ class UrlPrinter(Watcher):
 
 
 class ApiWatchers(ApiWatcher):
-    """Several watchers of the local API as one, told in order."""
+    """Combines several watchers of the local API into one, called in order."""
 
     def __init__(self, *watchers: ApiWatcher) -> None:
         self._watchers = watchers

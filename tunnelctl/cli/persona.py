@@ -1,4 +1,4 @@
-"""Which program the agent's command line is: `tunnel`, or `ngrok` where `tunnel install-shim` has put one."""
+"""The name under which the agent's command line runs: `tunnel`, or `ngrok` if `tunnel install-shim` installed it."""
 
 import os
 from collections.abc import MutableMapping
@@ -10,7 +10,8 @@ import click
 from tunnelctl import __version__
 
 NGROK_VERSION = "3.39.10"
-"""The release of ngrok's agent whose commands, log and API are followed. Programs want it to begin with 3."""
+"""The release of ngrok's agent whose commands, log and API are imitated. Programs expect a version that begins with
+3."""
 NGROK_VARIABLES = {
     "NGROK_AUTHTOKEN": "TUNNELCTL_AUTHTOKEN",
     "NGROK_API_KEY": "TUNNELCTL_API_KEY",
@@ -20,13 +21,13 @@ NGROK_VARIABLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """What differs between the names.
+    """What differs between the two names.
 
     Attributes:
-        program: In help and in `--version`.
-        config_place: Folder and name of the configuration file, in the platform's place; empty for the agent's own.
-        older_files: Where older releases kept it, below the home directory. It is read while there is none in the new
-            place, and `config upgrade --relocate` moves it.
+        program: Program name in help and in `--version`.
+        config_place: Folder and name of the configuration file, in the platform's directory; empty for the agent's own.
+        older_files: Paths of the configuration file in older releases, below the home directory. One is read if there
+            is no file at the new path, and `config upgrade --relocate` moves it.
     """
 
     program: str
@@ -36,17 +37,17 @@ class Persona:
 
     @property
     def older_config_files(self) -> tuple[Path, ...]:
-        """Where older releases kept the configuration file."""
+        """The paths at which older releases kept the configuration file."""
         return tuple(Path.home() / name for name in self.older_files)
 
     @property
     def is_ngrok(self) -> bool:
-        """Whether errors are written as ngrok writes them."""
+        """Whether errors are written in ngrok's form."""
         return self.program == "ngrok"
 
     @property
     def config_file(self) -> Path:
-        """The default configuration file."""
+        """The path of the default configuration file."""
         from tunnelctl.agent.configfile import default_path
 
         return default_path(*self.config_place)
@@ -62,12 +63,12 @@ AS_NGROK = Persona(
 
 
 def persona_of(ctx: click.Context) -> Persona:
-    """Which program a command belongs to."""
+    """Return the persona under which a command runs."""
     return ctx.find_object(Persona) or TUNNEL
 
 
 def adopt_variables(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Set our variables from ngrok's, unless they are set."""
+    """Set our environment variables from ngrok's, unless they are set."""
     for theirs, ours in NGROK_VARIABLES.items():
         if value := environ.get(theirs):
             environ.setdefault(ours, value)

@@ -1,4 +1,6 @@
-"""The flags of `tunnel http` that guard and shape a tunnel, declared from the table of settings, and read back."""
+"""The flags of `tunnel http` that protect and shape a tunnel, declared from the table of settings; and reading their
+values.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -10,42 +12,43 @@ from tunnelctl.policy.fields import BY_PATH, FIELDS, PolicyField, Section, of_pa
 from tunnelctl.policy.parse import PolicyTexts
 
 ORDER = f"{__name__}.order"
-"""Where a click context keeps the names of parameters, in the order and as often as they were typed."""
+"""Key in a click context of the list of typed parameter names, in order and with repetitions."""
 GIVEN_AS = "env:NAME, file:PATH, -, or the value itself"
 JWT = {row.parameter: row for row in of_part("jwt")}
-"""Options that belong to the `--jwt-issuer` before them. Click gathers the values of each option by itself."""
+"""Options that belong to the preceding `--jwt-issuer`, by parameter. Click itself does not keep the order of different
+options."""
 
 
 def flags_in(section: Section) -> tuple[Decorator, ...]:
-    """The flags below one title of the help."""
+    """Return the flags of one section of the help."""
     return tuple(_flag(row) for row in FIELDS if row.section == section)
 
 
 def flags_for(paths: Collection[str]) -> tuple[Decorator, ...]:
-    """The flags of these settings."""
+    """Return the flags of these settings."""
     return tuple(_flag(row) for row in FIELDS if row.path in paths)
 
 
 def with_bare_values(args: Sequence[str]) -> list[str]:
-    """The arguments with `--oidc-bearer` as `--oidc-bearer=`: click would take the port behind it for its value."""
+    """Replace `--oidc-bearer` by `--oidc-bearer=`, as click would take the port after it for its value."""
     bare = {row.flag for row in FIELDS if row.metavar.startswith("[=")}
     end = args.index("--") if "--" in args else len(args)
     return [f"{arg}=" if arg in bare and at < end else arg for at, arg in enumerate(args)]
 
 
 def texts_of(given: Mapping[str, Any], order: Sequence[str], paths: Collection[str] = BY_PATH) -> PolicyTexts:
-    """What was typed for the settings.
+    """Return the texts typed for the settings.
 
     Args:
-        given: The values of the command's parameters.
-        order: The parameters as they were typed.
+        given: Values of the command's parameters.
+        order: Names of the parameters in the order in which they were typed.
         paths: The settings for which the command has flags.
     """
     rows = [row for row in FIELDS if row.part != "jwt" and row.path in paths]
     entries = [(row.path, text) for row in rows for text in _texts(row, given[row.parameter])]
     values = {name: iter(given[name]) for name in JWT if JWT[name].path in paths}
     tokens = [(JWT[name].path, next(values[name])) for name in order if name in values]
-    assert len(tokens) == sum(len(given[name]) for name in values)  # a rule that got lost would let others in
+    assert len(tokens) == sum(len(given[name]) for name in values)  # a lost rule would let others in
     return PolicyTexts((*entries, *tokens))
 
 
@@ -78,10 +81,10 @@ def _texts(row: PolicyField, value: Any) -> list[str]:
 
 
 def _pairs(text: str) -> list[str]:
-    """The `USER:PASS` of a text that may hold several, separated by commas as ngrok takes them.
+    """Return the `USER:PASS` pairs in a text, which may contain several separated by commas, as in ngrok.
 
-    A comma counts only where a pair stands on either side of it, and none in a text that begins with a double quote:
-    `"ann:a,b:c"` is one pair. What names a file or a variable is one too.
+    A comma separates only if there is a pair on both sides, and never in a text that begins with a double quote:
+    `"ann:a,b:c"` is one pair. A reference to a file or a variable is one text too.
     """
     if text.startswith(("env:", "file:")):
         return [text]

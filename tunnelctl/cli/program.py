@@ -1,4 +1,4 @@
-"""Runs one of the two programs from command line to exit code, with all errors in the same form."""
+"""Runs one of the two programs from command line to exit code, with all errors in a common form."""
 
 import errno
 import os
@@ -13,17 +13,17 @@ from tunnelctl.cli.exits import Exit, Failure
 from tunnelctl.nearest import nearest
 
 TRACEBACK_VARIABLE = "TUNNEL_TRACEBACK"
-"""Set by those who look for a fault of ours: then Python's own words come behind the error."""
+"""Environment variable that adds Python's traceback to an unexpected error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Commands and flags of another program, with what to do instead.
+    """Commands and flags of another program, with hints at alternatives.
 
     Attributes:
-        owner: The other program.
-        commands: Name to hint.
-        flags: Flag to hint.
+        owner: Name of the other program.
+        commands: Hints by command name.
+        flags: Hints by flag.
     """
 
     owner: str = ""
@@ -42,16 +42,16 @@ def run_program(
     foreign: Foreign = NOTHING_FOREIGN,
     obj: object = None,
 ) -> int:
-    """Run the command; returns the process's exit code (see `exits.Exit`).
+    """Run the command and return the process's exit code (see `exits.Exit`).
 
     Args:
-        arguments: Without the program's name; None means the process's own.
-        obj: What the command finds by `click.Context.find_object`.
+        arguments: Arguments without the program's name; None for those of the process.
+        obj: Object that the command finds with `click.Context.find_object`.
     """
     try:
         return _run(command, name, arguments, foreign, obj)
     except BrokenPipeError:
-        # Our output has no reader any more. Without this Python would report it again when it flushes at exit.
+        # The output has no reader any more. Without this, Python would report it again when it flushes at exit.
         sys.stdout = sys.stderr = None
         return Exit.OUTPUT_CLOSED
 
@@ -75,23 +75,23 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None, for
     except click.ClickException as error:
         return tell(error if isinstance(error, Failure) else usage_failure(error, name, foreign))
     except (click.Abort, KeyboardInterrupt):
-        return 0  # asked to stop before there was anything to stop
+        return 0  # stopped before anything was running
     except BrokenPipeError:
         raise
     except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # click makes exit code 1 of it
+        if isinstance(error.__context__, BrokenPipeError):  # click turns it into exit code 1
             raise error.__context__ from None
         raise
     except OSError as error:
         return tell(system_failure(error))
-    except Exception as error:  # the last boundary: our own bugs are reported in the same form
+    except Exception as error:  # the last boundary: our own bugs are reported in the common form
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         return tell(_fault(name, error))
 
 
 def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOTHING_FOREIGN) -> Failure:
-    """Click's error about a command line, with the word that was probably meant."""
+    """Return the error for an invalid command line, with the word that was probably meant."""
     context = getattr(error, "ctx", None)
     helping = f"{context.command_path if context else name} --help lists what it takes"
     match error:
@@ -114,7 +114,7 @@ def usage_failure(error: click.ClickException, name: str, foreign: Foreign = NOT
 
 
 def system_failure(error: OSError) -> Failure:
-    """The error for an OSError: the system's message with the file's name."""
+    """Return the error for an OSError: the system's message with the file's name."""
     words = error.strerror or str(error) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""
     hints = {
@@ -146,7 +146,7 @@ def _flags(command: click.Command) -> list[str]:
 
 
 def _elsewhere(context: click.Context, flag: str) -> str:
-    """The command that has the flag, when it was given before a command's name."""
+    """Return the command that has a flag which was given before a command's name; "" without one."""
     if not isinstance(context.command, click.Group):
         return ""
     for name, command in _below(context, context.command):

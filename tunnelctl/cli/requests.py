@@ -1,4 +1,6 @@
-"""`tunnel requests` and `tunnel replay`: what visitors sent through the agent that runs here, and sending it again."""
+"""`tunnel requests` and `tunnel replay`: list the requests that visitors sent through a running agent, and send one
+again.
+"""
 
 import base64
 import json
@@ -17,11 +19,11 @@ from tunnelctl.cli.flags import CONFIG, NO_LOG, option
 LIST_PATH, EVENTS_PATH = "/api/requests/http", "/api/requests/events"
 MAX_LISTED = 10_000
 PIPE_WIDTH = 200
-"""Columns where the output is no terminal: nothing is cut off that a program would look for."""
+"""Columns when the output is not a terminal, wide enough that nothing is cut that a program could look for."""
 NARROW = 100
 """Columns below which the size and the visitor are left out."""
 MAX_DATA = 128 * 1024
-"""Bytes of a body that is given on the command line: base64 of it fits into a request to the local API."""
+"""Maximum bytes of a body given on the command line, so that its base64 fits into a request to the local API."""
 WEB_ADDR = option(
     "--web-addr", "Where the agent's local API listens [default: 127.0.0.1:4040, or next to it].", "IP:PORT"
 )
@@ -54,7 +56,7 @@ def requests(*, limit: int, tunnel: str, follow: bool, as_json: bool, web_addr: 
     query = {"limit": str(limit)} | ({"tunnel_name": tunnel} if tunnel else {})
     try:
         events = client.events(EVENTS_PATH) if follow else iter(())
-        next(events, None)  # what comes from here on is told
+        next(events, None)  # from here on, new requests are reported
         listed = client.get(LIST_PATH, query)["requests"]
         write(reversed(listed))
         over = {one["id"] for one in listed if one["is_over"]}
@@ -118,7 +120,7 @@ def replay(ctx: click.Context, /, *, id_: str, as_json: bool, **given: Any) -> N
 
 
 class _Rows:
-    """Writes requests as rows under one heading. The columns are as wide whatever is in them, as more may follow."""
+    """Writes requests as rows under one heading. Column widths are fixed, as more rows may follow."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -127,7 +129,7 @@ class _Rows:
         self._has_heading = False
 
     def write(self, requests: Iterable[dict[str, Any]]) -> None:
-        """Write these, below what was written before."""
+        """Write these requests below those written before."""
         from rich.table import Table
         from rich.text import Text
 
@@ -158,13 +160,13 @@ class _Rows:
 
 
 def _write_json(requests: Iterable[dict[str, Any]]) -> None:
-    """Each request on a line of its own. Bytes that a terminal would obey are escaped."""
+    """Write each request as a line of JSON. Bytes that could control a terminal are escaped."""
     for one in requests:
         click.echo(json.dumps(one, separators=(",", ":")).replace("\x7f", "\\u007f"))
 
 
 def _over(events: Iterable[tuple[str, Any]], tunnel: str) -> Iterator[dict[str, Any]]:
-    """The requests that are over, as events tell."""
+    """Yield the requests that have ended, from a stream of events."""
     for name, value in events:
         if name == "gap":
             say("warning", f"{value['missed']} requests came too fast to be shown")
@@ -173,7 +175,7 @@ def _over(events: Iterable[tuple[str, Any]], tunnel: str) -> Iterator[dict[str, 
 
 
 def visitor_of(request: dict[str, Any]) -> str:
-    """Who sent it: by e-mail address or name where the relay tells, else by IP address."""
+    """Return the visitor of a request: e-mail address or name if the relay tells it, else the IP address."""
     visitor = request["visitor"] or {}
     return str(visitor.get("email") or visitor.get("name") or visitor.get("subject") or request["remote_addr"])
 
@@ -196,7 +198,7 @@ def _took(request: dict[str, Any]) -> str:
 
 
 def _size(request: dict[str, Any]) -> str:
-    """Bytes of the response's body."""
+    """Return the bytes of the response's body, as text."""
     size = request["response"]["body"]["size"] if request["response"] is not None else 0
     for unit in ("B", "kB", "MB"):
         if size < 1000:
@@ -213,7 +215,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _data(text: str) -> bytes:
-    """A body: the text itself, `@FILE`, or `-` for stdin."""
+    """Return a body: the text itself, the content of `@FILE`, or stdin for `-`."""
     try:
         if text == "-":
             data = sys.stdin.buffer.read(MAX_DATA + 1)

@@ -1,4 +1,4 @@
-"""Run an agent until it ends: the event loop, and the signals that ask it to stop."""
+"""Runs an agent in an event loop until it ends, and handles the signals that stop it."""
 
 import asyncio
 import contextlib
@@ -23,12 +23,12 @@ log = EventLog("tunnelctl")
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """The local API that an agent has.
+    """The settings of an agent's local API.
 
     Attributes:
-        build: Makes the tunnels that programs ask for.
-        version: Of the agent, by the name that it runs under.
-        inspect_bytes: What captured exchanges may take in memory; 0: nothing is captured.
+        build: Function that creates the tunnels that programs ask for.
+        version: Version of the agent, under the name that it runs as.
+        inspect_bytes: Maximum bytes of captured exchanges in memory; 0 for no capturing.
     """
 
     address: WebAddress
@@ -38,11 +38,11 @@ class ApiSettings:
 
 
 def run_agent(config: AgentConfig, output: Output, api: ApiSettings | None) -> Outcome:
-    """Serve until the agent ends; a stop signal lets exchanges in flight finish, a second one does not.
+    """Run the agent until it ends. A stop signal lets exchanges in progress finish, a second one does not.
 
     Raises:
-        BrokenPipeError: Nothing reads the output any more.
-        WebAddressTaken: The local API cannot be where it was asked for.
+        BrokenPipeError: The output has no reader any more.
+        WebAddressTaken: The local API cannot listen at the requested address.
     """
     if reason := raise_limit():
         log.debug("limit of open files not raised", reason=reason)
@@ -56,7 +56,7 @@ async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> 
     loop = asyncio.get_running_loop()
 
     def stop_from_any_thread() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop has already ended
             loop.call_soon_threadsafe(agent.stop)
 
     output.stop_by(stop_from_any_thread)

@@ -1,8 +1,8 @@
-"""The live screen of `tunnel http` on a terminal: who, where, how much, and the last requests.
+"""The live screen of `tunnel http` on a terminal: session, addresses, counts, and the last requests.
 
-`Screen` holds what is shown, `screen_layout` fits it to the terminal, and `shown_live` puts it there and takes it off.
-rich draws in a thread of its own: a terminal that was stopped with Ctrl-S must not stop the tunnel. So whatever is
-drawn is copied first, in one step of the interpreter.
+`Screen` holds the content, `screen_layout` fits it to the terminal, and `shown_live` shows and removes it. rich draws
+in a thread of its own, as a terminal that was stopped with Ctrl-S must not stop the tunnel. Therefore all data is
+copied before it is drawn, in one step of the interpreter.
 """
 
 import contextlib
@@ -27,32 +27,32 @@ from tunnelctl.localapi.server import ApiWatcher
 
 CELL_WIDTH = 8
 MAX_ENDED = 300
-"""Tunnels that wait for an edge or have ended, whose reason is shown; more than an agent has at once."""
+"""Maximum waiting or ended tunnels whose reason is shown; more than an agent has at once."""
 MAX_SEEN = 100
-"""Addresses that the summary lists, the last ones."""
+"""Maximum addresses in the summary, the latest ones."""
 MAX_NAMES = 3
-"""Tunnels that are named beside a rule that they share."""
+"""Maximum tunnel names beside a rule that they share."""
 MAX_PATH_WIDTH, MAX_ZONE = 35, 5
 COLUMNS = ("ttl", "opn", "rt1", "rt5", "p50", "p90")
 MAX_REQUESTS = 100
-"""Requests remembered; a terminal shows as many of them as it has lines left."""
+"""Maximum requests in memory; a terminal shows as many as it has lines left."""
 REQUESTS_HEADING = ("HTTP Requests", "-------------", "")
 LINES_FOR_REQUESTS = len(REQUESTS_HEADING) + 3
-"""Lines that long lists of tunnels leave to the requests."""
+"""Lines that long lists of tunnels leave for the requests."""
 REFRESHES_PER_SECOND = 4
 
 
 class Screen(Watcher):
-    """What the screen shows of what the agent does.
+    """The content of the screen, updated by the agent's events.
 
     Args:
-        relay: The relay's address.
-        tunnels: Those that the agent is started with.
-        notices: Warnings, shown on top.
+        relay: Address of the relay.
+        tunnels: Tunnels with which the agent starts.
+        notices: Warnings, shown at the top.
         persona: The program whose name and version are shown.
 
     Attributes:
-        web_interface: Where the local API is, as `host:port`; "" without one.
+        web_interface: Address of the local API as `host:port`; "" without one.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Screen(Watcher):
         self._traffic = Meter()
         self._requests: deque[tuple[float, Exchange]] = deque(maxlen=MAX_REQUESTS)
 
-    # Watcher
+    # Events of the agent
 
     def connected(self, relay: str, owner: str) -> None:
-        """The relay knows us; whether visitors come through is not proven yet."""
+        """Show the session as online; the public addresses are not proven yet."""
         self._owner = owner
         self._status = Text("checking the public address", "yellow") if self._let_in else Text("online", "green")
 
@@ -92,7 +92,7 @@ class Screen(Watcher):
         self._latency = f"{seconds * 1000:.0f}ms" if seconds >= 0.001 else "<1ms"
 
     def started(self, tunnel: Started) -> None:
-        """Show the tunnel as online: its public address has answered."""
+        """Show the tunnel as online, as its public address has responded."""
         self._tunnels[tunnel.name, tunnel.url] = tunnel
         self._let_in[tunnel.name] = tunnel.let_in
         self._seen.setdefault(tunnel.url, tunnel.upstream)
@@ -102,20 +102,20 @@ class Screen(Watcher):
         self._status = Text("online", "green")
 
     def waiting(self, tunnel: Waiting) -> None:
-        """Show the reason in place of an address."""
+        """Show why the tunnel has no address, in place of one."""
         self._waiting[tunnel.name] = tunnel.reason
         if not self._tunnels:
             self._status = Text("waiting for an edge", "yellow")
 
     def app(self, upstream: str, reason: str) -> None:
-        """Show the local service's problem until it answers."""
+        """Show the local service's problem until it responds."""
         if reason:
             self._silent[upstream] = reason
         else:
             self._silent.pop(upstream, None)
 
     def ended(self, name: str, message: str) -> None:
-        """Show, from now on, why the tunnel ended in place of its address."""
+        """Show why the tunnel ended, in place of its address."""
         self.removed(name)
         self._waiting[name] = f"{name} ended: {message}"
         if len(self._waiting) > MAX_ENDED:
@@ -133,7 +133,7 @@ class Screen(Watcher):
         self._tunnels.pop((name, url), None)
 
     def unready(self, url: str, reason: str) -> None:
-        """Show that visitors do not come through although the link stands."""
+        """Show that visitors do not get through although the link is up."""
         self._status = _text(f"public address does not answer ({reason})", "red")
 
     def began(self, name: str) -> None:
@@ -155,22 +155,24 @@ class Screen(Watcher):
         self._status = Text("reconnecting (the relay restarts)", "yellow")
 
     def draining(self, exchanges: int) -> None:
-        """Show that the agent stops, and how many requests are in flight."""
+        """Show that the agent stops, and how many requests are in progress."""
         first = f", {count_of(exchanges, 'request')} in flight (Ctrl+C again: stop now)" if exchanges else ""
         self._status = Text(f"stopping{first}", "yellow")
 
-    # After the screen is gone
+    # After the screen was removed
 
     def summary(self) -> list[str]:
-        """Lines that stay on the terminal: each address that was served, how many requests, for how long."""
+        """Return the lines that stay on the terminal: each address that was served, the number of requests, and the
+        duration.
+        """
         lasted = f"{count_of(self._traffic.count, 'request')} in {_lasted(time.monotonic() - self._began)}"
         addresses = [f"{url} -> {upstream}" for url, upstream in self._seen.items()]
         return [*addresses[:-1], f"{addresses[-1] if addresses else 'no address was served'}: {lasted}"]
 
-    # How it looks
+    # Rendering
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The whole screen: what is always shown, as many tunnels as there is room for, and the requests below."""
+        """Yield the whole screen: the fixed part, as many tunnels as fit, and the requests below."""
         width, height = options.max_width, options.height or console.size.height
         above = [self._title(width), Text(), *self._notice_lines(console, width)]
         above += [line for row in self._facts() for line in fold_row(row, console, width)]
@@ -191,7 +193,7 @@ class Screen(Watcher):
         return [line for notice in lines for line in notice]
 
     def _facts(self) -> list[ScreenRow]:
-        """What is known of the session. The rows that ngrok has are called as there, and in its order."""
+        """Return the rows about the session. Rows that ngrok has too have its names and order."""
         facts = [ScreenRow("Session Status", self._status)]
         if self._owner:
             facts.append(ScreenRow("Account", _text(self._owner)))
@@ -205,7 +207,7 @@ class Screen(Watcher):
         return facts
 
     def _lists(self) -> list[list[ScreenRow]]:
-        """What there may be much of, a list for each kind."""
+        """Return the lists that may be long, one for each kind."""
         tunnels = [*self._tunnels.values()]
         waiting = [*self._waiting.values()]
         silent = [*self._silent.items()]
@@ -244,23 +246,23 @@ class Screen(Watcher):
 
 
 class WebInterface(ApiWatcher):
-    """Tells the screen where the local API is."""
+    """Shows the address of the local API on the screen."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
     def serving(self, address: str) -> None:
-        """Show the address."""
+        """Show the address of the local API."""
         self._screen.web_interface = address
 
 
 def _text(words: str, style: str = "") -> Text:
-    """Words that come from the relay or the configuration, with their control characters escaped."""
+    """Return text from the relay or the configuration with its control characters escaped."""
     return Text(plain(words), style)
 
 
 def _aligned(cells: Sequence[str]) -> str:
-    """Cells below each other; one that is too long for its column moves the others, and never touches the next."""
+    """Return cells aligned in columns; a cell that is too long moves the following ones and never touches the next."""
     return " ".join(cell.ljust(CELL_WIDTH - 1) for cell in cells).rstrip()
 
 
@@ -276,21 +278,23 @@ def _request_line(at: float, exchange: Exchange, width: int) -> Text:
 
 
 def _time_of_day(at: float) -> str:
-    """Local time to the millisecond, with its zone: by name where it has a short one."""
+    """Return the local time to the millisecond with its zone, by name if it has a short one."""
     when = datetime.fromtimestamp(at).astimezone()
     zone = when.tzname() or ""
     return f"{when:%H:%M:%S}.{when.microsecond // 1000:03d} {zone if len(zone) <= MAX_ZONE else f'{when:%z}'}"
 
 
 def _duration(seconds: float) -> str:
-    """Three digits at most, in the unit that shows something."""
+    """Return a duration with at most three digits, in a suitable unit."""
     if seconds >= 1:
         return f"{seconds:.1f}s"
     return f"{seconds * 1000:.0f}ms" if seconds >= 0.01 else f"{seconds * 1000:.1f}ms"
 
 
 def by_rule(let_in: Mapping[str, str]) -> list[str]:
-    """Who is let in, in words: a text for each rule, with the names of its tunnels where there are several rules."""
+    """Return who may enter, in words: one text for each rule, with the names of its tunnels if there are several
+    rules.
+    """
     names: dict[str, list[str]] = {}
     for name, words in let_in.items():
         names.setdefault(words, []).append(name)
@@ -305,12 +309,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def count_of(count: int, noun: str) -> str:
-    """`1 request`, `2 requests`."""
+    """Return a count with its noun: `1 request`, `2 requests`."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _lasted(seconds: float) -> str:
-    """`42s`, `3m 4s`, `2h 5m`: the two largest units."""
+    """Return a duration in its two largest units: `42s`, `3m 4s`, `2h 5m`."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -330,7 +334,7 @@ def _colour(status: int) -> str:
 
 @contextlib.contextmanager
 def shown_live(screen: Screen, console: Console) -> Iterator[None]:
-    """Show the screen while the body runs; afterwards the terminal is as it was."""
+    """Show the screen while the body runs, and restore the terminal afterwards."""
     with (
         _without_echo(),
         Live(screen, console=console, screen=True, refresh_per_second=REFRESHES_PER_SECOND, redirect_stderr=False),
@@ -340,12 +344,12 @@ def shown_live(screen: Screen, console: Console) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_echo() -> Iterator[None]:
-    """Keys typed at the screen must not be written into it."""
+    """Turn off the terminal's echo, so that typed keys do not disturb the screen."""
     try:
         import termios
 
         before = termios.tcgetattr(sys.stdin.fileno())
-    except (ImportError, OSError, ValueError, AttributeError):  # Windows, or stdin is no terminal
+    except (ImportError, OSError, ValueError, AttributeError):  # Windows, or stdin is not a terminal
         yield
         return
     except termios.error:

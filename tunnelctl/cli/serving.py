@@ -1,4 +1,4 @@
-"""Run what a command line asked for, shown as it asked: `tunnel http`, `tunnel tunnel` and `tunnel start` alike."""
+"""Runs an agent for `tunnel http`, `tunnel tcp`, `tunnel tunnel` and `tunnel start`, with the requested output."""
 
 import os
 import sys
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 def serve(
     command: str, flags: TunnelFlags | StartFlags, given: dict[str, Any], *, checks_providers: bool = False
 ) -> None:
-    """Serve until told to stop.
+    """Serve until the agent is stopped.
 
     Args:
-        command: As it is typed, for the hint behind a usage error.
-        given: The values of the flags in `flags.LOGGING`.
-        checks_providers: Look at the providers first. Not at those that the relay knows by name: it asked them itself.
+        command: The command as typed, for the hint after a usage error.
+        given: Values of the flags in `flags.LOGGING`.
+        checks_providers: Check the OpenID providers first, except named ones, which the relay has checked.
 
     Raises:
-        Failure: The flags cannot be, or the agent ended by itself.
+        Failure: The flags are invalid, or the agent ended by itself.
     """
     settings = _settings(command, flags)
     style, level = _log_form(given, settings)
@@ -65,7 +65,7 @@ def serve(
         is_told = failure is not None and output.fail(failure)
     if failure is not None:
         if is_bare:
-            click.echo(str(failure))  # programs that drive `ngrok` look for this error behind the log
+            click.echo(str(failure))  # programs that control `ngrok` look for this error after the log
         raise click.exceptions.Exit(failure.code) if is_told else failure
 
 
@@ -99,7 +99,7 @@ def _with_provider_notices(settings: Settings) -> Settings:
 
 
 def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
-    """Format and level, from the flag or the file."""
+    """Return format and level of the log, from the flags or the file."""
     style = given["log_format"] or settings.file.log_format or "term"
     level = given["log_level"] or settings.file.log_level or "info"
     problems = [
@@ -113,7 +113,7 @@ def _log_form(given: dict[str, Any], settings: Settings) -> tuple[Style, str]:
 
 
 def failure_of(outcome: Outcome, relay: str) -> Failure | None:
-    """The error that an agent's outcome is, None when it was asked to stop."""
+    """Return the error for the way in which an agent ended; None when it was asked to stop."""
     match outcome:
         case Stopped():
             return None

@@ -1,6 +1,6 @@
-"""From what was typed, the environment and the file to an `AgentConfig`: every mistake at once, each with its flag.
+"""Turns flags, environment and file into an `AgentConfig`, and reports all mistakes at once, each with its flag.
 
-Flags and environment variables arrive here already merged (click does that, flag over variable); the file comes last.
+Flags and environment variables are already merged (click does that, flags first); the file has the lowest precedence.
 """
 
 import io
@@ -47,11 +47,11 @@ from tunnelctl.wire.problem import Problem
 T = TypeVar("T")
 
 ANY_UPSTREAM = UpstreamAddress("http", "localhost", 80)
-"""Stands where there is none yet."""
+"""Placeholder for a missing upstream address."""
 LOGIN_VARIABLE = BY_PATH["oidc.issuer"].variable
-"""What a user may have set to have visitors log in everywhere: where it means nothing it must not be passed over."""
+"""Variable with which a user may require logins everywhere; where it cannot apply, it must not be ignored."""
 STANDARD_INPUT = "user:not-read-for-a-check\n" * 100
-"""Stands for the secrets that `-` in a file would read."""
+"""Placeholder for secrets that `-` in a file would read from standard input."""
 TCP_HINT = "nothing of a tcp connection is looked at but where it comes from: say who gets in with --cidr-allow"
 PROXY_VERSIONS: Mapping[str, ProxyVersion] = {"": 0, "0": 0, "1": 1, "2": 2}
 SECRET_KINDS = ("secret", "password")
@@ -60,13 +60,13 @@ ON_THE_COMMAND_LINE = "{} is on the command line, for every user to see: give it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What to run.
+    """The checked settings of a run.
 
     Attributes:
-        file: For what concerns the log and the screen.
-        web: Where the local API listens, None for no such API.
-        inspect_bytes: What captured exchanges may take in memory, 0 to capture none.
-        notices: Warnings for a person, one line each.
+        file: The configuration file, for settings of the log and the screen.
+        web: Address of the local API; None for none.
+        inspect_bytes: Maximum bytes of captured exchanges in memory; 0 for no capturing.
+        notices: Warnings for people, one line each.
     """
 
     agent: AgentConfig
@@ -77,11 +77,11 @@ class Settings:
 
 
 class SettingsInvalid(Exception):
-    """The settings cannot be used.
+    """The settings are invalid.
 
     Attributes:
-        problems: One sentence each, beginning with the flag or the file's line.
-        hint: What to do about them, "" when nothing comes to mind.
+        problems: Descriptions, one sentence each, which begin with the flag or the line of the file.
+        hint: Advice; "" without any.
     """
 
     def __init__(self, problems: list[str], hint: str = "") -> None:
@@ -91,18 +91,18 @@ class SettingsInvalid(Exception):
 
 
 def refused_definitions(file: FileConfig, environ: Mapping[str, str]) -> list[str]:
-    """Why tunnels of the file cannot be started, as `tunnel start` would say it in this environment."""
+    """Return why tunnels of the file cannot be started, as `tunnel start` would report it in this environment."""
     resolver = _Resolver(StartFlags(), environ, io.StringIO(STANDARD_INPUT))
     return [problem for one in file.tunnels for problem in resolver.defined(one)[1]]
 
 
 def build_tunnel(definition: FileTunnel, environ: Mapping[str, str]) -> TunnelConfig:
-    """The tunnel that a program asks for through the local API.
+    """Return the tunnel that a program asks for through the local API.
 
-    Any user of this machine may ask, so that no file and no variable of the agent's own is read for one.
+    Any user of this machine may send such a definition, so no file and no variable of the agent is read for it.
 
     Raises:
-        DefinitionInvalid: It cannot be had.
+        DefinitionInvalid: The tunnel cannot be created.
     """
     secrets = [(path, text) for path, text in definition.policy.entries if BY_PATH[path].kind in SECRET_KINDS]
     if hidden := sorted({KEYS[path] for path, text in secrets if text == "-" or names_a_source(text)}):
@@ -116,16 +116,16 @@ def build_tunnel(definition: FileTunnel, environ: Mapping[str, str]) -> TunnelCo
 
 
 def resolve(flags: TunnelFlags | StartFlags, *, environ: Mapping[str, str], stdin: TextIO) -> Settings:
-    """The settings that flags, environment and file make together.
+    """Combine flags, environment and file to the settings.
 
     Raises:
-        SettingsInvalid: With every mistake.
+        SettingsInvalid: Lists every mistake.
     """
     return _Resolver(flags, environ, stdin).resolve()
 
 
 class _Resolver:
-    """Gathers problems and notices on the way."""
+    """Combines the settings, and collects problems and notices."""
 
     def __init__(self, flags: TunnelFlags | StartFlags, environ: Mapping[str, str], stdin: TextIO) -> None:
         self._flags = flags
@@ -166,7 +166,7 @@ class _Resolver:
         return Settings(agent=agent, file=file, web=web, inspect_bytes=inspect_bytes, notices=tuple(self._notices))
 
     def _job(self, origin: str) -> JobIdentity | None:
-        """The CI job that this process runs in."""
+        """Return the CI job in which this process runs; None without one."""
         job = job_identity(self._environ)
         if job is None:
             self._problems.append(f"{origin}: {AUTHTOKEN} stands for a CI job's ID token, and this is no job")
@@ -174,9 +174,10 @@ class _Resolver:
         return job
 
     def _check_login_variable(self, flags: TunnelFlags | StartFlags) -> None:
-        """Refuse a login in the environment that would be lost: where there is no such flag, or the value is empty.
+        """Refuse a login in the environment that would have no effect: the command has no such flag, or the value is
+        empty.
 
-        It is empty where a CI job sets it from a variable of its own that is missing.
+        The value is empty when a CI job sets the variable from another one that does not exist.
         """
         issuer = self._environ.get(LOGIN_VARIABLE)
         if isinstance(flags, StartFlags) or flags.labels or flags.is_tcp:
@@ -214,7 +215,10 @@ class _Resolver:
         return web
 
     def _inspect_bytes(self, file: FileConfig) -> int:
-        """Bytes for captured exchanges. The file says 0 for the default and -1 for none, as ngrok's."""
+        """Return the maximum bytes of captured exchanges.
+
+        In the file 0 means the default and -1 none, as in ngrok's.
+        """
         text = file.inspect_db_size or "0"
         if not re.fullmatch(r"-1|[0-9]{1,12}", text):
             self._problems.append(f"{file.where('inspect_db_size')}: a number of bytes, 0 for 50 MB, -1 for none")
@@ -233,11 +237,11 @@ class _Resolver:
         return file
 
     def _first(self, *sources: tuple[str, str]) -> tuple[str, str]:
-        """The first value that was given, and where it comes from."""
+        """Return the first non-empty value, and where it comes from."""
         return next(((value, origin) for origin, value in sources if value), ("", sources[0][0]))
 
     def _tunnels(self, file: FileConfig, names: tuple[str, ...]) -> tuple[TunnelConfig, ...]:
-        """Those of the file that were named, or all of them. One that cannot be started keeps no other from it."""
+        """Return the named tunnels of the file, or all. One that cannot be started does not prevent the others."""
         known: dict[str, FileTunnel] = {}
         for one in file.tunnels:
             if not (one.name in known and one.problems):  # an endpoint may have the name of a tunnel
@@ -266,7 +270,7 @@ class _Resolver:
         return tuple(configs)
 
     def defined(self, tunnel: FileTunnel) -> tuple[TunnelConfig, list[str]]:
-        """The tunnel of a definition, and why it cannot be started, each problem with where it stands."""
+        """Return the tunnel of a definition, and why it cannot be started, each problem with its place in the file."""
         if tunnel.problems:
             return TunnelConfig(upstream=ANY_UPSTREAM), list(tunnel.problems)
         before, self._problems = self._problems, []
@@ -275,10 +279,10 @@ class _Resolver:
         return config, [f"{tunnel.where}: {problem}" for problem in mine]
 
     def _tunnel(self, flags: TunnelFlags, names: Mapping[str, str] = FLAGS) -> TunnelConfig:
-        """One tunnel.
+        """Return the tunnel for the given flags.
 
         Args:
-            names: How people call each setting: by its flag, or by its key in the file.
+            names: Names of the settings as the user knows them: flags, or keys of the file.
         """
         upstream = self._upstream(flags)
         if flags.is_tcp:
@@ -314,7 +318,7 @@ class _Resolver:
         return PROXY_VERSIONS.get(flags.proxy_protocol, 0)
 
     def _published(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
-        """A tunnel with an address and rules of its own."""
+        """Return a tunnel with an address and rules of its own."""
         if flags.remote_addr:
             self._problems.append("--remote-addr: only for tcp; a web address is named by --subdomain or --domain")
         self._check_weight(flags)
@@ -330,7 +334,7 @@ class _Resolver:
         )
 
     def _tcp(self, flags: TunnelFlags, names: Mapping[str, str]) -> TunnelConfig:
-        """A tcp tunnel. What is about requests is a mistake: it would let in whom it was meant to keep out."""
+        """Return a TCP tunnel. Rules about requests are mistakes, as they would not protect it."""
         given = {
             "subdomain": flags.subdomain,
             "domain": flags.domain,
@@ -354,13 +358,16 @@ class _Resolver:
             self._problems.append("--weight: needs --pooling-enabled, or an edge")
 
     def _is_https_asked(self, flags: TunnelFlags, address: PublicUrl) -> bool:
-        """Whether visitors must not come over plain http. That an address is asked for at both is no wish for less."""
+        """Return whether visitors must use https. Asking for both schemes is no reason to accept plain http alone."""
         if unknown := sorted(set(flags.schemes) - {"http", "https"}):
             self._problems.append(f"--scheme: {', '.join(unknown)} is neither http nor https")
         return address.scheme == "https" or set(flags.schemes) == {"https"}
 
     def _joined(self, flags: TunnelFlags) -> TunnelConfig:
-        """A tunnel that serves edges. What would be lost there is a mistake, wherever it comes from."""
+        """Return a tunnel that serves edges.
+
+        Settings that would have no effect are mistakes, wherever they come from.
+        """
         named = {
             "subdomain": flags.subdomain,
             "domain": flags.domain,
@@ -380,7 +387,7 @@ class _Resolver:
         return TunnelConfig(upstream=ANY_UPSTREAM, edge=flags.edge.strip(), labels=labels)
 
     def _names(self, flags: TunnelFlags) -> tuple[str | None, PublicUrl]:
-        """The label under the relay's domain, and the address."""
+        """Return the label under the relay's domain, and the address."""
         given = [name for name in ("subdomain", "domain", "url") if getattr(flags, name)]
         if len(given) > 1:
             self._problems.append(f"{' and '.join(f'--{name}' for name in given)}: only one of them names the address")
@@ -411,7 +418,7 @@ class _Resolver:
             secret = read_secret(text, what=what, environ=self._environ, stdin=self._stdin)
         except SecretMissing as error:
             self._problems.append(str(error))
-            return stand_in  # given, so not to be reported as missing as well
+            return stand_in  # it was given, and must not be reported as missing as well
         if secret.is_literal and is_typed:
             self._notices.append(ON_THE_COMMAND_LINE.format(what))
         return secret.value
@@ -433,12 +440,14 @@ class _Resolver:
 
 
 def _is_wide(directory: str) -> bool:
-    """Whether a directory is the root or the user's home, which hold more than people may have in mind."""
+    """Return whether a directory is the root or the user's home, which contain more than people may want to publish."""
     return os.path.realpath(directory) in (os.path.realpath(os.sep), os.path.realpath(os.path.expanduser("~")))
 
 
 def _with_known_host(policy: PolicySpec, upstream: UpstreamAddress) -> PolicySpec:
-    """The policy with `localhost` in place of `rewrite`, where the upstream has no host that the relay could send."""
+    """Return the policy with `localhost` instead of `rewrite`, if the upstream has no host name that the relay could
+    send.
+    """
     if policy.host_header != "rewrite" or not upstream.path:
         return policy
     return msgspec.structs.replace(policy, host_header="localhost")

@@ -1,7 +1,7 @@
-"""`tunnel install-shim`, and the `ngrok` that it installs: this module run by itself.
+"""`tunnel install-shim`, and the `ngrok` program that it installs, which runs this module.
 
-The shim is a shell script that becomes Python by `exec`: programs that drive ngrok kill the process they have started,
-and a child would be left behind.
+The shim is a shell script that replaces itself by Python with `exec`: programs that control ngrok kill the process they
+started, and a child process would survive.
 """
 
 import os
@@ -17,7 +17,7 @@ from tunnelctl.cli.flags import NO_CONFIG, NO_LOG, with_options
 from tunnelctl.cli.persona import AS_NGROK, adopt_variables
 
 MARK = "# Written by `tunnel install-shim`."
-"""By this line one of ours is told from ngrok's own program, which is never overwritten."""
+"""Line by which our script is recognised; ngrok's own program is never overwritten."""
 
 
 @click.command("install-shim")
@@ -44,7 +44,7 @@ def install_shim(folder: Path) -> None:
 
 
 def shim_text(python: str) -> str:
-    """The script. `-P` keeps modules of the folder it is started in from being taken for those of Python."""
+    """Return the script. `-P` prevents modules in the current folder from replacing those of Python."""
     return f'#!/bin/sh\n{MARK}\nexec {shlex.quote(python)} -P -m {__name__} "$@"\n'
 
 

@@ -1,4 +1,4 @@
-"""`tunnel start`: tunnels of the configuration file, or none yet, over one link, until it is stopped."""
+"""`tunnel start`: runs tunnels of the configuration file, or none at first, over one link, until it is stopped."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`tunnel tcp`: give a local TCP service a port of the relay, until it is stopped."""
+"""`tunnel tcp`: gives a local TCP service a port of the relay, until it is stopped."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ SECTIONS: dict[str, tuple[Decorator, ...]] = {
     "Rules": flags_for(OF_CONNECTIONS),
     "App": (PROXY_PROTOCOL,),
     "Log": LOGGING,
-    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
+    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: an empty section is not written
 }
 EXAMPLES = (
     ("tunnel tcp 22", "The SSH server of this machine gets a port of the relay."),
@@ -49,7 +49,7 @@ OF_REQUESTS = frozenset(row.flag for row in FIELDS if row.path not in OF_CONNECT
 
 
 class _TcpCommand(Command):
-    """Says of a flag of `tunnel http` why it is none here."""
+    """Explains why a flag of `tunnel http` does not exist here."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -1,4 +1,4 @@
-"""`tunnel tunnel`: serve the edges that look for these labels with a local web service, until it is stopped."""
+"""`tunnel tunnel`: serves the edges that require these labels with a local web app, until it is stopped."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ SECTIONS = {
     "Tunnel": TUNNEL,
     "App": (UPSTREAM, PROXY_PROTOCOL, INSPECT),
     "Log": LOGGING,
-    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: a section without a line is not written
+    "-": (*FAMILIAR, OLDER_PROXY_PROTOCOL),  # hidden: an empty section is not written
 }
 EXAMPLES = (
     ("tunnel tunnel --label edge=edghts_2abc 3000", "Serve the edge of this id, which the relay's dashboard shows."),
