@@ -6,6 +6,7 @@ PY     := $(VENV)/bin/python
 LOCK   := .ci/requirements.txt
 READY  := $(VENV)/.ready
 IDP    := tests/idp/node_modules/.ready
+CLIENTS := tests/clients/node_modules/.ready
 FUZZER := $(VENV)/.fuzz
 SHORT  := tests/frameworks/short/.ready
 LONG   := tests/frameworks/long/.ready
@@ -23,18 +24,18 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) $(IDP) $(SHORT) ## Create .venv with the locked dependencies
+setup: $(READY) $(IDP) $(CLIENTS) $(SHORT) ## Create .venv with the locked dependencies
 
 demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sign in by itself and exit)
 	@$(PY) -m tests.demo $(if $(CHECK),--check)
 
 # The linters run beside the tests, on the core that these leave idle, and say what they found below them.
-test: $(READY) $(IDP) $(SHORT) ## Run the linters and every test that takes seconds
+test: $(READY) $(IDP) $(CLIENTS) $(SHORT) ## Run the linters and every test that takes seconds
 	@$(MAKE) --no-print-directory lint >$(LINTED) 2>&1 & linters=$$!; trap 'kill $$linters' INT TERM; \
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS); tests=$$?; \
 	wait $$linters; linted=$$?; cat $(LINTED); exit $$((tests | linted))
 
-journeys: $(READY) $(IDP) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
+journeys: $(READY) $(IDP) $(CLIENTS) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
 	$(PY) -m pytest -m "journey or long" $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
@@ -68,7 +69,7 @@ lock: $(READY) ## Write .ci/requirements.txt anew from pyproject.toml
 			--generate-hashes --no-header --no-annotate >> $$file; done
 
 clean: ## Remove what was built and installed
-	rm -rf $(VENV) tests/idp/node_modules tests/frameworks/*/.venv tests/frameworks/*/node_modules tests/frameworks/*/.ready tests/frameworks/*/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
+	rm -rf $(VENV) tests/idp/node_modules tests/clients/node_modules tests/frameworks/*/.venv tests/frameworks/*/node_modules tests/frameworks/*/.ready tests/frameworks/*/.work .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/artifacts .tunnelctl-demo
 
 # What pip says, as a line now and then: quiet it is silent for minutes, else it writes a thousand lines.
 define PIP_PROGRESS
@@ -111,6 +112,12 @@ $(IDP): tests/idp/package.json tests/idp/package-lock.json
 		echo 'make: installing the npm OpenID providers for the tests; the first time takes half a minute' && \
 		npm ci --prefix tests/idp --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo 'make: npm is not installed; journeys with the npm OpenID providers will be skipped' >&2; fi
+
+# --ignore-scripts: the package would download ngrok, in whose place the tests give it our agent.
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json
+	@if command -v npm >/dev/null 2>&1; then \
+		npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo 'make: npm is not installed; the journey with npm'\''s ngrok will be skipped' >&2; fi
 
 # The web frameworks of docs/guides/frameworks.md, apart from our own libraries. The long kit takes 1.2 GB.
 tests/frameworks/%/.ready: tests/frameworks/%/requirements.txt tests/frameworks/%/package-lock.json | python
