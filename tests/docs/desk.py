@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from string import Template
 
 from tests.docs.examples import Step, fits, steps
 from tests.docs.machine import CERTIFICATE_VARIABLE, ROOT_VARIABLE, Machine, install_commands
@@ -28,7 +29,7 @@ from tests.support.waiting import PATIENCE
 GUIDES = ROOT / "docs" / "guides"
 PROVIDER_GUIDES = {"auth0.md", "authentik.md", "entra-id.md", "google.md", "keycloak.md", "okta.md"}
 """Other flags with the same programs: test_provider_guides.py follows these, test_examples.py the others."""
-PORTS = ("8080", "8081", "3000", "9400", "443", "80")
+PORTS = ("8080", "8081", "3000", "9400", "4040", "443", "80")
 """The usual ports, which the pages speak of and which may be taken on this machine. The last two stand in a URL only by
 its scheme, and in a configuration behind a colon."""
 DOMAIN = "tun.localhost"
@@ -207,7 +208,8 @@ class Desk:
 
     def _child(self, command: str) -> Child:
         exported = self.exported.setdefault(self.whose, {})
-        exported.update(re.findall(r"^export (\w+)=(\S*)", command, re.MULTILINE))
+        for name, value in re.findall(r'^export (\w+)="?([^\s"]*)', command, re.MULTILINE):
+            exported[name] = Template(value).safe_substitute({**self._environment(), **exported})
         environment = {**self._environment(), **exported}
         return Child(program(command), ["bash", "-e", "-c", command], env=environment)
 
