@@ -528,7 +528,7 @@ def _table(quiet: LoadResult, results: list[Result]) -> Table:
     show_default=True,
 )
 def main(*, only: str, seconds: float, tree: Path, client: str, settle: float) -> None:
-    """Measure what visitors and agents that behave badly cost the others."""
+    """Measure what hostile visitors and agents cost the others."""
     names = only.split(",")
     if unknown := [name for name in names if name not in SCENARIOS]:
         raise click.BadParameter(f"unknown: {', '.join(unknown)}; known are {', '.join(SCENARIOS)}")

@@ -104,7 +104,7 @@ class FakeProvider:
 
 
 class NoJobs:
-    """Takes no token of a CI job."""
+    """Replaces the check of CI jobs' ID tokens; knows no trusted issuer."""
 
     async def judge(self, token: str) -> None:
         return None

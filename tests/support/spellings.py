@@ -10,7 +10,7 @@ PUNCTUATION = "!#$%&'*+-.^_`|~"
 
 
 def believed_names() -> list[str]:
-    """Return one field name, in its usual spelling, for each pattern of names that apps believe (`BELIEVED`)."""
+    """Return the usual spelling of one header field for each pattern in `BELIEVED`, the fields that apps trust."""
     return [row.pattern.decode().replace("*", "user") for row in BELIEVED]
 
 

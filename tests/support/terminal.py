@@ -1,7 +1,7 @@
-"""A terminal: what a person sees of what a program wrote, and a program that sits at one.
+"""An emulated terminal, and programs that run at it in a pseudo-terminal.
 
-It knows the few control sequences that the live screen may use, and refuses all others: one that a visitor smuggled in
-would fail the test, whatever it does.
+It knows only the control sequences that the agent's live screen may use, and refuses all others, so that a test fails
+when a visitor can smuggle any other sequence in.
 """
 
 import asyncio
@@ -24,26 +24,27 @@ SEQUENCE = re.compile(r"\x1b\[(\??)([\d;]*)([a-zA-Z])|[^\x1b]|\x1b", re.DOTALL)
 UNFINISHED = re.compile(r"\x1b(\[[\d;?]*)?\Z")
 HIDE, ALTERNATE = "25", "1049"
 COLOURS = frozenset({*range(30, 38), *range(40, 48), *range(90, 98), *range(100, 108), 38, 48})
-"""Parameters of SGR that choose a colour, as bold and dim do not."""
+"""Parameters of the control sequence SGR that choose a colour."""
 BECOME = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-"""Makes the pty on stdin the session's own, as a login shell does, so that Ctrl-C there is a signal."""
+"""Program that makes the pseudo-terminal on stdin the controlling one, so that Ctrl-C sends a signal, and then runs a
+command."""
 
 
 def columns_of(character: str) -> int:
-    """How many cells it takes: 2 for Chinese and the like, 0 for an accent that joins the character before it."""
+    """Return how many cells a character takes: 2 for wide ones such as Chinese, 0 for a combining accent, else 1."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 class Terminal:
-    """The cells, as `feed` left them.
+    """The screen of a terminal, as a program's output has left it.
 
     Attributes:
-        frame: The last whole screen: its lines when the next one began, or the program left the screen.
-        has_colour: A colour was asked for.
-        is_alternate: The program has taken the whole screen.
-        raw: Every character it wrote.
+        frame: The lines of the last complete screen, taken when the program began the next one or left the screen.
+        has_colour: Whether the program has used a colour.
+        is_alternate: Whether the program uses the alternate screen.
+        raw: All characters that the program has written.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -61,21 +62,21 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands there now, without the blanks at the ends."""
+        """The lines on the screen now, without blanks at their ends."""
         return ["".join(row).rstrip() for row in self._cells]
 
     def resize(self, width: int, height: int) -> None:
-        """Cut off what stands beyond the new edges, as terminals do while a program has the whole screen."""
+        """Change the size. Text beyond the new edges is cut off, as terminals do for the alternate screen."""
         rows = [(row + [" "] * width)[:width] for row in self._cells]
         self.width, self.height = width, height
         self._cells = (rows + self._blank())[:height]
         self._row, self._column = min(self._row, height - 1), min(self._column, width)
 
     def feed(self, data: bytes) -> None:
-        """Do what the program wrote. Sequences may be cut anywhere.
+        """Apply output of the program to the screen. A control sequence may be split between two calls.
 
         Raises:
-            AssertionError: A control character or sequence that the screen has no use for.
+            AssertionError: The output has a control character or sequence that is not allowed.
         """
         text = self._decoder.decode(data)
         self.raw += text
@@ -143,11 +144,11 @@ class Terminal:
 
 
 class Seat:
-    """A person before a terminal at which a program runs.
+    """A user's side of a pseudo-terminal at which a program runs: types keys, and sees the screen.
 
     Attributes:
-        process: The program.
-        terminal: What there is to see.
+        process: The program's process.
+        terminal: The screen with the program's output.
     """
 
     def __init__(self, fd: int, terminal: Terminal) -> None:
@@ -160,7 +161,7 @@ class Seat:
         asyncio.get_running_loop().add_reader(fd, self._read)
 
     async def until(self, holds: Callable[[Terminal], object]) -> Terminal:
-        """The terminal, once this holds of it."""
+        """Wait until `holds` is true of the screen. Returns the screen."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while self._refused is None and not holds(self.terminal):
@@ -173,21 +174,21 @@ class Seat:
         return self.terminal
 
     def resize(self, width: int, height: int) -> None:
-        """Drag the window's corner: the kernel tells the program by SIGWINCH."""
+        """Change the size of the terminal, of which the kernel informs the program by SIGWINCH."""
         self.terminal.resize(width, height)
         self._resize_tty()
 
     def type(self, keys: str) -> None:
-        """Press keys."""
+        """Type keys at the terminal."""
         os.write(self._fd, keys.encode())
 
     @property
     def has_echo(self) -> bool:
-        """Whether keys are shown as they are typed."""
+        """Whether the terminal echoes typed keys."""
         return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the user's side of the terminal, as closing its window does."""
         asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)
 
@@ -214,7 +215,7 @@ class Seat:
 async def at_terminal(
     command: Sequence[str], *, env: Mapping[str, str], width: int = 80, height: int = 24
 ) -> AsyncIterator[Seat]:
-    """The program at a terminal of its own; killed when the context ends, if it still runs.
+    """Context manager: a program that runs at a terminal of its own. It is killed at the end if it still runs.
 
     Args:
         command: The path of the program, and its arguments.

@@ -1,1 +1,1 @@
-"""The relay's side of links: who may open one, and which names an agent may serve. Start reading at `accept`."""
+"""The relay's side of agents' links: authenticates agents, and binds the names that they serve. Start at `accept`."""

@@ -45,8 +45,8 @@ TRIES_PER_SECOND, SHORTEST_WAIT, LONGEST_WAIT = 5.0, 5, 300
 are told to retry in the same second, each after `SHORTEST_WAIT` to `LONGEST_WAIT` seconds. One try costs 2-3 ms for TLS
 and the token's query: 744 agents that retried within 5 s took a tenth of a core; now they retry within 150 s."""
 JOB_SECONDS = 6 * 3600.0
-"""How long a link that a CI job's token opened may last: as long as GitHub's longest job. The agent reconnects with a
-new token. A leaked token opens nothing for longer than this and its own life."""
+"""Seconds after which the link of a CI job's agent is ended: as long as GitHub's longest job. The agent reconnects with
+a new ID token. So a leaked token is of use for no longer than this and its own lifetime."""
 RELAY_GROWTH = 512 * 1024 * 1024
 """Bytes by which the flow-control windows of all links together may grow. It bounds what the relay buffers for slow
 readers."""
@@ -101,14 +101,21 @@ BOUNDS = (
 
 
 class CredentialStore(TokenStore, TrustRuleStore, Protocol):
-    """The part of the store that says who may connect."""
+    """The parts of the store that hold authtokens and trust rules, by which agents are authenticated."""
 
 
 class JudgesJobs(Protocol):
-    """Judges CI jobs by their ID tokens."""
+    """Decides by its ID token whether a CI job may connect as an agent."""
 
     async def judge(self, token: str) -> JobAdmitted | JobRefused | None:
-        """The rules that admit a job; None for what is no token of a trusted issuer. Raises StoreError."""
+        """Return the trust rules that admit the job of an ID token, or why it is refused.
+
+        Returns:
+            None when the text is no token of an issuer that a trust rule names.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
 
 
 class ConnectRequest(Protocol):
@@ -127,7 +134,7 @@ class Acceptor:
     """Authenticates agents' requests for a link and turns their connections into links.
 
     Args:
-        jobs: Judges the ID tokens of CI jobs.
+        jobs: Decides by their ID tokens whether CI jobs may connect.
         needs_tokens: Whether agents must send a token; False only on loopback with domain `localhost`.
         clock: Returns Unix time.
         max_links: Links open at once; less than `MAX_LINKS` where the process may open only few files.
@@ -222,8 +229,10 @@ class Acceptor:
         self.expire()
 
     async def _reread_rules(self) -> None:
-        """End the links of CI jobs whose trust rules were deleted or changed. A job that another rule still admits, or
-        a changed one, comes back and is judged anew."""
+        """End the links of CI jobs whose trust rules were deleted or changed.
+
+        Agents reconnect after that, unless all their rules were deleted, and present rules decide about them.
+        """
         ids = {rule.id for session in self._sessions for rule in session.rules} - {""}
         current = {rule_id: await self._store.trust_rules.get(rule_id) for rule_id in sorted(ids)}
         for session in [each for each in self._sessions if each.job is not None]:
@@ -290,7 +299,7 @@ class Acceptor:
         self._context.quotas.close_link(self._sessions.pop(session))
 
     def _token_of(self, job: JobAdmitted) -> Token:
-        """Return what a CI job's agent may do, as the token of its session."""
+        """Return a token record for the session of a CI job's agent, with owner and ACL of the job's trust rules."""
         now = self._clock()
         return Token(id=job.credential_id, owner=job.owner, created_at=now, acl=job.acl, expires_at=now + JOB_SECONDS)
 
@@ -333,7 +342,7 @@ class Acceptor:
         return None
 
     def _refuse_job(self, exchange: ConnectRequest, refused: JobRefused, address: str) -> None:
-        """Answer a CI job that may not connect."""
+        """Record the refusal of a CI job's agent, and answer its request with the error."""
         if refused.code != "relay_busy":
             self._wrong.wait(address, asyncio.get_running_loop().time())
             self._metrics.agent("refused")
@@ -357,14 +366,14 @@ class Acceptor:
 
 
 def _bearer(head: RequestHead) -> str:
-    """The credential in `Authorization`; "" without one, or with several."""
+    """Return the credential of `Authorization: Bearer`; "" unless there is exactly one such header field."""
     values = head.get_all(b"authorization")
     scheme, _, value = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
     return value.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
 
 
 def _is_same(rule: TrustRule, row: TrustRuleRow | None) -> bool:
-    """Whether a rule is still as it was when it admitted a job. What is said about it does not matter."""
+    """Whether a stored trust rule is still as it was when it admitted a job; description and metadata may differ."""
     names = ("owner", "issuer", "audience", "claims", "acl")
     return row is not None and all(getattr(rule, name) == getattr(row, name) for name in names)
 

@@ -1,4 +1,4 @@
-"""Makes agents' tokens, stores them as digests, and looks them up.
+"""Creates agents' authtokens, stores their digests, and looks tokens up.
 
 API keys and one-time codes have the same form, with other prefixes.
 """

@@ -126,8 +126,8 @@ class AgentSession:
     Attributes:
         id: The session's id in the relay's API.
         owner: The owner of the agent's token.
-        token: The agent's token; its id is "" on a relay that requires none. That of a CI job has what its trust rules
-            grant, and the id of one of them.
+        token: The agent's token; its id is "" on a relay that requires none. For a CI job it is a record with the ACL
+            that the job's trust rules grant, and the id of one of these rules.
         job: The CI job that the agent runs in; None when the agent sent an authtoken.
         started_at: Unix time.
         version, platform: What the agent's hello says about itself, shown to people; "" before the hello.
@@ -167,7 +167,7 @@ class AgentSession:
 
     @property
     def rules(self) -> tuple[TrustRule, ...]:
-        """The trust rules that admitted its CI job; empty for an agent with an authtoken."""
+        """The trust rules that admitted the agent's CI job; empty for an agent with an authtoken."""
         return () if self.job is None else self.job.rules
 
     def begin(self, link: Link) -> None:
@@ -193,7 +193,7 @@ class AgentSession:
         """Never called: the wire session refuses streams that agents open."""
 
     def on_about(self, stream: Stream, payload: bytes) -> None:
-        """Never called: the wire session refuses it, as no agent opens streams."""
+        """Never called: the wire session refuses ABOUT frames of agents, which may not open streams."""
 
     def on_message(self, message: ReceivedMessage) -> None:
         """Handle a control message of the agent. A message that it may not send now ends the link."""

@@ -18,7 +18,7 @@ from tunnelrelay.address import TCP
 EVERYTHING = "*"
 PREFIX = "bind:"
 MAX_RULES = 100
-"""Of one ACL. Every bind is held against all of them."""
+"""Rules that one ACL may have. Every bind is compared with all of them."""
 MAX_RULE = 600
 """Characters of one rule: the longest label, with a name and a value of 256 each, fits."""
 _HOST = re.compile(r"[a-z0-9*](?:[a-z0-9*.-]{0,251}[a-z0-9*])?")
@@ -63,7 +63,7 @@ def port_rule(acl: Iterable[str], domain: str) -> re.Pattern[str]:
 
 
 def acl_problems(acl: Sequence[str]) -> str:
-    """What is wrong with an ACL, "" when nothing is."""
+    """Return the problems of an ACL's rules as one text; "" when there are none."""
     problems = [problem for rule in acl[:MAX_RULES] if (problem := acl_problem(rule))]
     if len(acl) > MAX_RULES:
         problems.append(f"at most {MAX_RULES} rules")

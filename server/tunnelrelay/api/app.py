@@ -1,4 +1,4 @@
-"""The API as one ASGI app: authentication, the routes of every resource, and the OpenAPI schema."""
+"""Builds the API's ASGI app: authentication, the routes of all resources, and the OpenAPI document."""
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError

@@ -179,7 +179,7 @@ def _unknown(code: str, detail: str) -> AuthRefusal:
 
 
 async def _strict_body(scope: Scope, receive: Receive) -> Receive:
-    """Read the whole body, check that it is strict JSON, and return a `receive` from which the app reads it again."""
+    """Read the whole body and check that it is strict JSON. Returns a `receive` from which the app reads it again."""
     body = bytearray()
     more = True
     while more:

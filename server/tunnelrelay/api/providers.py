@@ -37,7 +37,7 @@ CallbackKind = Annotated[str, Field(json_schema_extra={"enum": ["relay", "shared
 
 
 class Provider(ResponseBody):
-    """A named provider, without its client secret."""
+    """A named OpenID provider, without its client secret."""
 
     id: str
     uri: str
@@ -92,18 +92,18 @@ class NewProvider(_Settings, use_attribute_docstrings=True):
     name: Name
     """The name by which owners refer to the provider, after an `@`."""
     issuer: Filled
-    """Issuer URL."""
+    """The provider's issuer URL."""
     client_id: Filled
-    """Client id at the provider."""
+    """The client id at the provider."""
 
 
 class ProviderChange(_Settings, use_attribute_docstrings=True):
     """A change of a named provider. Absent fields stay; the secret only when issuer and client id stay too."""
 
     issuer: Filled = "-"
-    """Issuer URL."""
+    """The provider's issuer URL."""
     client_id: Filled = "-"
-    """Client id at the provider."""
+    """The client id at the provider."""
 
 
 _OF_SETTINGS = frozenset(ProviderSettings.__struct_fields__)

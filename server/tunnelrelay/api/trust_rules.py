@@ -1,4 +1,4 @@
-"""`/trust_rules`: CI jobs that may connect as agents by their own ID tokens."""
+"""The API's `/trust_rules`: rules about which CI jobs may connect as agents with their own ID tokens."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ Binds = Annotated[list[Filled], Field(min_length=1, max_length=MAX_LIST)]
 
 
 class TrustRule(ResponseBody):
-    """A rule about CI jobs."""
+    """A rule that lets CI jobs connect as agents when their ID token matches."""
 
     id: str
     uri: str
@@ -37,19 +37,19 @@ class TrustRule(ResponseBody):
     description: str
     metadata: str
     issuer: str
-    """Who signs the jobs' tokens."""
+    """The issuer that signs the jobs' ID tokens."""
     audience: str
-    """What a job's token must be made for."""
+    """The audience that a job's ID token must have."""
     claims: dict[str, str]
-    """What a job's token must have, compared exactly."""
+    """Claims that a job's ID token must have, with exactly these values."""
     acl: list[str]
-    """What its agent may bind: `bind:pr-*`, `bind:edge=edghts_…`; `*` for everything that the owner may."""
+    """What the job's agent may bind: `bind:pr-*`, `bind:edge=edghts_…`; `*` for everything that the owner may."""
     owner: str
-    """Whose agents the jobs are."""
+    """The owner of the tunnels that the jobs' agents open."""
 
 
 class TrustRuleList(ResponseBody):
-    """A page of rules, the newest first."""
+    """A page of trust rules, the newest first."""
 
     trust_rules: list[TrustRule]
     uri: str
@@ -60,31 +60,31 @@ class _RuleTexts(RequestBody):
     description: Description = ""
     metadata: Metadata = ""
     audience: Annotated[str, Field(max_length=1024)] = ""
-    """What a job's token must be made for; empty for this relay's address."""
+    """The audience that a job's ID token must have; empty for this relay's address."""
 
 
 class NewTrustRule(_RuleTexts, use_attribute_docstrings=True):
-    """A rule to make."""
+    """A trust rule to create."""
 
     issuer: Filled
-    """Who signs the jobs' tokens: `https://token.actions.githubusercontent.com`, `https://gitlab.com`."""
+    """The issuer of the jobs' ID tokens: `https://token.actions.githubusercontent.com`, `https://gitlab.com`."""
     claims: Claims
-    """What a job's token must have, compared exactly; one must say whose job it is, as `repository_id`."""
+    """Claims that a job's ID token must have, with exactly these values; one must name the project: `repository_id`."""
     acl: Binds
-    """What its agent may bind, as an authtoken's; `*` for everything that the owner may."""
+    """What the job's agent may bind, as for an authtoken; `*` for everything that the owner may."""
     owner: Owner | None = None
-    """Whose agents the jobs are; null for your own owner."""
+    """The owner of the tunnels that the jobs' agents open; null for your own owner."""
 
 
 class TrustRuleChange(_RuleTexts, use_attribute_docstrings=True):
-    """A change of a rule. Absent fields stay as they are."""
+    """A change of a trust rule. Absent fields stay as they are."""
 
     issuer: Filled = "-"
-    """Who signs the jobs' tokens."""
+    """The issuer that signs the jobs' ID tokens."""
     claims: Claims = {"-": "-"}
-    """What a job's token must have."""
+    """Claims that a job's ID token must have, with exactly these values."""
     acl: Binds = ["-"]
-    """What its agent may bind."""
+    """What the job's agent may bind."""
 
 
 def _view(links: Links, row: TrustRuleRow) -> TrustRule:
@@ -92,7 +92,7 @@ def _view(links: Links, row: TrustRuleRow) -> TrustRule:
 
 
 def routes(services: Services) -> APIRouter:
-    """The routes of this resource."""
+    """Return the routes of `/trust_rules`."""
     rules = services.trust_rules
 
     async def create(call: Call, body: NewTrustRule) -> TrustRule:

@@ -42,7 +42,7 @@ class Tunnel(ResponseBody):
     """All URLs at which visitors reach the tunnel now: its own, or those of the edges that it serves."""
     edges: list[Ref]
     credential: Ref | None
-    """The authtoken it came with, or the trust rule that admitted its CI job."""
+    """The authtoken of the tunnel's agent, or the trust rule that admitted the agent's CI job."""
     ip: str
     """The IP address that the agent connects from."""
     weight: int
@@ -80,7 +80,7 @@ class TunnelSession(ResponseBody):
     owner: str
     tunnels: list[Ref]
     job: str
-    """The CI job that the agent runs in; empty for one that came with an authtoken."""
+    """The CI job that the agent runs in; empty for an agent with an authtoken."""
 
 
 class TunnelSessionList(ResponseBody):
@@ -104,7 +104,7 @@ def _ref(links: Links, path: str, id: str) -> Ref | None:
 
 
 def _credential(links: Links, id: str) -> Ref | None:
-    """The authtoken, or the trust rule of a CI job; None where there is no resource of either kind."""
+    """Return a reference to a tunnel's authtoken, or to the trust rule of its CI job; None where neither is stored."""
     if id == CONFIGURED:
         return None
     return _ref(links, "trust_rules" if id.startswith(PREFIXES["trust_rule"]) else "credentials", id)

@@ -170,10 +170,10 @@ def tell(data_dir: Path, order: Order, timeout: float = TIMEOUT_SECONDS) -> Done
     """Send an order to every relay that uses this data directory.
 
     Returns:
-        The sum of their replies; None when no relay runs here.
+        The sum of the relays' replies; None when no relay runs on this machine.
 
     Raises:
-        ControlError: A relay did not answer. The order was sent to the others.
+        ControlError: A relay did not answer. The order was sent to all others.
     """
     done: list[Done] = []
     problems: list[ControlError] = []

@@ -161,8 +161,8 @@ def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
 def _write_link(link: str, config: RelayConfig, logs: Logs) -> None:
     """Write the first administrator's link to stderr.
 
-    It bypasses the log's redactor, which would remove the link as a secret. With a JSON log it is one more JSON record,
-    so that programs can read every line.
+    The link bypasses the log's redactor, which would remove it as a secret. With a JSON log the line is a JSON record
+    too, so that programs can read every line.
     """
     said = "no administrator yet: this link makes the first one, once and within an hour"
     if config.log_format == "json":

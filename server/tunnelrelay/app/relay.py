@@ -123,7 +123,7 @@ class Relay:
             raise
 
     async def stop(self) -> None:
-        """Stop listening, let exchanges finish for `drain_seconds`, then close everything."""
+        """Stop listening, let running exchanges finish for at most `drain_seconds`, then close all parts."""
         self._is_draining = True
         for server in self._servers:
             server.close()

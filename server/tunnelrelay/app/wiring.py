@@ -508,7 +508,7 @@ def make_services(
         check: Tests an identity provider's settings.
         admin_oidc: Signs people in to the dashboard with the operator's own OpenID provider; None without one.
         tcp_ports: Ranges of the ports that owners can reserve.
-        trust_rules: Those of the configuration.
+        trust_rules: The trust rules of the configuration.
     """
     policies = EdgePolicies(base, directory.resolve)
     sync = EdgeSync(base, table=edges, registry=registry, directory=directory, policies=policies)

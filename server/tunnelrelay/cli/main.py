@@ -98,7 +98,7 @@ def token_list(owner: str | None, **where: Any) -> None:
 @click.argument("tokens", nargs=-1, metavar="[ID|TOKEN]...")
 @click.option("--owner", metavar="NAME", default=None, help="All tokens of this owner.")
 def token_revoke(tokens: tuple[str, ...], owner: str | None, **where: Any) -> None:
-    """Revoke tokens, by their id or by the token itself. Links that came with them end at once."""
+    """Revoke tokens, by their id or by the token itself. Links that use them end at once."""
     if bool(tokens) == (owner is not None):
         raise click.UsageError("give the ids of tokens, or --owner NAME")
     from tunnelrelay.cli.tokens import revoke
@@ -172,7 +172,7 @@ def session() -> None:
     help="Only of this e-mail address, or id at the provider.",
 )
 def session_list(host: str | None, user: str | None, **where: Any) -> None:
-    """List sessions, the most recently used first. The ids name sessions here and are no credentials."""
+    """List sessions, the most recently used first. A session's id is no credential."""
     from tunnelrelay.cli.sessions import show
 
     run(show, where, host, user)
@@ -254,13 +254,13 @@ def audit_list(since: str, host: str | None, kind: str | None, limit: int, **whe
 def keys() -> None:
     """List, renew and drop the keys that seal sessions and sign assertions.
 
-    Relays read them again within seconds. New ones are also made by themselves: see `--key-rotation-seconds`.
+    Relays use changed keys within seconds. They also make new ones by themselves: see `--key-rotation-seconds`.
     """
 
 
 @keys.command("list", sections=WITH_KEYS)
 def keys_list(**where: Any) -> None:
-    """List the keys, without what is secret."""
+    """List the keys, without their secrets."""
     from tunnelrelay.cli.keys import show
 
     run(show, where, keys_file(where))

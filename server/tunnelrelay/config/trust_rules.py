@@ -1,6 +1,6 @@
 """Reads a trust rule of the configuration: a table in the file, JSON in a flag or variable.
 
-`services/trust_rules.py` checks what a rule says and makes it a rule of the relay.
+`services/trust_rules.py` checks the values of a rule and makes a rule of the relay from it.
 """
 
 import json
@@ -12,10 +12,10 @@ EXAMPLE = '{"owner": "acme", "issuer": "https://gitlab.com", "claims": {"project
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRuleSettings:
-    """One rule as it was written; `policy.trust.TrustRule` says what its fields mean.
+    """A trust rule of the configuration, with unchecked values; `policy.trust.TrustRule` describes the fields.
 
     Attributes:
-        audience: "" for the relay's own address.
+        audience: The audience that ID tokens must have; "" for the relay's own address.
     """
 
     owner: str
@@ -26,7 +26,7 @@ class TrustRuleSettings:
 
 
 def trust_rule(text: str) -> TrustRuleSettings:
-    """Reads one rule from JSON."""
+    """Read one trust rule from a text in JSON. Raises ValueError."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):

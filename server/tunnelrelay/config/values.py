@@ -90,7 +90,7 @@ class Setting:
         unit: The unit of a number; "" for settings without one.
         shape: The form of a value, for `--help` and the docs.
         is_list: Whether the setting may be given several times, comma separated, or as a TOML array.
-        is_table: Whether it is a list of tables, `[[name]]` in TOML; a flag or variable has one of them as JSON.
+        is_table: Whether values are tables, `[[name]]` in TOML; a flag or variable gives one table as JSON.
         is_number: Whether values are whole numbers, which need no quotes in a TOML array.
         is_path: Whether the value is a path; in the configuration file it is relative to the file.
         has_secret: Whether a text holds a secret; then a flag may not give it, as all users of the machine can read

@@ -1,4 +1,4 @@
-"""The services and settings that every page of the dashboard may use."""
+"""`Deps`: the services and settings that every page of the dashboard may use."""
 
 from __future__ import annotations
 

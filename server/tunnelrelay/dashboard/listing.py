@@ -52,6 +52,6 @@ async def listing(
 
 
 def address(path: str, **query: str) -> str:
-    """Return a path with a query of the parameters that are not empty."""
+    """Return a URL: the path, with a query of those parameters that are not empty."""
     encoded = urlencode({name: text for name, text in query.items() if text})
     return f"{path}?{encoded}" if encoded else path

@@ -1,1 +1,1 @@
-"""The public side: visitors' connections and requests. Start reading at `exchange`, one request and its answer."""
+"""The public side of the relay: visitors' connections and requests. Start reading at `exchange`, one request."""

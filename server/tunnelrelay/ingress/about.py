@@ -1,4 +1,4 @@
-"""Tells the agents of inspected tunnels who sent a request and which rule let them in (`tunnelctl.wire.about`)."""
+"""Writes ABOUT frames, which tell the agent of an inspected tunnel who sent a request and which rule let it in."""
 
 from tunnelctl.bounds import DeclaredBound
 from tunnelctl.memo import Recent
@@ -12,7 +12,7 @@ from tunnelrelay.policy.exemptions import PREFLIGHT
 from tunnelrelay.policy.rules import Policy
 
 MAX_REMEMBERED = 4096
-"""Logins whose rule is remembered. To find it, the login's claims are read, which may be 12 KB of JSON."""
+"""Login sessions whose rule is cached. Finding the rule means parsing the login's claims, up to 12 KB of JSON."""
 
 BOUNDS = (
     DeclaredBound(
@@ -28,8 +28,7 @@ BOUNDS = (
 
 
 class AboutVisitors:
-    """Makes the payloads of ABOUT frames. Remembers by which rule each login came in until its claims or the rules
-    change."""
+    """Makes the payloads of ABOUT frames. Caches which rule lets a login in, until its claims or the rules change."""
 
     __slots__ = ("_rules",)
 
@@ -39,14 +38,14 @@ class AboutVisitors:
     def payload(
         self, address: str, session: VisitorSession | Program | None, policy: Policy, exempt: str, gate_ns: int
     ) -> bytes:
-        """The payload about one request that was let in.
+        """Return the payload of the ABOUT frame for one request that was let in.
 
         Args:
-            address: The visitor's.
-            session: The login or token that let it in; None without one.
-            policy: The rules that let it in.
-            exempt: The rule that exempted it from the login (`Exempt.rule`); "" for none.
-            gate_ns: How long the relay took to let it in, in nanoseconds.
+            address: The visitor's address.
+            session: The login or token that let the request in; None without one.
+            policy: The policy that let the request in.
+            exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
+            gate_ns: Nanoseconds that the relay took to decide.
         """
         identity = session.identity if session is not None else None
         return wire.pack_about(
@@ -73,7 +72,7 @@ class AboutVisitors:
 
 
 def _how(session: VisitorSession | Program | None, policy: Policy, exempt: str) -> str:
-    """What the visitor showed, as `About.how` names it."""
+    """Return how the request was authenticated, as a value of `About.how`."""
     match session:
         case VisitorSession():
             return wire.SESSION

@@ -42,8 +42,8 @@ from tunnelrelay.registry.tunnel import Tunnel
 log = EventLog("tunnelrelay.ingress")
 
 BODY_SECONDS = 60.0
-"""Seconds without a byte of a request's body after which the request is ended; for a body of known length, seconds
-without `BODY_BYTES`."""
+"""Seconds in which the next byte of a request's body must come; of a body with known length, the next `BODY_BYTES`.
+Otherwise the request is ended."""
 BODY_BYTES = 240 * 60
 """Bytes of a body of known length that must come in `BODY_SECONDS`. Otherwise a sender of one byte a minute could hold
 an exchange without end. Bodies of unknown length may be slow streams, and so may bytes after the response has begun or
@@ -308,7 +308,7 @@ class Exchange:
         self._carry(carried)
 
     def about(self) -> bytes:
-        """The payload of an ABOUT frame: who asks, which rule let them in, and how long that took until now."""
+        """Return the payload of an ABOUT frame: the visitor, the rule that let the request in, and the time it took."""
         assert self.policy is not None
         gate_ns = max(0, int((time.time() - self.started_at) * 1e9))  # below 0 when the clock was set back
         return self._ingress.about_visitors.payload(self.peer.host, self.session, self.policy, self.exempt, gate_ns)

@@ -25,7 +25,7 @@ class Carried(Protocol):
     is_for_a_page: bool
 
     def send(self, data: bytes | memoryview, fin: bool) -> None:
-        """Send a piece of the request's body, or of an upgraded connection."""
+        """Send a piece of the request's body, or of an upgraded connection, to the tunnel or app."""
 
     def end(self, trailers: list[Field]) -> None:
         """End the request's body, with its trailer fields."""
@@ -129,7 +129,7 @@ class Answering(Protocol):
         """Return `Clear-Site-Data` lines for a browser that may hold data of the host's former owner; mostly b""."""
 
     def about(self) -> bytes:
-        """What the agent of an inspected tunnel is told about the visitor."""
+        """Return the payload of the ABOUT frame, which tells the agent of an inspected tunnel about the visitor."""
 
     def answer_began(self) -> None:
         """Note that the final response head has come."""
@@ -147,7 +147,7 @@ class Answering(Protocol):
         """Close the connection so that the visitor sees that the response is incomplete."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
-        """Answer with an error of the table."""
+        """Answer the request with an error of `pages.errors.ERRORS`."""
 
     def can_go_elsewhere(self) -> bool:
         """Whether a tunnel that was not tried for this request can take it now."""
@@ -165,7 +165,7 @@ class Connecting(Protocol):
         """Hand the transport over to the agent's link, with reading paused."""
 
     def fail(self, code: str, *, detail: str = "", closes: bool = False, retry_after: int = 0) -> None:
-        """Answer with an error of the table."""
+        """Answer the request with an error of `pages.errors.ERRORS`."""
 
 
 class UnderWay(Protocol):

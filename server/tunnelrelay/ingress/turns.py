@@ -37,7 +37,7 @@ READ_SECONDS = 0.001
 MAX_PER_SECOND = round(MAX_READ / READ_SECONDS)
 """Reads per second of an address with more than `MAX_READ_AT_ONCE` connections; mostly one read is one request."""
 MIXED_SECONDS = 1.0
-"""Seconds for which turns are shared after two sides have sent requests at once."""
+"""Seconds for which the limits per turn stay in force after two sides have sent requests at once."""
 
 BOUNDS = (
     DeclaredBound(

@@ -1,4 +1,7 @@
-"""Trust rules: which CI jobs may connect as agents by their own ID tokens. Members see their owner's, and no forms."""
+"""The pages of trust rules, by which CI jobs connect as agents with their own ID tokens: list, create, change, delete.
+
+Members see only the rules of their owner, and no forms.
+"""
 
 from typing import Any
 
@@ -30,7 +33,7 @@ def _texts(row: TrustRuleRow | None) -> dict[str, str]:
 
 
 def _typed(request: UserRequest) -> dict[str, Any]:
-    """What both forms have. Raises `ManageError` INVALID."""
+    """Read the fields that the forms for new and for existing rules share. Raises `ManageError` INVALID."""
     form = request.form
     claims: dict[str, str] = {}
     for line in form.text("claims").splitlines():
