@@ -7,10 +7,11 @@ import pytest
 
 from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, turns
 from tunnelctl.policy.fields import MAX_SESSION
+from tunnelrelay.agents import name_claims
 from tunnelrelay.agents.host_names import random_label
-from tunnelrelay.agents.name_claims import FORGET_EVERY, NameClaims
+from tunnelrelay.agents.name_claims import FORGET_EVERY, MAX_CLAIMS, MAX_OWNERS_CLAIMS, NameClaims, NoTurn
 from tunnelrelay.observe.audit import Audit
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import LOST_SECONDS, Registry
@@ -44,6 +45,36 @@ class Shelf(MemoryStore):
             return await found(*args, **kwargs)
 
         return call
+
+
+class SlowShelf(Shelf):
+    """A store whose look-ups of names wait until the test lets them go on, or for ever.
+
+    Attributes:
+        asked: Hosts in the order in which they were looked up.
+        hangs: Owners whose claims never end.
+        most: Claims that were in the store at the same time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.hangs: set[str] = set()
+        self.most = self.running = 0
+        self.goes_on = asyncio.Event()
+
+    async def name(self, host: str) -> NameRow | None:
+        self.asked.append(host)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            if host.partition("-")[0] in self.hangs:
+                await asyncio.Event().wait()
+            await self.goes_on.wait()
+            await asyncio.sleep(0)
+            return await super().name(host)
+        finally:
+            self.running -= 1
 
 
 class Node:
@@ -375,3 +406,89 @@ async def test_the_background_work_writes_at_once_and_ends_when_told(node, store
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
+
+
+def hosts_of(owner: str, count: int) -> list[str]:
+    return [f"{owner}-{number}.tun.example" for number in range(count)]
+
+
+async def test_very_many_claims_at_once_wait_for_their_turn_and_none_fails() -> None:
+    store = SlowShelf()
+    node = Node(store, [0.0])
+    claims = [asyncio.create_task(node.keeper.claim(host, host.partition("-")[0])) for host in hosts_of("ann", 200)]
+    claims += [asyncio.create_task(node.keeper.claim(host, host.partition("-")[0])) for host in hosts_of("bob", 200)]
+    await turns(lambda: store.running == MAX_CLAIMS)
+    store.goes_on.set()
+
+    rows = await asyncio.gather(*claims)
+
+    assert {row.owner for row in rows} == {"ann", "bob"}
+    assert store.most == MAX_CLAIMS
+
+
+async def test_owners_take_turns_however_many_names_one_claims() -> None:
+    store = SlowShelf()
+    node = Node(store, [0.0])
+    many = [asyncio.create_task(node.keeper.claim(host, "ann")) for host in hosts_of("ann", 200)]
+    await turns(lambda: store.running)
+    bobs = [asyncio.create_task(node.keeper.claim(host, "bob")) for host in hosts_of("bob", 3)]
+    store.goes_on.set()
+
+    await asyncio.gather(*bobs, *many)
+
+    before_bobs_last = store.asked.index("bob-2.tun.example")
+    assert before_bobs_last < 20
+
+
+async def test_an_owner_whose_claims_hang_leaves_a_place_to_the_others() -> None:
+    store = SlowShelf()
+    store.hangs.add("mallory")
+    store.goes_on.set()
+    node = Node(store, [0.0])
+    stuck = [asyncio.create_task(node.keeper.claim(host, "mallory")) for host in hosts_of("mallory", 50)]
+    await turns(lambda: store.running == MAX_OWNERS_CLAIMS)
+
+    async with asyncio.timeout(PATIENCE):
+        row = await node.keeper.claim("ann-0.tun.example", "ann")
+
+    assert row.owner == "ann"
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    assert store.running == 0
+
+
+async def test_a_claim_that_hangs_gives_its_place_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(name_claims, "CLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(name_claims, "CLAIM_PAUSES", ())
+    store = SlowShelf()
+    store.hangs.add("ann")
+    store.goes_on.set()
+    node = Node(store, [0.0])
+    hung = [asyncio.create_task(node.keeper.claim(host, "ann")) for host in hosts_of("ann", MAX_OWNERS_CLAIMS)]
+    await turns(lambda: store.running == MAX_OWNERS_CLAIMS or all(task.done() for task in hung))
+    for name in ("CLAIM_SECONDS", "WAIT_SECONDS"):
+        monkeypatch.setattr(name_claims, name, PATIENCE)
+
+    row = await node.keeper.claim("other.tun.example", "ann")
+    failed = await asyncio.gather(*hung, return_exceptions=True)
+
+    assert row.owner == "ann"
+    assert [type(error) for error in failed] == [StoreError] * MAX_OWNERS_CLAIMS
+
+
+async def test_a_claim_whose_turn_does_not_come_is_given_up_at_once_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = SlowShelf()
+    node = Node(store, [0.0])
+    running = [asyncio.create_task(node.keeper.claim(host, "ann")) for host in hosts_of("ann", MAX_OWNERS_CLAIMS)]
+    await turns(lambda: store.running == MAX_OWNERS_CLAIMS)
+    monkeypatch.setattr(name_claims, "WAIT_SECONDS", 0.01)
+
+    with pytest.raises(NoTurn):
+        await node.keeper.claim("late.tun.example", "ann")
+
+    assert "late.tun.example" not in store.asked
+    store.goes_on.set()
+    assert all(row.owner == "ann" for row in await asyncio.gather(*running))

@@ -1,5 +1,6 @@
 """Drivers for what agents make the relay keep: links, binds, tunnels, tokens."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from tests.bounds.drive_link import HANDSHAKE, StuckSocket, linked, sent
 from tests.bounds.driving import bound_of, drive_bucket, drives, host, measured, owner, same_table, table
 from tests.support.managed import Managed, NoJobs
+from tests.support.memory_store import MemoryStore
 from tests.support.tunnels import fake_tunnel
 from tests.support.waiting import turns
 from tunnelctl.bounds import DeclaredBound
@@ -22,16 +24,19 @@ from tunnelctl.wire.texts import MAX_LABEL, MAX_LABELS, MAX_METADATA
 from tunnelrelay.address import PublicAddress
 from tunnelrelay.agents import session as session_module
 from tunnelrelay.agents.accept import Acceptor
+from tunnelrelay.agents.name_claims import NameClaims
 from tunnelrelay.agents.quotas import MAX_LINKS, OwnerQuotas
 from tunnelrelay.agents.session import AgentSession
 from tunnelrelay.agents.tcp_addresses import TcpAddresses
 from tunnelrelay.agents.tunnel_offers import OfferRefused
 from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Peer, Token
+from tunnelrelay.observe.audit import Audit
 from tunnelrelay.observe.metrics import Metrics
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import Tunnel
+from tunnelrelay.store.base import NameRow, SessionCriteria
 
 
 class FakeVisit:
@@ -367,3 +372,51 @@ def drive_tcp_ports(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> No
 
     assert bound.limit <= take("ann") <= 2 * bound.limit
     assert take("bob") == bound.limit
+
+
+class WaitingStore(MemoryStore):
+    """Counts the claims that look a name up at the same time, which end when the driver says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+        self.goes_on = asyncio.Event()
+
+    async def name(self, host: str) -> NameRow | None:
+        self.running += 1
+        await self.goes_on.wait()
+        return await super().name(host)
+
+
+async def claims_at_once(owners: list[str]) -> int:
+    """How many claims are in the store when every owner of these claims a name at the same time."""
+    store = WaitingStore()
+
+    async def end_sessions(criteria: SessionCriteria) -> int:
+        return 0
+
+    names = NameClaims(
+        store,
+        Registry(clock=lambda: 0.0, monotonic=lambda: 0.0),
+        cool_seconds=0.0,
+        end_sessions=end_sessions,
+        audit=Audit(clock=lambda: 0.0),
+        clock=lambda: 0.0,
+    )
+    claims = [asyncio.create_task(names.claim(host(number), each)) for number, each in enumerate(owners)]
+    for _ in range(10 * len(owners)):
+        await asyncio.sleep(0)
+    most = store.running
+    store.goes_on.set()
+    await asyncio.gather(*claims)
+    return most
+
+
+@drives("claims of names in the store")
+async def drive_claims(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await claims_at_once([owner(number) for number in range(10 * bound.limit)]) == bound.limit
+
+
+@drives("claims of names of one owner in the store")
+async def drive_owners_claims(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await claims_at_once(["mallory"] * 10 * bound.limit) == bound.limit

@@ -60,6 +60,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.agents.tcp_addresses:tcp_hosts()": "the operator's ports, once",
     "tunnelrelay.agents.tcp_addresses:TcpAddresses._turns": "one for each owner whose ports are being claimed",
     "tunnelrelay.agents.name_claims:NameClaims._turns": "the names that are being claimed: MAX_TUNNELS a link",
+    "tunnelrelay.agents.name_claims:NameClaims._owners_claims": "one for each owner whose names are being claimed",
     "tunnelrelay.policy.fair_cache:FairCache._values": "max_count and max_bytes, declared where the cache is made",
     "tunnelrelay.policy.fair_cache:FairCache._entries": "one for each value",
     "tunnelrelay.policy.fair_cache:FairCache._owners": "one for each owner with values",

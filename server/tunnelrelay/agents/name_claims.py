@@ -6,7 +6,8 @@ which knows which tunnels serve which name.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import islice
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -26,6 +27,16 @@ TOUCH_SECONDS = 60.0
 """Seconds between two refreshes of the names served here, in the store. Far less than `LOST_SECONDS`, after which the
 cool-down of a name without a refresh begins."""
 RETRY_SECONDS = 5.0
+MAX_CLAIMS = 3
+"""Claims in the store at once: one of its four connections stays free for logins and the dashboard."""
+MAX_OWNERS_CLAIMS = 2
+"""Claims of one owner in the store at once. Further ones wait in the order in which they came, so that owners take
+turns, and an owner whose claims hang leaves a place to the others."""
+WAIT_SECONDS = 8.0
+"""How long a claim waits for its turn. An agent waits ten seconds for the answer to an offer."""
+CLAIM_SECONDS = 10.0
+"""How long one claim may take in the store; then its place goes to the next. Three statements may each wait for a
+lock."""
 CLAIM_PAUSES = (0.2, 0.8, 2.0)
 """Seconds between tries to claim a name, three seconds in all: enough for a store that is busy for a moment. When the
 last try fails too, the claim fails."""
@@ -49,9 +60,29 @@ BOUNDS = (
         worst_bytes=MAX_WAITING * 1_000,
         holds=("NameClaims._given_up",),
     ),
+    DeclaredBound(
+        name="claims of names in the store",
+        limit=MAX_CLAIMS,
+        unit="claims",
+        per="relay",
+        when_full="further ones wait for 8 seconds, then the bind is refused until later",
+        worst_bytes=0,
+    ),
+    DeclaredBound(
+        name="claims of names of one owner in the store",
+        limit=MAX_OWNERS_CLAIMS,
+        unit="claims",
+        per="owner",
+        when_full="further ones wait for 8 seconds, then the bind is refused until later",
+        worst_bytes=0,
+    ),
 )
 
 Named = TypeVar("Named", NameRow, NameRow | None)
+
+
+class NoTurn(StoreError):
+    """Too many names are being claimed: the claim did not get its turn within `WAIT_SECONDS`."""
 
 
 class NameClaims:
@@ -85,6 +116,8 @@ class NameClaims:
         self._changed = asyncio.Event()
         self._forget_at = 0.0
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._claims = asyncio.Semaphore(MAX_CLAIMS)
+        self._owners_claims: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def claim(self, host: str, owner: str) -> NameRow:
         """Claim a name for an owner in the store. Returns its row, which names another owner when the claim failed.
@@ -93,10 +126,13 @@ class NameClaims:
 
         Raises:
             StoreError: The store failed at every try of `CLAIM_PAUSES`.
+            NoTurn: Too many names are being claimed.
         """
         for pause in CLAIM_PAUSES:
             try:
                 return await self._claim(host, owner)
+            except NoTurn:
+                raise
             except StoreError as error:
                 log.warning("host name not claimed, retrying", host=host, error=error)
             await asyncio.sleep(pause)
@@ -246,7 +282,7 @@ class NameClaims:
 
     async def _claimed(self, host: str, owner: str, claimed: Callable[[], Awaitable[Named]]) -> Named:
         """Call `claimed`, which claims a name in the store, and end the sessions of a former owner's visitors."""
-        async with self._turn(host):
+        async with self._turn_to_claim(host, owner):
             await self._write_given_up(host)
             before = await self._store.name(host)
             row = await claimed()
@@ -279,6 +315,31 @@ class NameClaims:
             await self._store.release_name(host, owner, at)
         if self._given_up.get(host) == given_up:
             del self._given_up[host]
+
+    @asynccontextmanager
+    async def _turn_to_claim(self, host: str, owner: str) -> AsyncIterator[None]:
+        """Run the body when no other claim of this name is running, and only some of the owner's and of all owners'.
+
+        Without this, claims would wait for the store's connections: they would time out when many names are claimed at
+        once, and one owner could take nearly all connections.
+
+        Raises:
+            NoTurn: The turn did not come within `WAIT_SECONDS`.
+            StoreError: The body took more than `CLAIM_SECONDS`.
+        """
+        owners = self._owners_claims.setdefault(owner, asyncio.Semaphore(MAX_OWNERS_CLAIMS))
+        async with AsyncExitStack() as turns:
+            try:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    for turn in (self._turn(host), owners, self._claims):
+                        await turns.enter_async_context(turn)
+            except TimeoutError:
+                raise NoTurn("too many host names are being claimed at the moment") from None
+            try:
+                async with asyncio.timeout(CLAIM_SECONDS):
+                    yield
+            except TimeoutError:
+                raise StoreError(f"a claim took more than {CLAIM_SECONDS:.0f} s") from None
 
     def _turn(self, host: str) -> asyncio.Lock:
         """Return the lock of one name: its release and its next claim must reach the store in this order."""
