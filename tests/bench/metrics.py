@@ -223,6 +223,16 @@ METRICS: tuple[Metric, ...] = (
         digits=2,
         targets=(AtMost(1.10),),
     ),
+    Metric(name="inspect.off", title="small GET, not inspected: CPU per 10k", unit="s", is_relative=False, digits=2),
+    Metric(name="inspect.on", title="small GET, inspected: CPU per 10k", unit="s", is_relative=False, digits=2),
+    Metric(
+        name="inspect.times",
+        title="cost of the inspector",
+        unit="×",
+        is_relative=False,
+        digits=2,
+        targets=(AtMost(1.15),),
+    ),
     Metric(name="memory.relay", title="server with one idle tunnel", unit="MB", is_relative=False, digits=1),
     Metric(
         name="memory.tunnel",

@@ -7,7 +7,7 @@ too; a `LifeScenario` starts and ends what it measures. metrics.py has the names
 import dataclasses
 from collections.abc import Callable
 
-from tests.bench import edge, lifecycle, login, traffic
+from tests.bench import edge, inspection, lifecycle, login, traffic
 from tests.bench.lab import Lab, Session
 from tests.bench.plan import Peer
 from tests.bench.traffic import Window
@@ -65,6 +65,7 @@ LOADS: tuple[LoadScenario, ...] = (
 LIVES: tuple[LifeScenario, ...] = (
     LifeScenario(name="session", measure=login.session_check, seconds=3, only_ours=True),
     LifeScenario(name="edge", measure=edge.edge_policy, seconds=3, only_ours=True),
+    LifeScenario(name="inspect", measure=inspection.inspection, seconds=3, only_ours=True),
     LifeScenario(name="start", measure=lifecycle.start),
     LifeScenario(name="recover", measure=lifecycle.recover_after(1.0)),
     LifeScenario(name="recover_late", measure=lifecycle.recover_after(5.0)),

@@ -16,8 +16,9 @@ AREAS = (
     "tunnelrelay",
     *("tunnelctl.line_writer", "tunnelctl.memo", "tunnelctl.wire"),
     *("tunnelctl.http1", "tunnelctl.link", "tunnelctl.oidc", "tunnelctl.series", "tunnelctl.look"),
+    "tunnelctl.inspector",
 )
-"""The relay, and what it shares with the agent."""
+"""The relay, what it shares with the agent, and what visitors make the agent keep."""
 WITHOUT = (
     "tunnelrelay.cli",
     "tunnelrelay.api.",

@@ -87,6 +87,8 @@ BY_REASON = {
         tunnelctl.link.dial: MAX_WAIT
         tunnelctl.link.pacing: MAX_FRAMES_PER_TURN MAX_IDLE_FRAMES
         tunnelctl.oidc.judge_issuer: MAX_CANDIDATES
+        tunnelctl.inspector.har: MAX_PARAMETERS
+        tunnelctl.inspector.masking: MAX_SHOWN MAX_LEVELS
         tunnelctl.wire.scheduler: MAX_SMALL MAX_DIRECT MAX_DIRECT_BESIDE
         tunnelctl.wire.session: MAX_FRAMES_AT_ONCE MAX_PINNING
         tunnelrelay.agents.name_claims: MAX_AT_ONCE

@@ -12,6 +12,7 @@ import pytest
 from tests.bounds import (  # noqa: F401  # they enter their drivers
     drive_agents,
     drive_ingress,
+    drive_inspector,
     drive_link,
     drive_login,
     drive_messages,

@@ -340,6 +340,28 @@ def test_a_flag_of_ngroks_that_says_nothing_here_changes_nothing(arguments, star
     assert started[0] == started[1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_inspected"),
+    [
+        ([], True),
+        (["--inspect"], True),
+        (["--inspect=true"], True),
+        (["--inspect=false"], False),
+        (["--no-inspect"], False),
+    ],
+)
+@pytest.mark.parametrize("command", [["http", "3000"], ["tunnel", "3000", "--label", "a=b"]])
+def test_exchanges_are_captured_unless_told_otherwise(command, arguments, is_inspected, started):
+    assert run([*command, "--log=false", *arguments]) == 0
+    assert started[0].tunnels[0].inspect is is_inspected
+
+
+@pytest.mark.parametrize("command", [["tcp", "22"], ["start", "--none"]])
+def test_a_command_that_cannot_keep_from_capturing_does_not_take_the_flag(command, started, capsys):
+    assert run([*command, "--inspect=false"]) == 2
+    assert "--inspect" in capsys.readouterr().err
+
+
 def test_a_scheme_that_is_asked_for_is_what_the_address_must_have(started, capsys):
     assert run(["http", "3000", "--log=false", "--scheme=https"]) == 0
     assert started[0].tunnels[0].scheme == "https"

@@ -321,3 +321,24 @@ def test_that_a_whole_machine_or_home_is_published_is_told(given, tmp_path, monk
             f"{address}: publishes all files below it, except those that begin with a dot",
         )
     assert given(address=f"{tmp_path.as_uri()}/site").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "bytes_"),
+    [("", 50_000_000), ("0", 50_000_000), ("-1", 0), ("1000000", 1_000_000), ("999999999999", 999_999_999_999)],
+)
+def test_the_inspectors_memory_is_what_the_file_says(given, size, bytes_):
+    file = f"version: 3\nagent: {{inspect_db_size: {size}}}\n" if size else "version: 3\n"
+    assert given(file).inspect_bytes == bytes_
+
+
+@pytest.mark.parametrize("size", ["-2", "50MB", "1e6", "1.5", "9999999999999"])
+def test_a_size_that_is_no_number_of_bytes_is_a_mistake(given, size):
+    (said,) = problems(given, file=f"version: 3\nagent: {{inspect_db_size: {size}}}\n")
+    assert said.endswith("inspect_db_size: a number of bytes, 0 for 50 MB, -1 for none")
+
+
+def test_a_tunnel_is_inspected_unless_told_otherwise(given):
+    assert given().agent.tunnels[0].inspect is True
+    assert given(inspect=False).agent.tunnels[0].inspect is False
+    assert given(edge="shop", inspect=False).agent.tunnels[0].inspect is False

@@ -177,6 +177,15 @@ CHAPTERS: dict[str, dict[int, str]] = {
         146: "Bodies and patterns that cost time, and addresses built from the Host",
         147: "Cookies that could be read in two ways",
     },
+    "The agent's inspector and local API": {
+        149: "Name of a web page that is made to lead to the agent's machine",
+        150: "Web page that sends requests to the agent on its reader's machine",
+        151: "Visitor's bytes that would run in the inspector's page or obey in the owner's terminal",
+        152: "Tunnel that leads to the inspector itself",
+        153: "Credentials in what the inspector shows or exports",
+        154: "Other users of the agent's machine",
+        155: "Bodies that fill the inspector's memory, or unpack to gigabytes",
+    },
     "Command line and configuration": {
         156: "Secrets in process lists and shell history",
         157: "Files with secrets that others can read or replace",
@@ -189,6 +198,7 @@ CHAPTERS: dict[str, dict[int, str]] = {
 """Chapter to number to what is tried."""
 
 OUT_OF_SCOPE: dict[int, str] = {
+    154: "The local API has no password, as ngrok's; `web_addr: false` turns it off.",
     162: "Releases come through pip alone; neither program updates itself or installs anything.",
 }
 """Number to why there is no test."""

@@ -30,6 +30,8 @@ TITLES = {
     "owner": "Per owner",
     "user": "Per user of the dashboard and the API",
     "relay": "Of the whole relay",
+    "agent": "Of an agent, by its inspector",
+    "reader": "Per program that follows the inspector's events",
 }
 """Whose shares the chapters are about, in the order of the page."""
 OF_THE_RELAYS = frozenset({"providers that are known of one owner"})

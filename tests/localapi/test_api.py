@@ -414,7 +414,7 @@ async def test_the_status_is_that_of_the_session():
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:4040", "", "demo.localhost", "127.0.0.1.evil.example"])
-async def test_a_name_of_the_web_is_rejected_so_that_no_page_can_rebind_its_own(host):
+async def test_row149_a_name_of_the_web_is_rejected_so_that_no_page_can_rebind_its_own(host):
     async with api() as here:
         for method, path in (("GET", "/api/tunnels"), ("POST", "/api/tunnels"), ("GET", "/api/status"), ("GET", "/x")):
             answer = await here.ask(method, path, host=host)
@@ -439,7 +439,7 @@ async def test_a_tunnel_that_leads_to_the_api_shows_its_visitors_the_status_alon
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000", "https://127.0.0.1:4040"])
-async def test_pages_of_other_origins_are_rejected(origin):
+async def test_row150_pages_of_other_origins_are_rejected(origin):
     async with api() as here:
         answer = await here.ask("POST", "/api/tunnels", plain(), origin=origin)
         assert (answer.status, [*here.agent.tunnels]) == (403, [])

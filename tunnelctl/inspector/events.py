@@ -32,7 +32,7 @@ BOUNDS = (
         unit="readers",
         per="agent",
         when_full="503",
-        worst_bytes=MAX_READERS * 1024,
+        worst_bytes=MAX_READERS * 4096,
         holds=("EventFeed._readers",),
     ),
     DeclaredBound(

@@ -15,6 +15,7 @@ from tunnelctl.inspector.views import (
     started_at,
     status_words,
     timing,
+    visitor_of,
 )
 
 MAX_PARAMETERS = 1000
@@ -47,7 +48,7 @@ def entry(capture: Capture, id_: str) -> dict[str, Any]:
             "mimeType": shown.request.content_type,
             "text": shown.request.body.data.decode("latin-1"),
         }
-    took = timing(capture)
+    took = timing(capture, visitor_of(capture))
     return {
         "startedDateTime": started_at(capture),
         "time": _milliseconds(duration(capture)),

@@ -6,8 +6,7 @@ comes of it is captured as any exchange is, and goes nowhere else.
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.exchange import UpstreamExchange
@@ -60,14 +59,14 @@ class ReplayChanges:
     """What is changed; None and nothing for what stays.
 
     Attributes:
-        set_headers: By name; takes the place of every field of that name.
+        set_headers: (name, value) pairs, in place of every field of that name.
         remove_headers: Names.
         target: Path and query.
     """
 
     method: str | None = None
     target: str | None = None
-    set_headers: Mapping[str, str] = field(default_factory=dict)
+    set_headers: tuple[tuple[str, str], ...] = ()
     remove_headers: tuple[str, ...] = ()
     body: bytes | None = None
 
@@ -112,10 +111,10 @@ def _checked(pattern: re.Pattern[str], given: str | None, captured: str, problem
 
 
 def _changed_fields(lines: bytes, changes: ReplayChanges) -> list[tuple[bytes, bytes]]:
-    names = [*changes.set_headers, *changes.remove_headers]
+    names = [*(name for name, _ in changes.set_headers), *changes.remove_headers]
     if ours := [name for name in names if name.lower().encode("latin-1", "replace") in _FRAMING | HOP_BY_HOP]:
         raise ReplayInvalid(f"{', '.join(ours)}: written anew for each connection")
-    added = [_field(name, value) for name, value in changes.set_headers.items()]
+    added = [_field(name, value) for name, value in changes.set_headers]
     gone = {name.lower().encode("latin-1", "replace") for name in names}
     return [(name, value) for name, value in from_lines(lines) if name.lower() not in gone] + added
 

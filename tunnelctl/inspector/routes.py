@@ -179,7 +179,7 @@ class InspectorApi:
         changes = ReplayChanges(
             method=given.get("method"),
             target=given.get("uri"),
-            set_headers=set_headers,
+            set_headers=tuple(set_headers.items()),
             remove_headers=tuple(remove_headers),
             body=_decoded(given["body"]) if "body" in given else None,
         )

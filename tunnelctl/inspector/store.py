@@ -52,7 +52,7 @@ BOUNDS = (
         name="captured bytes of one body",
         limit=MAX_BODY,
         unit="bytes",
-        per="body",
+        per="agent",
         when_full="the rest is counted and not kept",
         worst_bytes=MAX_BODY + MAX_BODY // BYTEARRAY_SLACK,
     ),
