@@ -35,7 +35,7 @@ class Authority:
         """Write a certificate for `domain`, `*.domain`, `localhost` and 127.0.0.1, which replaces the last one.
 
         Args:
-            age: How long ago the middle of the certificate's validity was, which is `LIFE` before and after that time.
+            age: How long ago the certificate was in the middle of its validity, which is twice `LIFE` long.
             has_wildcard: Whether the certificate is for `*.domain` too.
 
         Returns:

@@ -91,8 +91,9 @@ def acl_problem(rule: str) -> str:
 
 
 def _admits(target: str, host: str, label: str) -> bool:
-    """Whether a rule's pattern matches: one with a dot the host, one without the name under the relay's domain.
+    """Whether a rule's pattern allows a host.
 
+    A pattern with a dot is compared with the whole host, any other with the name under the relay's domain (`label`).
     `*` matches within one DNS label, never across a dot.
     """
     if "=" in target:

@@ -61,9 +61,10 @@ class Guard:
         await (refusal or self._app)(scope, receive, _hardened(send))
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the refusal of a request by method and origin; None when it may go on.
+        """Check method and origin of a request: it must come from a page of the dashboard, or be a navigation by GET.
 
-        A POST must come from a page of the dashboard; a GET too, unless it is a navigation.
+        Returns:
+            The refusal of the request; None when it may go on.
         """
         scope = request.scope
         if request.method not in ("GET", "HEAD", "POST"):

@@ -33,7 +33,7 @@ from tunnelrelay.policy.verdict import Allow, Challenge, Deny, SignIn, Unauthori
 NOTHING: frozenset[bytes] = frozenset()
 TOKEN_FIELDS = frozenset({b"authorization"})
 """Request fields that are removed when a token lets a program in: the token is for the relay, and the app gets the
-identity headers instead (attack 111)."""
+identity headers instead (attack 111 in docs/concepts/security.md)."""
 
 
 class Passed(NamedTuple):

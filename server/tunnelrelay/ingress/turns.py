@@ -26,9 +26,10 @@ from tunnelrelay.ingress.interfaces import Visitor
 log = EventLog("tunnelrelay.ingress")
 
 MAX_BEGUN = 2
-"""Requests of one side that are begun in one turn while another side has requests too: about 0.5 ms of work."""
+"""Requests of one side (an address at one endpoint) that are begun per turn of the event loop while another side has
+requests too: about 0.5 ms of work."""
 MAX_OF_ADDRESS = 16
-"""Requests of one address that are begun in one turn while another side has requests too."""
+"""Requests of one address at all endpoints that are begun per turn of the event loop while others have requests too."""
 MAX_READ_AT_ONCE = 8
 """An address with at most this many connections is always read at once. Browsers open six."""
 MAX_READ = 4
@@ -37,7 +38,8 @@ READ_SECONDS = 0.001
 MAX_PER_SECOND = round(MAX_READ / READ_SECONDS)
 """Reads per second of an address with more than `MAX_READ_AT_ONCE` connections; mostly one read is one request."""
 MIXED_SECONDS = 1.0
-"""Seconds for which the limits per turn stay in force after two sides have sent requests at once."""
+"""Seconds for which the limits per turn of the event loop apply after two sides (addresses at an endpoint) have sent
+requests at once."""
 
 BOUNDS = (
     DeclaredBound(

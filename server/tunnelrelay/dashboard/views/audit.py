@@ -64,7 +64,7 @@ async def _export(request: UserRequest) -> Response:
 def table(rows: Iterable[Iterable[str]]) -> str:
     """Return rows as CSV that is safe to open in a spreadsheet: a cell that would be a formula becomes a text.
 
-    Attack 139 of the attack table in the docs.
+    It prevents attack 139 in docs/concepts/security.md.
     """
     text = io.StringIO()
     csv.writer(text).writerows([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)
