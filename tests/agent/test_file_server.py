@@ -4,11 +4,14 @@ import asyncio
 import gzip
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.every import every
 from tests.support.raw_http import RawConnection, Response
@@ -21,6 +24,10 @@ PAGE = b"<!doctype html><title>home</title>"
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A directory with a neighbour that is not published."""
+    return built(tmp_path)
+
+
+def built(tmp_path: Path) -> Path:
     site = tmp_path / "site"
     for name in ("docs", "plain/inner", ".git", ".well-known", "a b"):
         (site / name).mkdir(parents=True)
@@ -42,6 +49,10 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def traps(site: Path) -> Path:
     """The directory with what leads out of it, or is no file."""
+    return trapped(site)
+
+
+def trapped(site: Path) -> Path:
     for link, to in (
         ("out", ".."), ("out.txt", "../secret.txt"), ("loop", "loop"), ("into-git", ".git"), ("env.txt", ".env")
     ):  # fmt: skip
@@ -208,6 +219,20 @@ async def test_a_directory_without_its_slash_leads_to_it_whatever_the_public_add
 async def test_nothing_else_is_served(traps, target):
     answer = await ask(traps, target)
     assert (answer.status, answer.text) == (404, "There is no such file.")
+
+
+PIECES = (
+    *("..", "%2e%2e", "%2E.", ".", "", "%2f", "%5c", "\\", "%00", "~", ";", "out", "out.txt", "into-git", "env.txt"),
+    *("secret.txt", "site-2", ".git", "config", ".env", "docs", "plain", "index.html", ".well-known"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.sampled_from(("/", "%2f", "//", "")))
+def test_no_path_leads_to_what_is_not_published(pieces, between):
+    with tempfile.TemporaryDirectory() as folder:
+        answer = asyncio.run(ask(trapped(built(Path(folder))), f"/{between.join(pieces)}"))
+    assert answer.status in (200, 301, 400, 404)
+    assert b"secret" not in answer.body
 
 
 async def test_nothing_else_is_listed(traps):
