@@ -59,6 +59,14 @@ ROWS = (
     Row(
         "tunnel http 3000 --binding internal", 2, "--binding internal is not implemented here", "every tunnel is public"
     ),
+    Row("tunnel http /srv/site", 2, "/srv/site: write a directory as file:///srv/site", f"tunnel http {HELP}"),
+    Row("tunnel http file:site", 2, "file:site: a directory is named by its whole path", f"tunnel http {HELP}"),
+    Row("tunnel http file://{d}/none", 2, "/none: there is no such directory", f"tunnel http {HELP}"),
+    Row("tunnel http file://{d}/tunnel.yml", 2, "tunnel.yml: it is not a directory", f"tunnel http {HELP}"),
+    Row("tunnel http file://{d} --proxy-proto 1", 2, "not for a directory", f"tunnel http {HELP}"),
+    Row("tunnel http unix:app.sock", 2, "unix:app.sock: a socket is named by its whole path", f"tunnel http {HELP}"),
+    Row("tunnel http unix:{d}/tunnel.yml", 2, "tunnel.yml: it is not a unix socket", f"tunnel http {HELP}"),
+    Row("tunnel tcp file:///srv", 2, "a directory is served to browsers", f"tunnel tcp {HELP}"),
     Row("tunnel http 3000 --scheme ftp", 2, "ftp is neither http nor https", f"tunnel http {HELP}"),
     Row("tunnel http 3000 --upstream-protocol http2", 2, "http2 is not implemented here", "HTTP/1.1"),
     Row("tunnel diagnose --config {d}/typo.yml", 2, "unknown key agent.authtokn", FILE_STEP),
@@ -139,7 +147,6 @@ ROWS = (
         "{d}/typo.yml:3: unknown key agent.authtokn",
         "put the file right",
     ),
-    Row("tunnel http file:///srv", 2, "run a web server in the folder", "tunnel http --help"),
     # A provider
     Row("tunnel oidc check https://a.example --redirect-uri x", 2, "'x' is not an address", "`tunnel http` prints it"),
     Row(
