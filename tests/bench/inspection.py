@@ -1,6 +1,6 @@
-"""What the agent's inspector costs: the same small request through a tunnel that is inspected and one that is not.
+"""Measures what the agent's inspector costs: a small request through an inspected tunnel and through one that is not.
 
-Both hang on one relay and their windows alternate, so that what the machine does in between falls on both.
+Both tunnels are on one relay, and their measurements alternate, so that other work on the machine affects both.
 """
 
 import statistics
@@ -17,7 +17,7 @@ PLAIN = "plain"
 
 
 def inspection(lab: Lab, peer: Peer, seconds: float) -> Window:
-    """CPU per ten thousand requests without inspection, with it, and their ratio."""
+    """Measure CPU per ten thousand requests without inspection and with it, and their ratio."""
     with open_session(lab, peer, lab.files_port) as session:
         port = session.door.port
         plain = door_of_name(port, PLAIN)

@@ -28,15 +28,16 @@ TOUCH_SECONDS = 60.0
 cool-down of a name without a refresh begins."""
 RETRY_SECONDS = 5.0
 MAX_CLAIMS = 3
-"""Claims in the store at once: one of its four connections stays free for logins and the dashboard."""
+"""Claims of names that run in the store at once, so that one of the store's four connections stays free for logins and
+the dashboard."""
 MAX_OWNERS_CLAIMS = 2
 """Claims of one owner in the store at once. Further ones wait in the order in which they came, so that owners take
 turns, and an owner whose claims hang leaves a place to the others."""
 WAIT_SECONDS = 8.0
-"""How long a claim waits for its turn. An agent waits ten seconds for the answer to an offer."""
+"""Seconds that a claim waits for its turn at most. An agent waits ten seconds for the reply to a bind."""
 CLAIM_SECONDS = 10.0
-"""How long one claim may take in the store; then its place goes to the next. Three statements may each wait for a
-lock."""
+"""Seconds that one claim may take in the store before the next one gets its place. Its three statements may each wait
+for a lock."""
 CLAIM_PAUSES = (0.2, 0.8, 2.0)
 """Seconds between tries to claim a name, three seconds in all: enough for a store that is busy for a moment. When the
 last try fails too, the claim fails."""
@@ -82,7 +83,7 @@ Named = TypeVar("Named", NameRow, NameRow | None)
 
 
 class NoTurn(StoreError):
-    """Too many names are being claimed: the claim did not get its turn within `WAIT_SECONDS`."""
+    """Raised when a claim did not get its turn within `WAIT_SECONDS`, as too many names are being claimed."""
 
 
 class NameClaims:
