@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import Child
 from tests.support.stack import stacked
+from tunnelctl.cli.main import run
 
 LOGFMT = "--log-format=logfmt"
 
@@ -86,3 +87,45 @@ def test_a_second_agent_takes_the_next_port(tmp_path, style):
         addresses = [read(line)["addr"] for line in lines]
         assert len({*addresses}) == 2
         assert all(call(f"http://{address}/api/tunnels")[0] == 200 for address in addresses)
+
+
+def test_what_visitors_sent_is_listed_replayed_and_forgotten(app, tmp_path, capsys):
+    with stacked(tmp_path / "relay") as stack:
+        child = stack.agent(str(app.port), "--subdomain=demo", LOGFMT)
+        api = api_of(child)
+        child.wait_for(lambda line: "started tunnel" in line)
+        host = f"demo.localhost:{stack.port}"
+        visit = urllib.request.Request(f"http://127.0.0.1:{stack.port}/echo?token=abc", b"hello", {"Host": host})
+        assert urllib.request.build_opener(urllib.request.ProxyHandler({})).open(visit).status == 200
+        child.wait_for(lambda line: "exchange" in line and "path=/echo" in line)
+        (one,) = call(f"{api}/api/requests/http")[1]["requests"]
+        assert (one["tunnel_name"], one["request"]["uri"]) == ("command_line", "/echo?token=***")
+        assert (one["visitor"]["address"], one["visitor"]["how"]) == ("127.0.0.1", "open")
+        assert one["timing"]["gate"] > 0
+        assert run(["replay", one["id"], "--set-header", "X-Again: 1", f"--web-addr={api[7:]}"]) == 0
+        assert app.seen("/echo")[-1].get("x-again") == "1"
+        capsys.readouterr()
+        assert run(["requests", "--json", f"--web-addr={api[7:]}"]) == 0
+        listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [each["replay_of"] for each in listed] == ["", one["id"]]
+        assert call(f"{api}/api/requests/http", "DELETE", {}) == (204, {})
+        assert call(f"{api}/api/requests/http")[1]["requests"] == []
+        assert not any("abc" in line or "hello" in line for line in (*child.out, *child.err))
+        child.stop()
+
+
+def test_an_agent_that_is_told_to_keeps_nothing(app, tmp_path):
+    config = tmp_path / "tunnel.yml"
+    config.write_text("version: 3\nagent:\n  inspect_db_size: -1\n")
+    with stacked(tmp_path / "relay") as stack:
+        child = stack.agent(str(app.port), "--subdomain=demo", LOGFMT, f"--config={config}")
+        api = api_of(child)
+        child.wait_for(lambda line: "started tunnel" in line)
+        visit = urllib.request.Request(
+            f"http://127.0.0.1:{stack.port}/", headers={"Host": f"demo.localhost:{stack.port}"}
+        )
+        assert urllib.request.build_opener(urllib.request.ProxyHandler({})).open(visit).status == 200
+        child.wait_for(lambda line: "exchange" in line)
+        assert call(f"{api}/api/requests/http") == (200, {"uri": "/api/requests/http", "requests": []})
+        assert call(f"{api}/api/tunnels/command_line")[1]["config"]["inspect"] is False
+        child.stop()
