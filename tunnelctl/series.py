@@ -1,6 +1,6 @@
 """Counts requests, errors and latencies by second, for the last ten minutes.
 
-The relay counts what visitors request, the agent what its tunnels served. `look.charts` draws the counts.
+The relay counts requests of visitors, the agent those that its tunnels served. `look.charts` draws the counts.
 """
 
 from array import array
@@ -16,7 +16,7 @@ SPAN_SECONDS = 600
 STEP_SECONDS = 5
 """Seconds per point of a chart: 120 points for ten minutes."""
 MINUTE_SECONDS = 60
-"""Seconds over which current figures are taken; older requests say nothing about the current state."""
+"""Seconds over which current figures are averaged; older requests say nothing about the current state."""
 SECONDS_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the latency buckets in seconds; a last bucket has none. Bounds differ by a factor of about 2.5, so
 that a median is accurate to a third."""
@@ -35,7 +35,7 @@ _MOST = 0xFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Figures about the requests in a period.
+    """Figures about the requests in a period of time.
 
     Attributes:
         at: Unix time of the period's begin.
@@ -67,10 +67,10 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class TrafficFigures:
-    """Figures now and over time.
+    """The figures of the last minute, and of the last ten minutes for charts.
 
     Attributes:
-        points: The last ten minutes in stretches of `STEP_SECONDS`, oldest first.
+        points: The last ten minutes in periods of `STEP_SECONDS`, oldest first.
         minute: The figures of the last minute.
     """
 

@@ -1,1 +1,1 @@
-"""The inspector: what visitors' requests and their responses held, kept in memory for a while. START HERE: `store`."""
+"""The inspector: keeps the contents of visitors' requests and responses in memory for a while. START HERE: `store`."""

@@ -1,10 +1,10 @@
-"""Tells readers of the local API what is new among the captures, as a stream of events (text/event-stream).
+"""Reports new captures to readers of the local API, as a stream of events (text/event-stream).
 
     event: exchange   an exchange began (`response` is null), or is over: the summary of `views`, with its id
     event: cleared    all were forgotten
     event: gap        more came than was told: `{"missed": 12}`; read the list again
 
-A reader never holds up traffic: what has changed is noted as a number, and told in batches when the reader takes them.
+A reader never delays traffic: changes are stored as numbers, and reported in batches when the reader takes them.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from tunnelctl.bounds import DeclaredBound
 from tunnelctl.inspector.store import Capture, CaptureStore
 
 MAX_READERS = 16
-"""At once: each costs a little with every exchange. The next one is refused."""
+"""Maximum concurrent readers, as each costs a little time for every exchange. A further one is refused."""
 MAX_UNTOLD = 200
-"""Exchanges that one reader has still to be told about. Beyond it the oldest are passed over, and `gap` says so: at
-ten thousand requests a second no person reads each of them."""
+"""Maximum exchanges that wait to be reported to one reader. Beyond it the oldest are skipped, and a `gap` event says
+so: no person can read ten thousand requests a second."""
 BATCH_SECONDS = 0.1
-"""Between two batches for one reader; together with `MAX_UNTOLD` it bounds what a reader costs."""
+"""Seconds between two batches for one reader; with `MAX_UNTOLD` this limits what a reader costs."""
 BEAT_SECONDS = 15.0
-"""After so long without an event a comment is sent, so that a reader that is gone is noticed."""
+"""Seconds without an event after which a comment is sent, to notice a reader that has gone."""
 
 BOUNDS = (
     DeclaredBound(
@@ -50,14 +50,14 @@ Summary = Callable[[Capture], dict[str, Any]]
 
 
 class TooManyReaders(Exception):
-    """There are `MAX_READERS` already."""
+    """There are already `MAX_READERS` readers."""
 
 
 class EventReader:
-    """What one reader has still to be told: a `CaptureListener`, and the stream of events as an async iterator.
+    """The stream of events for one reader: a `CaptureListener`, and an async iterator over event texts.
 
     Args:
-        on_closed: Called when the reader is gone.
+        on_closed: Called when the reader has gone.
     """
 
     def __init__(self, store: CaptureStore, summary: Summary, on_closed: Callable[["EventReader"], None]) -> None:
@@ -71,7 +71,7 @@ class EventReader:
         self._news = asyncio.Event()
 
     def changed(self, number: int) -> None:
-        """Note an exchange, once however often it changes until it is told."""
+        """Note a changed exchange, which is reported once however often it changes before that."""
         if number in self._untold:
             return
         if len(self._untold) >= MAX_UNTOLD:
@@ -82,18 +82,18 @@ class EventReader:
             self._news.set()
 
     def cleared(self) -> None:
-        """Note that there is nothing left to be told about."""
+        """Drop all exchanges that wait to be reported, and note that all captures were deleted."""
         self._untold.clear()
         self._missed = 0
         self._is_cleared = True
         self._news.set()
 
     def __aiter__(self) -> Self:
-        """The stream."""
+        """Return the stream itself."""
         return self
 
     async def __anext__(self) -> bytes:
-        """The next events as text, a comment when there were none for a while. It has no end."""
+        """Return the next events as text, or a comment when there were none for a while. The stream has no end."""
         if not self._has_begun:
             self._has_begun = True
             return b": open\n\n"
@@ -116,16 +116,16 @@ class EventReader:
         return b"".join(parts) or b": passed over\n\n"
 
     async def aclose(self) -> None:
-        """The reader is gone."""
+        """Close the stream, as the reader has gone."""
         self._store.unlisten(self)
         self._on_closed(self)
 
 
 class EventFeed:
-    """The readers of one store.
+    """The readers of one store of captures.
 
     Args:
-        summary: What is told of a capture.
+        summary: Function that returns the data reported for a capture.
     """
 
     def __init__(self, store: CaptureStore, summary: Summary) -> None:
@@ -134,10 +134,10 @@ class EventFeed:
         self._readers: set[EventReader] = set()
 
     def open(self) -> EventReader:
-        """The events from now on, for a reader that is counted until it is closed.
+        """Open a stream of the events from now on. The reader counts until it is closed.
 
         Raises:
-            TooManyReaders: There is no room for another.
+            TooManyReaders: There is no room for another reader.
         """
         if len(self._readers) >= MAX_READERS:
             raise TooManyReaders
@@ -148,6 +148,6 @@ class EventFeed:
 
 
 def event(name: str, value: dict[str, Any], id_: str = "") -> bytes:
-    """One event. JSON has no line ends in it, so that it is one line whatever a visitor sent."""
+    """Return the text of one event. JSON contains no line ends, so the data is one line whatever a visitor sent."""
     id_line = f"id: {id_}\n" if id_ else ""
     return f"event: {name}\n{id_line}data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()

@@ -1,4 +1,6 @@
-"""Archives of captured exchanges in HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec), masked. Pure."""
+"""Exports captured exchanges as HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec), with secrets masked. Does no
+I/O.
+"""
 
 import base64
 from typing import Any
@@ -19,16 +21,16 @@ from tunnelctl.inspector.views import (
 )
 
 MAX_PARAMETERS = 1000
-"""Parameters of one query that are listed; the address has all of them."""
+"""Maximum parameters of one query that are listed; the URL contains all of them."""
 
 
 def archive_head() -> dict[str, Any]:
-    """The archive without its entries."""
+    """Return the archive without its entries."""
     return {"version": "1.2", "creator": {"name": "tunnelctl", "version": __version__}, "pages": []}
 
 
 def entry(capture: Capture, id_: str) -> dict[str, Any]:
-    """One exchange."""
+    """Return the entry of one exchange."""
     shown = show(capture)
     headers = shown.request.headers
     scheme = field_of(headers, "x-forwarded-proto") or "http"
@@ -69,7 +71,7 @@ def entry(capture: Capture, id_: str) -> dict[str, Any]:
 
 
 def _response(message: ShownMessage | None, status: int) -> dict[str, Any]:
-    """The response; of an exchange that has none, status 0, as browsers write it."""
+    """Return the response of an entry; with status 0 if there is none, as browsers write it."""
     if message is None:
         headers: Headers = ()
         content: dict[str, Any] = {"size": 0, "mimeType": "x-unknown"}
@@ -98,7 +100,7 @@ def _pairs(headers: Headers) -> list[dict[str, str]]:
 
 
 def _cookies(headers: Headers, field: str) -> list[dict[str, str]]:
-    """The cookies of a request or a response, whose values are masked already."""
+    """Return the cookies of a request or a response, with their values masked."""
     found = [value for name, value in headers if name.lower() == field]
     texts = [one for value in found for one in (value.split("; ") if field == "cookie" else [value.partition(";")[0]])]
     return [{"name": name, "value": value} for name, _, value in (text.partition("=") for text in texts)]
@@ -112,5 +114,5 @@ def _query(target: str) -> list[dict[str, str]]:
 
 
 def _milliseconds(nanoseconds: int | None) -> float:
-    """-1 for what is not known."""
+    """Return milliseconds; -1 for an unknown duration."""
     return -1 if nanoseconds is None else round(nanoseconds / 1e6, 3)

@@ -1,11 +1,11 @@
-"""Takes credentials out of what is shown of an exchange. Pure.
+"""Masks credentials in everything that is shown of an exchange. Does no I/O.
 
-Everything that leaves the inspector passes here: the API's JSON, archives, the terminal. What is masked is known by its
-place: header fields, cookies, parameters of addresses and forms, members of JSON, elements of XML, fields of HTML. The
-redactor of the logs (`tunnelctl.secret`) comes last and knows secrets by their shape wherever they stand. `***` says
-nothing about what it stands for, not even how long it was.
+Everything that leaves the inspector is masked here: the API's JSON, archives, the terminal. Secrets are found by their
+place: header fields, cookies, parameters of URLs and forms, members of JSON, elements of XML, fields of HTML. Finally
+the redactor of the logs (`tunnelctl.secret`) finds secrets by their form. The replacement `***` reveals nothing about a
+secret, not even its length.
 
-Texts are bytes read as Latin-1, so that every byte stays what it was.
+Texts are bytes decoded as Latin-1, so that all bytes are preserved.
 """
 
 import re
@@ -17,30 +17,32 @@ from tunnelctl.secret import REDACTED, redact
 
 MASK = "***"
 MAX_SHOWN = 64 * 1024
-"""Bytes of a body that are shown after decompression, whatever it would inflate to."""
+"""Maximum bytes of a body that are shown after decompression."""
 
 _SECRET_NAME = re.compile(
     "token|secret|passw|passphrase|passcode|pwd|apikey|accesskey|authkey|privatekey|signingkey|subscriptionkey"
     "|functionskey|assertion|credential|authorization|jwt|cookie|sessionid|sessid|csrf|xsrf|samlresponse|samlrequest"
     "|bearer"
 )
-"""In a name without its punctuation, what says that the value opens something."""
+"""Parts of a name (without punctuation) that mark its value as a secret."""
 _WHOLE_NAMES = frozenset({"auth", "key", "otp", "pin", "cvc", "cvv", "sid", "session", "ticket"})
-"""Names that say so only when they are the whole name."""
+"""Names that mark a secret only as the whole name."""
 _OF_ADDRESSES = frozenset({"code", "state", "nonce", "sig", "hmac", "h", "sessionstate"})
-"""The same in addresses and forms: parameters of logins and of signed links. In JSON they mean something else."""
+"""Names that mark a secret in URLs and forms only, as parameters of logins and of signed links. In JSON they have other
+meanings."""
 _HARMLESS_ENDS = ("endpoint", "supported", "uri", "url", "type", "policy", "expires", "expiresin", "limit", "ttl")
-"""Ends of names that are about such a value and do not hold it, as in `token_type`."""
+"""Ends of names whose values are about a secret but do not contain it, as in `token_type`."""
 _HARMLESS_NAMES = frozenset({"accesscontrolallowcredentials"})
 _SHORT_SECRETS = frozenset({"otp", "pin", "cvc", "cvv", "passcode", "password"})
-"""What may be a bare number in JSON. Counts of tokens are numbers too, and no secrets."""
+"""Names whose value may be a secret even as a number in JSON. Other names, such as those of token counts, may have
+harmless numbers."""
 _SCHEMES = frozenset({"basic", "bearer", "digest", "negotiate", "token", "dpop", "aws4-hmac-sha256", "hawk", "apikey"})
 _ADDRESS_FIELDS = frozenset({"location", "content-location", "referer", "refresh"})
 _LONG_WORD = 24
-"""Characters of an item in Sec-WebSocket-Protocol from which on it is no protocol's name: programs that cannot set
+"""Characters of an item in Sec-WebSocket-Protocol from which it is treated as a secret: programs that cannot set
 Authorization put their token there."""
 MAX_LEVELS = 3
-"""Of JSON in a string of JSON in a string that is looked into."""
+"""Maximum nesting of JSON in strings of JSON that is searched."""
 _COOKIE_ATTRIBUTES = frozenset(
     {"path", "domain", "expires", "max-age", "secure", "httponly", "samesite", "partitioned", "priority"}
 )
@@ -49,12 +51,13 @@ _MEDIA = ("image/", "audio/", "video/", "font/")
 _PARAMETER = re.compile(r"(?:(?<=[?&;#])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s@\"<>]{1,512}(?=@)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:(?P<key>"(?=\s{0,64}:))|"|\\?\Z)', re.DOTALL)
-"""A string in double quotes. The last one may be cut off; one that a colon follows is a key of JSON."""
+"""Matches a string in double quotes. The last one may be cut off; one followed by a colon is a key of JSON."""
 _ASSIGNED = re.compile(r"([\w.-]{1,64})\s?[:=]\s?\Z")
-"""A name in front of a string that is given to it, as in scripts, settings and HTML: `apiKey: "..."`, `token="..."`."""
+"""Matches a name before a string that is assigned to it, as in scripts, settings and HTML: `apiKey: "..."`,
+`token="..."`."""
 _ASSIGNING = frozenset({":", "="})
 _MIN_SECRET = 8
-"""Characters below which a text holds nothing that is known by its shape."""
+"""Characters below which a text cannot contain a secret with a recognisable form."""
 _SCALAR = re.compile(r"\s*:\s*([^\s,\]}{\[]+)")
 _ESCAPE = re.compile(r"\\u00([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 _PART_NAME = re.compile(r"[;\s]name=(?:\"([^\"\r\n]*)|([^;\s\"]+))", re.IGNORECASE)
@@ -67,13 +70,13 @@ _INPUT_VALUE = re.compile(r"\s(?:value|content)\s?=\s?(?:\"([^\"]*)|'([^']*)|([^
 
 @dataclass(frozen=True, slots=True)
 class ShownBody:
-    """What is shown of a body.
+    """The displayable part of a body.
 
     Attributes:
-        data: Decoded and masked.
-        encoding: Its Content-Encoding, "" for none.
-        is_shown: Whether it could be decoded. One that cannot be is left out: it could hold anything.
-        is_cut: There is more of it than `data` has.
+        data: Decoded and masked bytes.
+        encoding: Content-Encoding of the body; "" for none.
+        is_shown: The body could be decoded. Otherwise it is left out, as it could contain anything.
+        is_cut: The body is longer than `data`.
     """
 
     data: bytes
@@ -83,10 +86,10 @@ class ShownBody:
 
 
 def is_secret_name(name: str, *, in_address: bool = False) -> bool:
-    """Whether a name says that its value opens something.
+    """Return whether a name marks its value as a secret.
 
     Args:
-        in_address: It is a parameter's, of an address or a form.
+        in_address: The name is a parameter's, in a URL or a form.
     """
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     if plain.endswith(_HARMLESS_ENDS) or plain in _HARMLESS_NAMES:
@@ -97,7 +100,7 @@ def is_secret_name(name: str, *, in_address: bool = False) -> bool:
 
 
 def mask_field(name: str, value: str) -> str:
-    """The value of a header field, of a request or a response."""
+    """Return the masked value of a header field, of a request or a response."""
     name = name.lower()
     if name in ("authorization", "proxy-authorization"):
         scheme, blank, _ = value.partition(" ")
@@ -115,14 +118,14 @@ def mask_field(name: str, value: str) -> str:
 
 
 def mask_address(address: str) -> str:
-    """An address, or the path and query of one."""
+    """Return a URL, or its path and query, with secrets masked."""
     head, mark, query = address.partition("?")
     query, hash_, fragment = query.partition("#")
     return mask_text(f"{head}{mark}{_masked_form(query)}{hash_}{_masked_form(fragment)}")
 
 
 def mask_text(text: str) -> str:
-    """A text in which anything may stand, addresses too."""
+    """Return any text with secrets masked, including URLs in it."""
     if len(text) < _MIN_SECRET:
         return text
     if "=" in text:
@@ -133,12 +136,12 @@ def mask_text(text: str) -> str:
 
 
 def show_body(kept: bytes, *, content_type: str, encoding: str, is_whole: bool) -> ShownBody:
-    """What is shown of a body.
+    """Return the displayable part of a body.
 
     Args:
-        kept: Its beginning, or all of it.
-        content_type, encoding: Of its header fields, "" for none.
-        is_whole: Whether it is all of it.
+        kept: The beginning of the body, or all of it.
+        content_type, encoding: Values of its header fields; "" for none.
+        is_whole: `kept` is the whole body.
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
@@ -151,7 +154,7 @@ def show_body(kept: bytes, *, content_type: str, encoding: str, is_whole: bool) 
 
 
 def _inflated(data: bytes, encoding: str) -> tuple[bytes, bool] | None:
-    """The first `MAX_SHOWN` bytes of what was compressed, and whether that is all; None when they cannot be had."""
+    """Decompress up to `MAX_SHOWN` bytes. Return them, and whether they are all; None when the data is invalid."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
         return None
     for window in (47, -15):  # gzip or zlib, by their first bytes; some servers send a bare deflate stream
@@ -187,13 +190,15 @@ def _masked_cookie(cookie: str) -> str:
 
 
 def _masked_attribute(attribute: str) -> str:
-    """An attribute of Set-Cookie; what is none belongs to the value, of a server that wrote it wrongly."""
+    """Return an attribute of Set-Cookie; unknown text is masked as part of the value, as some servers write values
+    wrongly.
+    """
     attribute = attribute.strip()
     return attribute if attribute.partition("=")[0].strip().lower() in _COOKIE_ATTRIBUTES else MASK
 
 
 def _masked_form(text: str) -> str:
-    """Parameters with ampersands between them, whatever else stands in a value."""
+    """Return form parameters separated by ampersands, with secret values masked."""
     return "&".join(map(_masked_pair, text.split("&"))) if "=" in text else text
 
 
@@ -213,7 +218,7 @@ def _is_secret_parameter(name: str) -> bool:
 
 
 def _masked_value(found: re.Match[str]) -> str:
-    """A match of a name, and of its value in the last group that took part."""
+    """Return the match of a name with its value masked, which is the last matched group."""
     group = found.lastindex or 1
     if group == 1 or not found[group].strip() or not is_secret_name(found[1]):
         return found[0]
@@ -221,7 +226,7 @@ def _masked_value(found: re.Match[str]) -> str:
 
 
 def _masked_part(part: str) -> str:
-    """One part of a form with files."""
+    """Return one part of a multipart form, masked if it is a secret."""
     head, blank, _ = part.partition("\r\n\r\n")
     name = _PART_NAME.search(head) if blank else None
     if name is None or not is_secret_name(name[1] if name[1] is not None else name[2], in_address=True):
@@ -230,7 +235,9 @@ def _masked_part(part: str) -> str:
 
 
 def _masked_input(found: re.Match[str]) -> str:
-    """A field of a form in HTML, or a `meta` element, in which frameworks put the token against forged forms."""
+    """Return an input field of an HTML form, or a `meta` element, masked if it is a secret; frameworks put CSRF tokens
+    there.
+    """
     tag = found[0]
     value = _INPUT_VALUE.search(tag)
     if value is None or not any(map(is_secret_name, _INPUT_NAME.findall(tag))):
@@ -239,19 +246,20 @@ def _masked_input(found: re.Match[str]) -> str:
 
 
 def _without(found: re.Match[str], group: int) -> str:
-    """A match with this group masked."""
+    """Return a match with this group masked."""
     start = found.start()
     return found[0][: found.start(group) - start] + MASK + found[0][found.end(group) - start :]
 
 
 def _masked_strings(text: str, level: int = 0) -> str:
-    """A text with strings in double quotes: JSON, or whatever holds some JSON, or is written like it.
+    """Return a text with its secret strings in double quotes masked: JSON, text that contains JSON, or text in a
+    similar form.
 
-    Masked are the strings that are given to secret names, and all below such a name. What is around the strings stays,
-    so that JSON is still JSON.
+    All strings assigned to secret names, and all strings nested below such a name, are masked. The text between strings
+    stays, so that JSON remains valid.
 
     Args:
-        level: In how many strings this text is itself.
+        level: Number of strings in which this text itself is nested.
     """
     parts: list[str] = []
     at = depth = 0
@@ -278,7 +286,7 @@ def _masked_strings(text: str, level: int = 0) -> str:
 
 
 def _masked_inside(token: str, level: int) -> str:
-    """A string with what it holds masked: it may be JSON itself, with every quote escaped."""
+    """Return a string with secrets in its content masked, as it may contain JSON with escaped quotes."""
     end = '"' if len(token) > 1 and token.endswith('"') else ""
     inside = token[1 : len(token) - len(end)]
     if '\\"' in inside and level < MAX_LEVELS:
@@ -289,11 +297,11 @@ def _masked_inside(token: str, level: int) -> str:
 
 
 def _depth(between: str, depth: int, *, begins: bool) -> int:
-    """How many brackets below a secret name are open behind a piece of text.
+    """Return the number of brackets below a secret name that are open after a piece of text.
 
     Args:
-        depth: How many were open before it; 0 outside of any.
-        begins: A secret name stands before it: the first bracket is its value.
+        depth: Number of open brackets before it; 0 outside of secret names.
+        begins: A secret name precedes the text, so that the first bracket is its value.
     """
     if not depth and (not begins or between.lstrip(": \t\r\n")[:1] not in ("[", "{")):
         return 0
@@ -308,7 +316,7 @@ def _depth(between: str, depth: int, *, begins: bool) -> int:
 
 
 def _masked_scalar(between: str, key: str) -> str:
-    """What stands between two strings. A number that is given to a password's name is masked."""
+    """Return the text between two strings; a number assigned to a password's name is masked."""
     if key and re.sub("[^a-z]", "", key.lower()) in _SHORT_SECRETS and (number := _SCALAR.match(between)) is not None:
         return f'{between[: number.start(1)]}"{MASK}"{mask_text(between[number.end(1) :])}'
     return mask_text(between)

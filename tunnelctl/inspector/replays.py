@@ -1,7 +1,7 @@
-"""Sends a captured request to the local service once more, as it was or with changes.
+"""Sends a captured request to the local service again, unchanged or with changes.
 
-It goes straight to the service, past the relay and its rules, with the identity fields as they were captured. What
-comes of it is captured as any exchange is, and goes nowhere else.
+It is sent directly to the service, without the relay and its rules, and with the identity fields as captured. Its
+response is captured like that of any exchange, and sent nowhere else.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from tunnelctl.wire.frames import BODY_CHUNKED, BODY_LENGTH, BODY_NONE, TYPE_EXC
 from tunnelctl.wire.stream import ENDED, HEAD_DUE, Stream
 
 MAX_REPLAYS = 16
-"""At once."""
+"""Maximum concurrent replays."""
 REPLAY_SECONDS = 60.0
-"""For one; a service that has not answered by then does not."""
+"""Maximum seconds of a replay; a service that has not responded by then is given up."""
 
 BOUNDS = (
     DeclaredBound(
@@ -43,20 +43,20 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class ReplayInvalid(ValueError):
-    """It cannot be sent so. The message is for people."""
+    """The request cannot be sent with these changes. The message is for display."""
 
 
 class TunnelAway(Exception):
-    """There is no http tunnel of this name now. The message is its name."""
+    """There is no HTTP tunnel with this name at present. The message is the name."""
 
 
 class TooManyReplays(Exception):
-    """`MAX_REPLAYS` are under way."""
+    """`MAX_REPLAYS` replays are already running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayChanges:
-    """What is changed; None and nothing for what stays.
+    """Changes to a captured request; None and empty values change nothing.
 
     Attributes:
         set_headers: (name, value) pairs, in place of every field of that name.
@@ -72,10 +72,10 @@ class ReplayChanges:
 
 
 def rewrite(capture: Capture, changes: ReplayChanges) -> tuple[OpenHead, bytes]:
-    """The request to send: head and body.
+    """Return the head and body of the changed request.
 
     Raises:
-        ReplayInvalid: It cannot be sent so.
+        ReplayInvalid: The result would not be a valid request.
     """
     if capture.is_upgrade:
         raise ReplayInvalid("it asked for another protocol: a WebSocket cannot be replayed")
@@ -120,7 +120,7 @@ def _changed_fields(lines: bytes, changes: ReplayChanges) -> list[tuple[bytes, b
 
 
 def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    """One header field. What would be read as two, or as another one, is refused."""
+    """Return one header field. Refuse a value that could be read as two fields, or as another one."""
     try:
         fields = from_lines(f"{name}: {value}\r\n".encode("latin-1"))
     except (UnicodeEncodeError, HttpError):
@@ -131,7 +131,7 @@ def _field(name: str, value: str) -> tuple[bytes, bytes]:
 
 
 class Replayer:
-    """Sends captured requests again. Each ends by itself, after `REPLAY_SECONDS` at the latest, or with its tunnel."""
+    """Sends captured requests again. A replay ends within `REPLAY_SECONDS`, or with its tunnel."""
 
     def __init__(self, agent: Agent, store: CaptureStore) -> None:
         self._agent = agent
@@ -139,15 +139,15 @@ class Replayer:
         self._running: dict[int, _ReplayLink] = {}
 
     def start(self, capture: Capture, changes: ReplayChanges, tunnel_name: str = "") -> Capture:
-        """Send a captured request again. Returns what listens to it, before it is over as a rule.
+        """Send a captured request again. Return the capture of the replay, which usually is still running.
 
         Args:
-            tunnel_name: The tunnel whose service gets it; "" for the one it came to.
+            tunnel_name: Tunnel whose service gets the request; "" for the original one.
 
         Raises:
-            ReplayInvalid: It cannot be sent so.
-            TunnelAway: There is no such tunnel now.
-            TooManyReplays: Others are under way.
+            ReplayInvalid: The result would not be a valid request.
+            TunnelAway: There is no such tunnel at present.
+            TooManyReplays: Too many other replays are running.
         """
         name = tunnel_name or capture.tunnel
         tunnel = self._agent.tunnels.get(name)
@@ -165,18 +165,18 @@ class Replayer:
         return listening
 
     async def wait(self, capture: Capture) -> None:
-        """Wait until a replay is over, if it is under way."""
+        """Wait until a replay has ended, if it is running."""
         replay = self._running.get(capture.number)
         if replay is not None:
             await replay.over.wait()
 
 
 class _ReplayLink:
-    """Stands where a link stands for a visitor's exchange: gives the body, and throws the response away.
+    """Takes the place of a link for a replayed exchange: provides the request's body, and discards the response.
 
     Attributes:
-        stream: Of no session; the exchange sends into it.
-        over: Set when the exchange is.
+        stream: A stream without a session, into which the exchange sends.
+        over: Set when the exchange has ended.
     """
 
     def __init__(self, running: dict[int, "_ReplayLink"], capture: Capture) -> None:
@@ -199,29 +199,29 @@ class _ReplayLink:
     # ExchangeLink
 
     def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
-        """The capture has it."""
+        """Discard the response's head, which the capture has."""
         if fin:
             self._finish()
 
     def send_data(self, stream: Stream, data: Piece, fin: bool = False) -> None:
-        """The capture has what is kept of it."""
+        """Discard a piece of the response's body, which the capture has."""
         if fin:
             self._finish()
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """The response is complete."""
+        """Finish, as the response is complete."""
         self._finish()
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """It failed; the capture has the reason."""
+        """Finish, as the exchange failed; the capture has the reason."""
         self._finish()
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """All of the body was given at once."""
+        """Do nothing, as the whole body was given at once."""
 
     def _finish(self) -> None:
         self._running.pop(self._number, None)
         if self._timer is not None:
             self._timer.cancel()
-        # The exchange says that it is over behind this call.
+        # The exchange reports its end after this call.
         asyncio.get_running_loop().call_soon(self.over.set)

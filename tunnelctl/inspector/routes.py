@@ -1,4 +1,4 @@
-"""The paths of the local API that show captured exchanges, clear them, and send one again. As ngrok's, and more.
+"""The paths of the local API that show captured exchanges, delete them, and replay one; those of ngrok, and more.
 
     GET    /api/requests/http       the newest; `limit`, `tunnel_name`, `format=har`
     POST   /api/requests/http       send one again, as it was or with changes
@@ -6,8 +6,8 @@
     GET    /api/requests/http/:id   one; `format=har`
     GET    /api/requests/events     what is new, as a stream of events
 
-A list may be as large as everything that is kept. It is made and sent a piece at a time, so that neither the loop nor
-memory notices: only numbers are held meanwhile, and what is forgotten before its turn is left out.
+A list may be as large as the whole store. It is generated and sent in pieces, so that it neither blocks the event loop
+nor needs much memory: only capture numbers are stored meanwhile, and captures deleted before their turn are skipped.
 """
 
 import asyncio
@@ -30,12 +30,13 @@ from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, js
 
 EVENTS_PATH = "/api/requests/events"
 LARGE_BODIES = 8 * 1024
-"""Bytes of bodies from which on an exchange is made ready to be shown in a thread: masking takes up to 50 ms of a full
-one, and what visitors ask for goes on meanwhile."""
+"""Bytes of bodies from which an exchange is formatted in a thread: masking a full one takes up to 50 ms, which must not
+delay visitors."""
 DEFAULT_LIMIT = 500
-"""Exchanges in a list that is asked for without `limit`."""
+"""Number of exchanges in a list requested without `limit`."""
 WAIT_SECONDS = 25.0
-"""How long the answer to a replay waits for the replay's end, where it was asked to: below `server.ANSWER_SECONDS`."""
+"""Maximum seconds that a replay's response waits for its end, if the client asks for that; below
+`server.ANSWER_SECONDS`."""
 Make = Callable[[Capture], dict[str, Any]]
 _REPLAY_KEYS: Mapping[str, type] = {
     "method": str,
@@ -49,7 +50,7 @@ _REPLAY_KEYS: Mapping[str, type] = {
 
 
 def inspector_routes(agent: Agent, store: CaptureStore) -> tuple[ApiRoute, ...]:
-    """The routes of an agent whose exchanges go into this store."""
+    """Return the routes for an agent whose exchanges are captured in this store."""
     api = InspectorApi(agent, store)
     return (
         ApiRoute(REQUESTS_PATH, {"GET": api.show_all, "POST": api.replay, "DELETE": api.clear}),
@@ -60,7 +61,7 @@ def inspector_routes(agent: Agent, store: CaptureStore) -> tuple[ApiRoute, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _AskedReplay:
-    """What a body of POST asks for."""
+    """The content of a POST body: the replay that a client asks for."""
 
     capture: Capture
     tunnel_name: str
@@ -69,7 +70,7 @@ class _AskedReplay:
 
 
 class InspectorApi:
-    """What each path does."""
+    """The handlers of the inspector's paths."""
 
     def __init__(self, agent: Agent, store: CaptureStore) -> None:
         self._store = store
@@ -77,7 +78,7 @@ class InspectorApi:
         self._feed = EventFeed(store, self._summary)
 
     async def show_all(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """The newest captures, the newest first."""
+        """Return the newest captures, the newest first."""
         query = {name: values[-1] for name, values in parse_qs(request.query).items()}
         limit, tunnel = _limit(query.get("limit", "")), query.get("tunnel_name", "")
         numbers = [one.number for one in self._store.newest() if not tunnel or one.tunnel == tunnel][:limit]
@@ -89,7 +90,7 @@ class InspectorApi:
         return ApiAnswer(status=200, stream=self._pieces(start, numbers, self._view), content_type=JSON)
 
     async def show(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """One capture."""
+        """Return one capture."""
         capture = self._found(held["id"])
         if parse_qs(request.query).get("format") != ["har"]:
             return json_answer(await _made(self._view, capture))
@@ -97,19 +98,19 @@ class InspectorApi:
         return json_answer({"log": log}, fields=_as_file(held["id"]))
 
     async def clear(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Forget all captures."""
+        """Delete all captures."""
         self._store.clear()
         return ApiAnswer(status=204)
 
     async def follow(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Events from now on."""
+        """Return the stream of events from now on."""
         try:
             return ApiAnswer(status=200, stream=self._feed.open(), content_type="text/event-stream")
         except TooManyReaders:
             raise ApiError(503, "too many readers", {"err": "close one of those that follow requests"}) from None
 
     async def replay(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Send a captured request again."""
+        """Replay a captured request."""
         asked = self._read(request.body)
         try:
             made = self._replayer.start(asked.capture, asked.changes, asked.tunnel_name)
@@ -127,7 +128,7 @@ class InspectorApi:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._replayer.wait(made)
         except TimeoutError:
-            pass  # it can be looked at all the same
+            pass  # the client can look at it later
         return json_answer({"id": id_, "uri": f"{REQUESTS_PATH}/{id_}"}, 201, place)
 
     def _found(self, id_: str) -> Capture:
@@ -149,7 +150,7 @@ class InspectorApi:
         return self._store.id_of(capture.replay_of) if capture.replay_of else ""
 
     async def _pieces(self, start: dict[str, Any], numbers: Sequence[int], make: Make) -> AsyncGenerator[bytes, None]:
-        """JSON with what is made of each capture in the empty list that ends it."""
+        """Yield the pieces of a JSON document whose final empty list is filled with an item for each capture."""
         head, _, tail = json.dumps(start, separators=(",", ":")).rpartition("[]")
         yield head.encode() + b"["
         comma = b""
@@ -161,7 +162,7 @@ class InspectorApi:
         yield f"]{tail}\n".encode()
 
     def _read(self, body: bytes) -> _AskedReplay:
-        """What a body of POST asks for. Keys that are not known are passed over: npm's `ngrok` sends one."""
+        """Parse a POST body. Unknown keys are ignored, as npm's `ngrok` sends one."""
         try:
             fields = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -187,7 +188,7 @@ class InspectorApi:
 
 
 async def _made(make: Make, capture: Capture) -> dict[str, Any]:
-    """What is made of a capture, while the loop goes on."""
+    """Return what `make` returns for a capture, in a thread for large bodies, so that the loop is not blocked."""
     if len(capture.request_body) + len(capture.response_body) < LARGE_BODIES:
         return make(capture)
     return await asyncio.to_thread(make, capture)

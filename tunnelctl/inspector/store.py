@@ -1,11 +1,11 @@
-"""The exchanges that were captured, the newest of them, in memory only. START HERE.
+"""The newest captured exchanges, in memory only. START HERE.
 
-A `Capture` listens to one exchange and keeps its heads, the beginning of its bodies, and when each part came. On the
-hot path it does no more than to keep references and to count; whatever is shown is made when somebody looks: `views`
-makes ngrok's JSON of a capture, `masking` takes credentials out of it, `har` makes an archive. `events` tells readers
-what is new, `replays` sends a request once more, `routes` are the paths of the local API that lead to all of them.
+A `Capture` records one exchange: its heads, the beginning of its bodies, and the times. On the hot path it only keeps
+references and counts; output is generated on request: `views` creates ngrok's JSON of a capture, `masking` removes
+credentials from it, `har` creates an archive. `events` reports new captures to readers, `replays` sends a request
+again, and `routes` has the paths of the local API for all of these.
 
-Nothing here is ever written to a disk or a log.
+Captures are never written to a disk or a log.
 """
 
 import time
@@ -19,15 +19,15 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_UPGRADE, OpenHead
 
 MAX_CAPTURES = 10_000
-"""Exchanges that are kept; the oldest is forgotten."""
+"""Maximum captured exchanges; beyond it the oldest is deleted."""
 MAX_BODY = 64 * 1024
-"""Bytes kept of each body. What is longer is counted, and carried as ever."""
+"""Maximum bytes captured of each body. The rest is only counted, and forwarded as usual."""
 DEFAULT_BYTES = 50 * 1000 * 1000
-"""What all captures together may take; `inspect_db_size` in the configuration file sets another figure."""
+"""Default maximum bytes of all captures together; `inspect_db_size` in the configuration file sets another value."""
 CAPTURE_BYTES = 1200
-"""What a capture takes besides heads and bodies, for the sum: the object, its numbers, the headers of its bytes."""
+"""Bytes of memory for a capture in addition to heads and bodies: the object, its numbers, and object headers."""
 BYTEARRAY_SLACK = 8
-"""A `bytearray` that grows takes up to an eighth more than it holds."""
+"""Divisor of the spare memory: a growing `bytearray` takes up to 1/8 more than its content."""
 HEX_DIGITS = frozenset("0123456789abcdef")
 
 BOUNDS = (
@@ -60,34 +60,34 @@ BOUNDS = (
 
 
 class CaptureListener(Protocol):
-    """Hears what becomes of captures. Called in the event loop on the hot path: never block or raise."""
+    """Receives changes of captures. Called in the event loop on the hot path, so it must not block or raise."""
 
     def changed(self, number: int) -> None:
-        """An exchange began, or is over."""
+        """An exchange began, or has ended."""
 
     def cleared(self) -> None:
-        """All were forgotten, as a user asked."""
+        """All captures were deleted on a user's request."""
 
 
 class Capture:
-    """One exchange; an `ExchangeTap`.
+    """A captured exchange; implements `ExchangeTap`.
 
     Attributes:
-        number: Counts up in the store.
+        number: Number of the capture, which counts up in the store.
         tunnel: Name of its tunnel.
-        opened: The request's head and how its body was framed, as the relay sent them.
-        replay_of: Number of the capture that it repeats, 0 for a visitor's request.
-        started_at: Unix time.
-        visitor: The ABOUT payload with which the relay told about the visitor; b"" when it told nothing.
-        status: Of the final response, 0 while there is none.
+        opened: The request's head and the framing of its body, as sent by the relay.
+        replay_of: Number of the capture that it replays; 0 for a visitor's request.
+        started_at: Unix time at which it began.
+        visitor: The ABOUT payload in which the relay described the visitor; b"" without one.
+        status: Status of the final response; 0 before it.
         lines: The response's field lines, each with its CR LF.
-        request_size, response_size: Bytes of the bodies in all.
-        request_body, response_body: The first `MAX_BODY` bytes of them. Nothing is kept of what follows a switch of
-            protocols.
-        began, sent_from, sent_to, answered_at, over_at: As the store's clock has it: when the exchange began, the
-            request went out, it was complete, the response's head came, and it was over; 0 before that.
-        code, reason: Why the exchange failed; None and "" when it did not.
-        is_kept: The store has it. One that was forgotten keeps nothing any more.
+        request_size, response_size: Total bytes of the bodies.
+        request_body, response_body: The first `MAX_BODY` bytes of the bodies. Bytes after a switch of protocols are not
+            captured.
+        began, sent_from, sent_to, answered_at, over_at: Times by the store's clock: the exchange began, the request's
+            first and last byte was sent, the response's head came, the exchange ended; 0 before that.
+        code, reason: Reason of a failure; None and "" without one.
+        is_kept: The store has it. A deleted capture records nothing more.
         size: Bytes that the store counts for it.
     """
 
@@ -119,33 +119,33 @@ class Capture:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether the exchange has ended."""
         return self.over_at > 0.0
 
     @property
     def is_upgrade(self) -> bool:
-        """Whether it asked for another protocol."""
+        """Whether the request asked for another protocol."""
         return self.opened.type == TYPE_UPGRADE
 
     @property
     def replays_as_sent(self) -> bool:
-        """Whether all of its request is here."""
+        """Whether the whole request was captured, so that a replay is complete."""
         return self.request_size == len(self.request_body)
 
     # ExchangeTap
 
     def about(self, payload: bytes) -> None:
-        """What the relay tells about the visitor."""
+        """Store what the relay reports about the visitor."""
         if self.is_kept:
             self.visitor = payload
             self._store.grew(self, len(payload))
 
     def sending(self) -> None:
-        """The request goes out."""
+        """Record that the request is being sent."""
         self.sent_from = self._store.clock()
 
     def request_data(self, data: Piece) -> None:
-        """A piece of the request's body."""
+        """Record a piece of the request's body."""
         self.request_size += len(data)
         kept = self.request_body
         before = len(kept)
@@ -154,11 +154,11 @@ class Capture:
             self._store.grew(self, len(more) - before)
 
     def request_ended(self) -> None:
-        """The request is complete."""
+        """Record that the request is complete."""
         self.sent_to = self._store.clock()
 
     def answered(self, status: int, lines: bytes) -> None:
-        """The response's head."""
+        """Record the response's head."""
         self.answered_at = self._store.clock()
         self.status = status
         if self.is_kept:
@@ -166,7 +166,7 @@ class Capture:
             self._store.grew(self, len(lines))
 
     def response_data(self, data: Piece) -> None:
-        """A piece of the response's body."""
+        """Record a piece of the response's body."""
         self.response_size += len(data)
         kept = self.response_body
         before = len(kept)
@@ -175,29 +175,29 @@ class Capture:
             self._store.grew(self, len(more) - before)
 
     def ended(self, code: Code | None, reason: str) -> None:
-        """The exchange is over."""
+        """Record the end of the exchange."""
         self.over_at = self._store.clock()
         self.code = code
         self.reason = reason
         self._store.note_over(self)
 
     def forget(self) -> None:
-        """Let go of what is kept: the store has no room for it. The exchange may go on."""
+        """Drop all captured data, as the store has no room for it. The exchange may continue."""
         self.is_kept = False
         self.visitor = self.lines = self.request_body = self.response_body = b""
 
 
 class CaptureStore:
-    """The newest captures.
+    """The newest captures, within limits of number and bytes.
 
     Args:
-        max_bytes: For all of them together; 0 for a store that keeps none.
-        clock: Seconds, for durations.
-        now: Unix time.
+        max_bytes: Maximum bytes of all captures together; 0 captures nothing.
+        clock: Function that returns seconds, for durations.
+        now: Function that returns Unix time.
 
     Attributes:
-        max_bytes: As given.
-        size: Bytes that are counted now.
+        max_bytes: The limit given at construction.
+        size: Bytes counted now.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class CaptureStore:
         self._listeners: tuple[CaptureListener, ...] = ()
 
     def begin(self, tunnel: str, opened: OpenHead, replay_of: int = 0) -> Capture:
-        """Capture an exchange that begins now."""
+        """Create the capture of an exchange that begins now."""
         self._last_number += 1
         capture = Capture(self, self._last_number, tunnel, opened, replay_of)
         self._captures.append(capture)
@@ -231,52 +231,52 @@ class CaptureStore:
         return capture
 
     def grew(self, capture: Capture, size: int) -> None:
-        """Count more bytes of a capture that is kept."""
+        """Count more bytes of a stored capture."""
         capture.size += size
         self.size += size
         if self.size > self.max_bytes:
             self._make_room()
 
     def note_over(self, capture: Capture) -> None:
-        """Tell listeners that an exchange is over."""
+        """Tell listeners that an exchange has ended."""
         if self._listeners and capture.is_kept:
             self._tell(capture.number)
 
     def find(self, number: int) -> Capture | None:
-        """The capture of this number; None when it was forgotten, or never was."""
+        """Return the capture with this number; None when it was deleted or never existed."""
         if not self._captures:
             return None
         at = number - self._captures[0].number  # numbers have no gaps
         return self._captures[at] if 0 <= at < len(self._captures) else None
 
     def id_of(self, number: int) -> str:
-        """The id under which programs know a capture: 16 hexadecimal digits that grow, over restarts too."""
+        """Return the public id of a capture: 16 hexadecimal digits that ascend, even across restarts."""
         return f"{self._first_id + number:016x}"
 
     def number_of(self, id_: str) -> int:
-        """The number that an id stands for; 0 for what is none of this agent's."""
+        """Return the capture number of an id; 0 for an id that is not from this agent."""
         if len(id_) != 16 or not set(id_) <= HEX_DIGITS:
             return 0
         number = int(id_, 16) - self._first_id
         return number if 0 < number <= self._last_number else 0
 
     def newest(self) -> Iterator[Capture]:
-        """All of them, the newest first. For use without a wait in between: captures come and go."""
+        """Yield all captures, the newest first. The caller must not await in between, as captures come and go."""
         return reversed(self._captures)
 
     def clear(self) -> None:
-        """Forget all of them, those of open exchanges too."""
+        """Delete all captures, including those of open exchanges."""
         while self._captures:
             self._drop_oldest()
         for listener in self._listeners:
             listener.cleared()
 
     def listen(self, listener: CaptureListener) -> None:
-        """Tell this one of changes from now on."""
+        """Send changes to this listener from now on."""
         self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: CaptureListener) -> None:
-        """Tell this one no more."""
+        """Stop sending changes to this listener."""
         self._listeners = tuple(one for one in self._listeners if one is not listener)
 
     def _tell(self, number: int) -> None:
@@ -294,9 +294,9 @@ class CaptureStore:
 
 
 def with_more(kept: bytes | bytearray, data: Piece) -> bytes | bytearray:
-    """What is kept of a body, with as much of its next piece as belongs to it."""
+    """Return the captured part of a body, extended by as much of its next piece as the limit allows."""
     if not kept:
-        return bytes(data[:MAX_BODY])  # the whole body as a rule
+        return bytes(data[:MAX_BODY])  # usually the whole body
     if isinstance(kept, bytes):
         kept = bytearray(kept)
     kept += data[: MAX_BODY - len(kept)]

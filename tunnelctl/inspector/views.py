@@ -1,4 +1,6 @@
-"""ngrok's JSON of a captured exchange, with what we add to it. Pure; everything in it has passed `masking`."""
+"""The JSON of a captured exchange: ngrok's format with additions. All content has been masked by `masking`. Does no
+I/O.
+"""
 
 import base64
 from dataclasses import dataclass
@@ -21,20 +23,20 @@ _WORDS = {
     Code.UPSTREAM_UNREACHABLE: "the local service cannot be reached",
     Code.UPSTREAM_BROKEN: "the local service broke it off",
 }
-"""For a failure that came without a reason."""
+"""Texts for failures without a reason."""
 
 Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownMessage:
-    """A request or a response as it may be shown.
+    """A request or a response, masked for display.
 
     Attributes:
         first: First line of its head.
-        headers: In their order, masked.
-        size: Bytes of the body in all.
-        kept: Bytes of it that were captured.
+        headers: Header fields in their order, masked.
+        size: Total bytes of the body.
+        kept: Captured bytes of the body.
     """
 
     first: str
@@ -45,23 +47,23 @@ class ShownMessage:
 
     @property
     def content_type(self) -> str:
-        """Of the body; "" for none."""
+        """Content type of the body; "" for none."""
         return field_of(self.headers, "content-type")
 
     @property
     def raw(self) -> bytes:
-        """Head and body."""
+        """Head and body as one text in bytes."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
         return f"{self.first}\r\n{lines}\r\n".encode("latin-1") + self.body.data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownExchange:
-    """An exchange as it may be shown: what `views` and `har` write.
+    """An exchange, masked for display; `views` and `har` format it.
 
     Attributes:
         target: Path and query.
-        response: None while there is none.
+        response: The response; None before it.
     """
 
     method: str
@@ -72,7 +74,7 @@ class ShownExchange:
 
 
 def show(capture: Capture) -> ShownExchange:
-    """What may be shown of a capture."""
+    """Return a capture masked for display."""
     first, _, lines = capture.opened.head.decode("latin-1").partition("\r\n")
     method, target, _ = (*first.split(" ", 2), "", "")[:3]
     target = mask_address(target)
@@ -85,11 +87,11 @@ def show(capture: Capture) -> ShownExchange:
 
 
 def view(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
-    """The whole object.
+    """Return the complete JSON object of a capture.
 
     Args:
-        id_: Of the capture.
-        replay_of: Id of the capture that it repeats, "" for a visitor's.
+        id_: Id of the capture.
+        replay_of: Id of the capture that it replays; "" for a visitor's request.
     """
     shown = show(capture)
     whole = _common(capture, id_, replay_of)
@@ -113,7 +115,7 @@ def view(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
 
 
 def summary(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
-    """The object without heads and bodies, for lists that are told what is new."""
+    """Return the JSON object without heads and bodies, for events and lists."""
     whole = _common(capture, id_, replay_of)
     method, target, _ = (*capture.opened.head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2), "", "")[:3]
     whole["request"] = {"method": method, "uri": mask_address(target), "body": {"size": capture.request_size}}
@@ -125,32 +127,32 @@ def summary(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
 
 
 def fields_of(lines: str) -> Headers:
-    """Field lines as pairs."""
+    """Return field lines as (name, value) pairs."""
     pairs = (line.partition(":") for line in lines.split("\r\n") if line)
     return tuple((name, value.strip()) for name, _, value in pairs)
 
 
 def field_of(fields: Headers, wanted: str) -> str:
-    """The first value of a field, by its lower-case name; "" without it."""
+    """Return the first value of a field, by its lower-case name; "" without it."""
     return next((value for name, value in fields if name.lower() == wanted), "")
 
 
 def started_at(capture: Capture) -> str:
-    """When it began, as RFC 3339 has it, in local time."""
+    """Return the time at which the exchange began, as RFC 3339 in local time."""
     return datetime.fromtimestamp(capture.started_at).astimezone().isoformat(timespec="milliseconds")
 
 
 def visitor_of(capture: Capture) -> About | None:
-    """What the relay told about the visitor; None when it told nothing."""
+    """Return what the relay reported about the visitor; None without a report."""
     return unpack_about(capture.visitor) if capture.visitor else None
 
 
 def timing(capture: Capture, about: About | None = None) -> dict[str, int | None]:
-    """Where the time went, in nanoseconds; None for what is not known, or not yet."""
+    """Return the durations of the exchange's phases in nanoseconds; None for unknown ones."""
     connected, sent = capture.sent_from, max(capture.sent_to, capture.sent_from)
     answered, over = capture.answered_at, capture.over_at
     if answered:
-        sent = min(sent, answered)  # an answer may come before the request is complete
+        sent = min(sent, answered)  # a response may come before the request is complete
     return {
         "gate": about.gate_ns if about is not None else None,
         "connect": _between(capture.began, connected),
@@ -161,7 +163,7 @@ def timing(capture: Capture, about: About | None = None) -> dict[str, int | None
 
 
 def status_words(status: int) -> str:
-    """`502 Bad Gateway`."""
+    """Return a status with its phrase, such as `502 Bad Gateway`."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -169,7 +171,7 @@ def status_words(status: int) -> str:
 
 
 def duration(capture: Capture) -> int:
-    """Nanoseconds; 0 while it goes on."""
+    """Return the duration in nanoseconds; 0 while the exchange is open."""
     return _between(capture.began, capture.over_at) or 0
 
 
@@ -230,7 +232,7 @@ def _body(message: ShownMessage) -> dict[str, Any]:
 
 
 def _grouped(headers: Headers) -> dict[str, list[str]]:
-    """Values by name; names are spelt as Go does it, and ngrok with it: `Content-Type`."""
+    """Return values by field name, with names in Go's spelling, as in ngrok: `Content-Type`."""
     grouped: dict[str, list[str]] = {}
     for name, value in headers:
         grouped.setdefault("-".join(map(str.capitalize, name.split("-"))), []).append(value)
@@ -238,5 +240,5 @@ def _grouped(headers: Headers) -> dict[str, list[str]]:
 
 
 def _between(start: float, end: float) -> int | None:
-    """Nanoseconds; None where one of the two has not come."""
+    """Return nanoseconds between two times; None if one of them has not come."""
     return round(max(0.0, end - start) * NANOSECONDS) if start and end else None

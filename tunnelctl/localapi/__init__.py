@@ -1,1 +1,3 @@
-"""The agent's local API, as ngrok's: programs on this machine list, add and remove tunnels. START HERE: `api`."""
+"""The agent's local HTTP API, compatible with ngrok's: programs on this machine list, add and remove tunnels. START
+HERE: `api`.
+"""

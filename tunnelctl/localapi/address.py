@@ -1,4 +1,4 @@
-"""Where the local API listens: the `web_addr` of the configuration file, and the sockets that it leads to."""
+"""The address of the local API: parses `web_addr` of the configuration file and opens the listening socket."""
 
 import errno
 import ipaddress
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 
 DEFAULT_PORT = 4040
 ALTERNATIVES = 100
-"""Ports above the default one that are tried; then the system chooses one."""
+"""Number of ports above the default one that are tried before the system chooses one."""
 BACKLOG = 64
 
 
 class WebAddressInvalid(ValueError):
-    """The text is no address to listen at. Its message is for people."""
+    """The text is not an address to listen at. The message is for display."""
 
 
 class WebAddressTaken(Exception):
-    """The address that was asked for cannot be had. Its message is the one that ngrok's tools look for."""
+    """The requested address is not available. The message is the one that ngrok's tools look for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebAddress:
-    """Where to listen.
+    """The address to listen at.
 
     Attributes:
-        host: IP literal.
-        port: 0 for one that the system chooses.
-        is_explicit: It was asked for: another one is no replacement.
+        host: IP literal to listen at.
+        port: TCP port; 0 lets the system choose one.
+        is_explicit: The user asked for this address, so no other may be used instead.
     """
 
     host: str = "127.0.0.1"
@@ -42,10 +42,10 @@ class WebAddress:
 
 
 def parse_web_addr(text: str) -> WebAddress | None:
-    """The address that `web_addr` names, None for `false`; the default for "".
+    """Parse `web_addr`: None for `false`, and the default address for "".
 
     Raises:
-        WebAddressInvalid: It names none.
+        WebAddressInvalid: The text is not an address.
     """
     if not text:
         return WebAddress()
@@ -63,13 +63,13 @@ def parse_web_addr(text: str) -> WebAddress | None:
 
 
 def listen(address: WebAddress, tell_taken: Callable[[str], None]) -> socket.socket:
-    """A listening socket at this address; where it is the default one and taken, at the next that is free.
+    """Return a socket that listens at this address. If the default port is taken, use the next free one.
 
     Args:
         tell_taken: Called once with the default address when it is taken.
 
     Raises:
-        WebAddressTaken: It is not to be had.
+        WebAddressTaken: The address is not available.
     """
     try:
         return _bound(address.host, address.port)
@@ -86,14 +86,14 @@ def listen(address: WebAddress, tell_taken: Callable[[str], None]) -> socket.soc
 
 
 def shown(host: str, port: int) -> str:
-    """As in a URL."""
+    """Return `host:port` as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # a port whose last connections linger is free; on Windows it would be shared
+        if os.name == "posix":  # allows reusing a port with lingering connections; on Windows it would share the port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)

@@ -1,11 +1,11 @@
-"""The agent's local API: what each path and method does. START HERE.
+"""The agent's local API: the paths and methods, and what each does. START HERE.
 
-It speaks as ngrok's agent does, so that programs which drive `ngrok` need not be changed: the same paths, bodies,
-envelopes of errors and numbers. Beside this module: `server` reads and writes HTTP, `guard` keeps web pages out,
-`listing` knows which tunnels are shown, `views` how. What a body of POST or PUT asks for is read by
-`agent.definition`, with the reader of the configuration file.
+It is compatible with ngrok's agent, so that programs that control `ngrok` work unchanged: equal paths, bodies, error
+objects and numbers. In the other modules, `server` reads and writes HTTP, `guard` refuses requests of web pages,
+`listing` chooses the tunnels to show, and `views` formats them. `agent.definition` reads the bodies of POST and PUT,
+with the reader of the configuration file.
 
-Another part of the agent brings paths of its own as further `ApiRoute`s.
+Other parts of the agent add paths of their own as further `ApiRoute`s.
 """
 
 import asyncio
@@ -34,25 +34,26 @@ from tunnelctl.localapi.server import ApiWatcher, LocalServer
 from tunnelctl.localapi.views import status_view, tunnel_view
 
 NOT_READY = "a successful ngrok tunnel session has not yet been established"
-"""npm `ngrok` tries again for as long as it reads exactly this."""
+"""npm `ngrok` repeats its request only while the error has exactly this text."""
 NOT_YOURS = (
     "files and sockets are opened with the rights of the agent's user, and this request is not known to come from that "
     "user; name it on the command line, or in the configuration file"
 )
 
 Handler = Callable[[ApiRequest, Mapping[str, str]], Awaitable[ApiAnswer]]
-"""Takes a request and what its path holds at each `:name` of the route, percent-decoded."""
+"""Type of functions that handle a request. The second argument has the values of the route's `:name` segments,
+percent-decoded."""
 Build = Callable[[FileTunnel], TunnelConfig]
-"""Makes the tunnel that a definition asks for; raises DefinitionInvalid."""
+"""Type of functions that create the tunnel of a definition; they raise DefinitionInvalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """One path.
+    """A path of the API, with its handlers.
 
     Attributes:
-        path: Its segments; one that begins with a colon stands for any.
-        methods: What serves each method. HEAD is served as GET.
+        path: The path's segments; one that begins with a colon matches any text.
+        methods: Handler by HTTP method. HEAD is handled as GET.
     """
 
     path: str
@@ -60,13 +61,13 @@ class ApiRoute:
 
 
 class LocalApi:
-    """The API of one agent.
+    """The local API of one agent.
 
     Args:
-        agent: The agent.
-        build: Makes tunnels of definitions.
-        version: Of the agent, as its status says it.
-        routes: Paths of other parts of the agent.
+        agent: The agent that the API controls.
+        build: Function that creates tunnels from definitions.
+        version: Version of the agent, for its status.
+        routes: Paths that other parts of the agent add.
     """
 
     def __init__(self, agent: Agent, build: Build, *, version: str, routes: Sequence[ApiRoute] = ()) -> None:
@@ -87,15 +88,15 @@ class LocalApi:
         )
 
     def serve(self, listener: socket.socket, watcher: ApiWatcher) -> LocalServer:
-        """The server on this socket, as a context."""
+        """Return the server for this socket, as an async context manager."""
         self._bound_host = str(listener.getsockname()[0])
         return LocalServer(listener, self.answer, watcher)
 
     async def answer(self, request: ApiRequest) -> ApiAnswer:
-        """The answer to one request.
+        """Handle a request and return the response.
 
         Raises:
-            ApiError: It cannot be done.
+            ApiError: The request cannot be executed.
         """
         hosts = {urlsplit(url).hostname or "" for tunnel in self._agent.tunnels.values() for url in tunnel.urls}
         if (refused := refusal(request, bound_host=self._bound_host, tunnel_hosts=hosts)) is not None:
@@ -111,7 +112,7 @@ class LocalApi:
         raise ApiError(404, "Not Found", {"path": request.path})
 
     def _routes_of(self, collection: str, of_one: Mapping[str, Handler] | None = None) -> tuple[ApiRoute, ApiRoute]:
-        """The paths of `tunnels` or `endpoints`, which are two views of the same."""
+        """Return the paths of `tunnels` or `endpoints`, which show the same tunnels in two forms."""
 
         async def show_all(request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
             views = [self._view(entry, collection) for entry in self._listing.entries()]
@@ -132,7 +133,7 @@ class LocalApi:
             ApiRoute(f"/api/{collection}/:name", {"GET": show, "DELETE": delete, **(of_one or {})}),
         )
 
-    # What is fixed
+    # The status and the inspector's address
 
     async def _to_inspector(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         return ApiAnswer(status=302, fields=(("Location", "/inspect/http"),))
@@ -160,14 +161,14 @@ class LocalApi:
         return tunnel_view(entry, collection=collection, instance=self._agent.instance, now=time.monotonic())
 
     def _shown(self, tunnel: AgentTunnel, collection: str, status: int) -> ApiAnswer:
-        """The first entry of a tunnel that was just made. It may have been ended since, and then has none."""
+        """Return the first entry of a tunnel that was just created. It may have ended since, and then has none."""
         entries = self._listing.entries_of(tunnel)
         if not entries:
             raise ApiError(502, "failed to start tunnel", {"err": "the tunnel has ended"}, 103)
         return json_answer(self._view(entries[0], collection), status)
 
     async def _read(self, request: ApiRequest, collection: str, name: str = "") -> tuple[TunnelConfig, tuple[str, ...]]:
-        """The tunnel that a body asks for, and the schemes that it names."""
+        """Return the tunnel that a body defines, and the schemes that it asks for."""
         try:
             fields = parse_json(request.body)
         except ValueError as error:
@@ -181,7 +182,7 @@ class LocalApi:
             raise ApiError(400, "invalid tunnel configuration", {"err": str(error)}, 102) from None
 
     async def _add(self, config: TunnelConfig, schemes: tuple[str, ...]) -> AgentTunnel:
-        """Add a tunnel; where that fails its name is free, so that clients can try again."""
+        """Add a tunnel. If that fails, its name is free, so that clients can try again."""
         if self._agent.status.state is not SessionState.ONLINE:
             raise _not_ready()
         if self._listing.find(config.name) is not None:
@@ -200,7 +201,7 @@ class LocalApi:
         return tunnel
 
     async def _replace(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Change an endpoint, or make it. One that cannot be changed stays, or comes back, as it was."""
+        """Change an endpoint, or create it. If changing it fails, the former one is kept or restored."""
         config, schemes = await self._read(request, "endpoints", held["name"])
         async with self._replacing:
             entry = self._listing.find(config.name)
@@ -226,7 +227,7 @@ class LocalApi:
 
 
 def _held(pattern: str, path: str) -> dict[str, str] | None:
-    """What a path holds at the pattern's names, None when it is another path."""
+    """Return the values of the pattern's `:name` segments in a path; None when the path does not match."""
     wanted, given = pattern.split("/"), path.split("/")
     if len(wanted) != len(given):
         return None
@@ -246,7 +247,7 @@ def _not_allowed(route: ApiRoute, method: str) -> ApiError:
 
 
 def _check_type(request: ApiRequest) -> None:
-    """A form is what a web page may send here without being asked first; only JSON is read."""
+    """Accept only JSON. A web page could send a form to this API without the browser asking first."""
     given = request.fields.get("content-type", "")
     if given.partition(";")[0].strip().lower() != JSON:
         details = {"available": [JSON], "content-type": given}

@@ -1,7 +1,7 @@
-"""Find out which user of this machine made a connection to the local API.
+"""Finds out which user of this machine opened a connection to the local API.
 
-A definition can name a directory or a unix socket, which the agent opens with the rights of its own user. Without this
-check any user of the machine could publish files of the agent's user.
+A definition can name a directory or a unix socket, which the agent opens with the permissions of its own user. Without
+this check any user of the machine could publish files of the agent's user.
 
 Linux lists the owner of every TCP socket in /proc/net. Other systems have no such list, and every caller is unknown.
 """
@@ -20,7 +20,7 @@ ESTABLISHED = "01"
 
 
 async def is_own_user(ends: Ends | None) -> bool:
-    """Whether the far end of a connection belongs to the user that runs the agent, or to root."""
+    """Return whether the far end of a connection belongs to the user that runs the agent, or to root."""
     if ends is None or sys.platform != "linux":
         return False
     owner = await asyncio.to_thread(owner_of, ends)
@@ -28,9 +28,9 @@ async def is_own_user(ends: Ends | None) -> bool:
 
 
 def owner_of(ends: Ends) -> int | None:
-    """Return the user id that owns the far end of a connection on this machine, None when it is not known.
+    """Return the user id that owns the far end of a connection on this machine; None when it is unknown.
 
-    A socket that its process has closed is listed without an inode, and with user 0: it counts as unknown.
+    A socket closed by its process is listed without an inode, and with user 0; it counts as unknown.
     """
     callers, ours = set(_as_listed(ends.peer)), set(_as_listed(ends.local))
     for table in TABLES:
@@ -46,9 +46,10 @@ def owner_of(ends: Ends) -> int | None:
 
 
 def _as_listed(end: tuple[str, int]) -> Iterator[str]:
-    """Address and port as the kernel lists them: words of 32 bits in the machine's byte order, in hexadecimal.
+    """Yield an address and port in the form of the kernel's list: 32-bit words in the machine's byte order, in
+    hexadecimal.
 
-    An IPv4 address is also given as the IPv6 address that stands for it: a dual-stack client has that one.
+    An IPv4 address is also given as an IPv4-mapped IPv6 address, which dual-stack clients have.
     """
     host, port = end
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -1,8 +1,9 @@
-"""Whether a request may use the local API: it has no credentials, so it must not be one that a web page makes. Pure.
+"""Decides whether a request may use the local API, which has no credentials: requests made by web pages must be
+refused. Does no I/O.
 
-A page of the web reaches 127.0.0.1 in two ways. It can send requests here from its own origin: those carry an `Origin`,
-or a `Content-Type` that `api` does not take. Or its name can be made to resolve to 127.0.0.1 (DNS rebinding): then
-the browser takes the API for the page's own server, and only `Host` tells the page's name.
+A web page can reach 127.0.0.1 in two ways. It can send requests from its own origin; these have an `Origin`, or a
+`Content-Type` that `api` does not accept. Or its host name can be made to resolve to 127.0.0.1 (DNS rebinding); then
+the browser treats the API as the page's own server, and only `Host` shows the page's name.
 """
 
 import ipaddress
@@ -12,19 +13,19 @@ from urllib.parse import urlsplit
 from tunnelctl.localapi.message import ApiAnswer, ApiRequest, text_answer
 
 ON_TUNNELS = frozenset({"/status", "/api/status"})
-"""Paths that are answered on a tunnel's own public name as well, when that tunnel leads here: they show no more than
-that the agent is up. Everything else would let visitors publish ports of this machine."""
+"""Paths that are also served on a tunnel's own public name, if that tunnel leads here, as they only show that the agent
+is up. All other paths would let visitors publish ports of this machine."""
 FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
-"""What a request has that came through a tunnel, whatever its Host: `--host-header=rewrite` makes that a local one.
-Relays always write X-Forwarded-For, and no rule for headers takes it out."""
+"""Header fields of requests that came through a tunnel, whatever their Host: `--host-header=rewrite` changes it to a
+local one. Relays always set X-Forwarded-For, and no header rule can remove it."""
 
 
 def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[str]) -> ApiAnswer | None:
-    """The answer to a request that may not use the API, None for one that may.
+    """Return the response for a request that may not use the API; None for one that may.
 
     Args:
-        bound_host: IP literal that the API listens at.
-        tunnel_hosts: Public names of this agent's tunnels, lower-case.
+        bound_host: IP literal at which the API listens.
+        tunnel_hosts: Public names of this agent's tunnels, in lower case.
     """
     host = host_of(request.host)
     is_status = request.method in ("GET", "HEAD") and request.path in ON_TUNNELS
@@ -41,7 +42,7 @@ def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[st
 
 
 def host_of(authority: str) -> str:
-    """The host of `host:port`, lower-case and without brackets; "" where it is none."""
+    """Return the host of `host:port` in lower case and without brackets; "" when there is none."""
     try:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:
@@ -49,9 +50,9 @@ def host_of(authority: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a name or literal means this machine and can be no name of the web's.
+    """Return whether a name or IP literal means this machine and cannot be a public name.
 
-    Names below `localhost` do not count: a relay on this machine gives them to tunnels.
+    Names below `localhost` do not count, as a relay on this machine gives them to tunnels.
     """
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -60,7 +61,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _authority_of(origin: str) -> str:
-    """Host and port of an `http` origin, lower-case; "" for every other."""
+    """Return host and port of an `http` origin in lower case; "" for any other origin."""
     scheme, _, rest = origin.lower().partition("://")
     return rest if scheme == "http" else ""
 

@@ -1,7 +1,7 @@
-"""Which tunnels the local API shows, and under which names: one for each scheme that was asked for, as ngrok has it.
+"""The tunnels that the local API shows, and their names: as in ngrok, one entry for each scheme that was requested.
 
-A tunnel of both schemes is listed as `web` at its https address and as `web (http)` at its http one, and ends with the
-last of the two that is deleted. No other part of the agent knows of this.
+A tunnel with both schemes is listed as `web` with its https address and as `web (http)` with its http address, and ends
+when both entries are deleted. No other part of the agent knows these names.
 """
 
 from collections.abc import Collection
@@ -12,15 +12,15 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.tunnel import AgentTunnel
 
 PLAIN = " (http)"
-"""Behind the name of the entry at the http address, beside one at the https address."""
+"""Suffix of the name of the entry for the http address, beside the one for the https address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the list.
+    """One entry of the list of tunnels.
 
     Attributes:
-        url: The public address; "" of a tunnel whose edges have none yet.
+        url: The public address; "" for a tunnel whose edges have none yet.
     """
 
     name: str
@@ -29,27 +29,27 @@ class Entry:
 
     @property
     def proto(self) -> str:
-        """`https`, `http` or `tcp`."""
+        """The protocol of the entry: `https`, `http` or `tcp`."""
         return urlsplit(self.url).scheme or "http"
 
 
 class ApiListing:
-    """The entries of an agent's tunnels."""
+    """The list of entries for an agent's tunnels."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._schemes: dict[AgentTunnel, dict[str, str]] = {}
 
     def entries(self) -> list[Entry]:
-        """Every entry of a tunnel that the relay has taken, the oldest tunnel first."""
+        """Return every entry of the tunnels that the relay has accepted, the oldest tunnel first."""
         return [entry for tunnel in self._agent.tunnels.values() for entry in self.entries_of(tunnel)]
 
     def find(self, name: str) -> Entry | None:
-        """The entry of this name."""
+        """Return the entry with this name; None when there is none."""
         return next((entry for entry in self.entries() if entry.name == name), None)
 
     def entries_of(self, tunnel: AgentTunnel) -> list[Entry]:
-        """Those of one tunnel, that at the https address first."""
+        """Return the entries of one tunnel, the one with the https address first."""
         if tunnel.bound is None:
             return []
         schemes = self._schemes.get(tunnel)
@@ -59,7 +59,7 @@ class ApiListing:
         return [Entry(name, tunnel, scheme + rest) for name, scheme in schemes.items()]
 
     def note(self, tunnel: AgentTunnel, schemes: Collection[str]) -> None:
-        """Remember for which schemes a tunnel was asked; none for whatever it has."""
+        """Store which schemes were requested for a tunnel; none for all schemes that it has."""
         self._schemes = {one: kept for one, kept in self._schemes.items() if one.end is None}
         if set(schemes) == {"http", "https"}:
             self._schemes[tunnel] = {tunnel.name: "https", tunnel.name + PLAIN: "http"}
@@ -67,11 +67,11 @@ class ApiListing:
             self._schemes[tunnel] = {tunnel.name: next(iter(schemes))}
 
     def schemes_of(self, tunnel: AgentTunnel) -> tuple[str, ...]:
-        """What `note` was told of a tunnel, less what was removed since."""
+        """Return the stored schemes of a tunnel, without those whose entry was removed."""
         return tuple(self._schemes.get(tunnel, {}).values())
 
     def remove(self, entry: Entry) -> None:
-        """Take an entry off the list, and end the tunnel with its last one."""
+        """Remove an entry from the list, and end the tunnel with its last one."""
         if self.entries_of(entry.tunnel) == [entry]:
             self._schemes.pop(entry.tunnel, None)
             self._agent.remove(entry.tunnel.name)

@@ -1,4 +1,4 @@
-"""What the local API is asked and what it answers, as values."""
+"""The requests and responses of the local API, as values."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -14,8 +14,8 @@ class Ends:
     """The two ends of a TCP connection, each an IP literal and a port.
 
     Attributes:
-        peer: Of the client.
-        local: Of the API.
+        peer: Address and port of the client.
+        local: Address and port of the API.
     """
 
     peer: tuple[str, int]
@@ -24,13 +24,13 @@ class Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request.
+    """A request to the local API.
 
     Attributes:
-        path: As sent, percent-encoded, without the query.
-        query: Behind the question mark, "" without one.
-        fields: By lower-case name; the first value of each.
-        ends: Of the connection that it came by, None when they are not known.
+        path: Path as sent, percent-encoded, without the query.
+        query: Text after the question mark; "" without one.
+        fields: Header fields by lower-case name; the first value of each.
+        ends: The ends of the connection; None when unknown.
     """
 
     method: str
@@ -43,24 +43,24 @@ class ApiRequest:
 
 
 class ByteStream(Protocol):
-    """A body that is made while it is sent. An async generator is one."""
+    """A response body that is generated while it is sent, such as an async generator."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Its pieces."""
+        """Return the iterator over the body's pieces."""
 
     def __anext__(self) -> Awaitable[bytes]:
-        """The next of them."""
+        """Return the next piece."""
 
     async def aclose(self) -> None:
-        """Called once at its end, or when its client is gone, also when nothing was taken of it."""
+        """Release resources. Called once at the body's end, or when the client has gone, even if no piece was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiAnswer:
-    """One response.
+    """A response of the local API.
 
     Attributes:
-        stream: The body in place of `body`.
+        stream: A generated body, used instead of `body`.
     """
 
     status: int
@@ -71,13 +71,13 @@ class ApiAnswer:
 
 
 class ApiError(Exception):
-    """A request cannot be done; raised by what serves it, and answered in ngrok's envelope.
+    """The refusal of a request, raised by its handler and sent in ngrok's error format.
 
     Attributes:
-        status: Of HTTP.
-        message: Which error it is: clients compare it.
-        details: What exactly.
-        code: ngrok's number for it, 100 to 107; None for what has none.
+        status: HTTP status.
+        message: Name of the error, which clients compare.
+        details: Description of this case.
+        code: ngrok's error number, 100 to 107; None without one.
         fields: Further header fields.
     """
 
@@ -97,35 +97,35 @@ class ApiError(Exception):
         self.fields = fields
 
     def answer(self) -> ApiAnswer:
-        """The envelope."""
+        """Return the response in ngrok's error format."""
         envelope: dict[str, object] = {} if self.code is None else {"error_code": self.code}
         envelope |= {"status_code": self.status, "msg": self.message, "details": self.details}
         return json_answer(envelope, self.status, self.fields)
 
 
 def json_answer(value: Any, status: int = 200, fields: tuple[tuple[str, str], ...] = ()) -> ApiAnswer:
-    """An answer that is this JSON and a line end."""
+    """Return a response with this JSON and a line end."""
     body = json.dumps(value, separators=(",", ":")).encode() + b"\n"
     return ApiAnswer(status=status, body=body, content_type=JSON, fields=fields)
 
 
 def text_answer(text: str, status: int = 200) -> ApiAnswer:
-    """An answer in plain text."""
+    """Return a response in plain text."""
     return ApiAnswer(status=status, body=f"{text}\n".encode(), content_type="text/plain; charset=utf-8")
 
 
 def encode_answer(answer: ApiAnswer, *, keeps: bool, has_body: bool) -> bytes:
-    """The bytes of an answer; of one with a stream those of its head.
+    """Return the bytes of a response; for one with a stream, those of its head.
 
     Args:
         keeps: The connection carries another request.
-        has_body: False in answer to HEAD.
+        has_body: False for the response to HEAD.
     """
     lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}"]
     if answer.content_type:
         lines.append(f"Content-Type: {answer.content_type}")
     if answer.stream is not None:
-        lines += ["Transfer-Encoding: chunked"] if keeps else []  # else it ends with the connection
+        lines += ["Transfer-Encoding: chunked"] if keeps else []  # otherwise the body ends with the connection
     elif answer.status != HTTPStatus.NO_CONTENT:
         lines.append(f"Content-Length: {len(answer.body)}")
     lines += [f"{name}: {value}" for name, value in answer.fields]

@@ -1,7 +1,8 @@
-"""The HTTP server of the local API: a few connections of this machine, on the agent's own event loop.
+"""The HTTP server of the local API: a few connections from this machine, on the agent's own event loop.
 
-Requests are read by `http1.request_reader`, as visitors' are: whole heads, one Host field, no doubt where a body ends.
-Each connection is a task of the server and has one request at a time. Nothing about tunnels is here; see `api`.
+`http1.request_reader` parses requests, as it does visitors': only whole heads, one Host field, and an unambiguous end
+of the body. Each connection is a task of the server and handles one request at a time. The server knows nothing about
+tunnels; see `api`.
 """
 
 import asyncio
@@ -21,17 +22,17 @@ from tunnelctl.localapi.address import shown
 from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest, ByteStream, Ends, encode_answer
 
 MAX_CONNECTIONS = 100
-"""At once. A wrapper holds one or two; the next one is closed unanswered."""
+"""Maximum concurrent connections. A wrapper has one or two; a further one is closed without a response."""
 MAX_BODY = 256 * 1024
-"""Bytes of a request's body: a definition is a page. 413 beyond."""
+"""Maximum bytes of a request's body, as a definition has about a page. A larger one gets a 413."""
 IDLE_SECONDS = 60.0
-"""How long a connection may wait for its next request."""
+"""Maximum seconds that a connection waits for its next request."""
 REQUEST_SECONDS = 10.0
-"""From a request's first byte to its last."""
+"""Maximum seconds from a request's first byte to its last."""
 ANSWER_SECONDS = 30.0
-"""For a client to take an answer, and for what is done in between: adding a tunnel waits for the relay."""
+"""Maximum seconds for a client to read a response, and for the work before it: adding a tunnel waits for the relay."""
 LINGER_SECONDS = 1.0
-"""How long bytes behind a refused request are thrown away, so that the refusal is read and not cut off by a reset."""
+"""Seconds for which bytes after a refused request are discarded, so that a reset does not cut off the refusal."""
 
 _STATUS = {
     "bad_request": 400,
@@ -52,30 +53,30 @@ T = TypeVar("T")
 
 
 class ApiWatcher:
-    """The events of the local API, for the log. Each does nothing: a watcher overrides them."""
+    """The events of the local API, for the log. By default each does nothing; subclasses override some."""
 
     def serving(self, address: str) -> None:
-        """The API is served at this `host:port`."""
+        """The API is available at this `host:port`."""
 
     def taken(self, address: str) -> None:
-        """The default address is taken; another one is tried."""
+        """The default address is taken, and another one is tried."""
 
     def began(self, id_: str, path: str) -> None:
-        """A request came; `path` as sent, without the query."""
+        """A request arrived; `path` is as sent, without the query."""
 
     def ended(self, id_: str, path: str, status: int, seconds: float) -> None:
-        """It was answered, or its answer begins, where that is a stream. Status 0: its client went away first."""
+        """A request was answered; if the response is a stream, it begins. Status 0: the client went away before."""
 
 
 class LocalServer:
-    """Serves one listening socket while the context is open. Connections that are open then are closed.
+    """Serves one listening socket while the context is open; leaving it closes all connections.
 
     Args:
         answer: Called with each request. May raise ApiError.
-        watcher: Told about requests.
+        watcher: Gets the events of requests.
 
     Attributes:
-        address: `host:port` that is listened at.
+        address: Address of the socket as `host:port`.
     """
 
     def __init__(self, listener: socket.socket, answer: Answer, watcher: ApiWatcher) -> None:
@@ -88,7 +89,7 @@ class LocalServer:
 
     @property
     def open_connections(self) -> int:
-        """How many there are now."""
+        """Number of open connections."""
         return len(self._connections)
 
     async def __aenter__(self) -> Self:
@@ -131,7 +132,7 @@ class LocalServer:
                 return await self._answer(request)
         except ApiError as error:
             return error.answer()
-        except Exception as error:  # a fault of ours: the agent goes on, and the client is told
+        except Exception as error:  # our own bug: the agent continues, and the client gets an error
             log.exception("local API request failed", path=request.path)
             return ApiError(500, "internal error", {"err": type(error).__name__}, 107).answer()
 
@@ -146,10 +147,10 @@ class _ApiConnection:
         self._requests = RequestReader()
         self._transport = cast(asyncio.Transport, writer.transport)
         self._ends = _ends_of(writer)
-        self._transport.set_write_buffer_limits(high=0)  # so that `drain` waits until everything is taken
+        self._transport.set_write_buffer_limits(high=0)  # makes `drain` wait until everything is sent
 
     async def run(self) -> None:
-        """Serve until the client leaves, or says something that is no request."""
+        """Serve requests until the client disconnects or sends something invalid."""
         try:
             while (head := await self._next_head()) is not None:
                 async with asyncio.timeout(REQUEST_SECONDS):
@@ -159,12 +160,12 @@ class _ApiConnection:
         except HttpError as error:
             await self._refuse(error)
         except (TimeoutError, OSError):
-            pass  # a client that is slow, or gone
+            pass  # a slow client, or one that has gone
         finally:
-            self._transport.abort()  # everything was taken, or never will be
+            self._transport.abort()  # everything has been sent, or never will be
 
     async def _next_head(self) -> RequestHead | None:
-        """The next request's head, None when the client has left."""
+        """Return the next request's head; None when the client has disconnected."""
         if not self._requests.kept:
             async with asyncio.timeout(IDLE_SECONDS):
                 if not await self._more():
@@ -192,7 +193,7 @@ class _ApiConnection:
             if not self._requests.is_in_body:
                 return bytes(body)
             if 0 < len(self._requests.kept) < waiting:
-                await asyncio.sleep(0)  # one turn takes only so many chunks
+                await asyncio.sleep(0)  # one turn of the loop decodes only some chunks
             elif not await self._more():
                 raise HttpError("bad_request", "the body ends early")
 
@@ -202,7 +203,7 @@ class _ApiConnection:
         return bool(data)
 
     async def _respond(self, head: RequestHead, body: bytes) -> bool:
-        """Serve one request. False when the connection carries no other."""
+        """Handle one request. Return False when the connection carries no further request."""
         answer = await self._while_client_stays(self._serve(_request(head, body, self._ends)))
         if answer is None:
             return False
@@ -218,13 +219,16 @@ class _ApiConnection:
                 await answer.stream.aclose()
 
     async def _while_client_stays(self, work: Awaitable[T]) -> T | None:
-        """What is done for a client. One that leaves meanwhile has given up: the work is cancelled, and None."""
+        """Run the work for a client and return its result.
+
+        If the client disconnects meanwhile, cancel the work and return None.
+        """
         serving = asyncio.ensure_future(work)
         listening = asyncio.ensure_future(self._reader.read(MAX_AHEAD))
         try:
             await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done() and listening.result():
-                await asyncio.wait({serving})  # the next request is here already, so the client is too
+                await asyncio.wait({serving})  # the next request has arrived, so the client is still there
             if not serving.done():
                 return None
             if listening.done():
@@ -236,14 +240,14 @@ class _ApiConnection:
             await asyncio.gather(serving, listening, return_exceptions=True)
 
     async def _write_stream(self, stream: ByteStream, *, is_chunked: bool) -> bool:
-        """Send a body while it is made. False when that failed: the client sees that the end is missing."""
+        """Send a body while it is generated. Return False on failure: the client notices that the end is missing."""
         try:
             async for piece in stream:
                 if piece:
                     await self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
         except (TimeoutError, OSError):
             raise
-        except Exception:  # a fault of ours: the agent goes on
+        except Exception:  # our own bug: the agent continues
             log.exception("local API stream failed")
             return False
         if is_chunked:
@@ -269,7 +273,7 @@ class _ApiConnection:
 
 
 def _ends_of(writer: asyncio.StreamWriter) -> Ends | None:
-    """The ends of a connection, None when it was cut off already."""
+    """Return the ends of a connection; None when it is already disconnected."""
     peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
     return Ends(peer[:2], local[:2]) if peer and local else None
 

@@ -1,4 +1,4 @@
-"""What the local API shows of a tunnel and of the session, in the words of ngrok's. Pure."""
+"""The JSON of the local API for a tunnel and for the session, in ngrok's format. Does no I/O."""
 
 import hashlib
 from typing import Any
@@ -15,12 +15,12 @@ _RATES = ("rate1", "rate5", "rate15")
 
 
 def tunnel_view(entry: Entry, *, collection: str, instance: str, now: float) -> dict[str, Any]:
-    """One tunnel: what both `tunnels` and `endpoints` of ngrok's API have of it.
+    """Return the JSON of a tunnel, with the members that ngrok has in both `tunnels` and `endpoints`.
 
     Args:
         collection: `tunnels` or `endpoints`.
-        instance: Of the agent.
-        now: As `time.monotonic` has it.
+        instance: Instance id of the agent.
+        now: Time from `time.monotonic`.
     """
     tunnel = entry.tunnel
     id_ = hashlib.sha256(f"{instance} {tunnel.number} {entry.name}".encode()).hexdigest()[:32]
@@ -48,13 +48,13 @@ def tunnel_view(entry: Entry, *, collection: str, instance: str, now: float) -> 
 
 
 def upstream_of(entry: Entry) -> str:
-    """The local service: `http://localhost:80`, of tcp `localhost:22`."""
+    """Return the address of the local service: `http://localhost:80`, or `localhost:22` for TCP."""
     address = entry.tunnel.config.upstream
     return address.authority if address.scheme == "tcp" else address.url
 
 
 def status_view(agent: Agent, version: str) -> dict[str, Any]:
-    """The session with the relay."""
+    """Return the JSON of the session with the relay."""
     status = agent.status
     legs = []
     if status.state is SessionState.ONLINE:
@@ -69,7 +69,7 @@ def status_view(agent: Agent, version: str) -> dict[str, Any]:
 
 
 def _reading(reading: MeterReading, *, has_gauge: bool) -> dict[str, Any]:
-    """A meter's reading; durations in nanoseconds."""
+    """Return the JSON of a meter's reading, with durations in nanoseconds."""
     view: dict[str, Any] = {"count": reading.count}
     if has_gauge:
         view["gauge"] = reading.gauge

@@ -1,6 +1,6 @@
-"""What the relay's dashboard and the agent's inspector look like: styles, drawings, charts and the scripts of both.
+"""The shared design of the relay's dashboard and the agent's inspector: styles, icons, charts and scripts.
 
-Each fact of the design stands here once; the two pages bring only what one of them has alone. `static/look.css` has the
-colours, type, tables, buttons and forms, `static/traffic.css` and `charts` what is said about requests. `assets` finds
-the files.
+Each part of the design is defined once here; the two pages add only what they alone need. `static/look.css` has
+colours, type, tables, buttons and forms; `static/traffic.css` and `charts` are about requests. `assets` loads the
+files.
 """

@@ -1,24 +1,27 @@
-"""Reads the static files of a package: styles, scripts and images. Each server gives them an address of its own."""
+"""Reads the static files of a package: styles, scripts and images. Each server gives them URLs of its own."""
 
 from dataclasses import dataclass
 from importlib import resources
 
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-"""Media types by a file's ending. Files with another ending, such as licences, are not served."""
+"""Media types by the ending of a file's name. Files with other endings, such as licences, are not served."""
 LOOK = "tunnelctl.look"
-"""The package of the files that both pages share."""
+"""Package with the files that both pages share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One static file."""
+    """A static file with its media type and content."""
 
     content: bytes
     media_type: str
 
 
 def read_assets(*packages: str) -> dict[str, Asset]:
-    """The files in `static/` of these packages, by name. A later package's file replaces one of the same name."""
+    """Return the files in `static/` of these packages, by name.
+
+    A later package's file replaces one with an equal name.
+    """
     files = [file for package in packages for file in resources.files(package).joinpath("static").iterdir()]
     found = ((file, TYPES.get(file.name.rpartition(".")[2], "")) for file in files)
     return {file.name: Asset(file.read_bytes(), media_type) for file, media_type in found if media_type}

@@ -1,4 +1,6 @@
-"""Draw traffic figures of the last ten minutes as SVG line charts, each described in words for screen readers. Pure."""
+"""Draws traffic figures of the last ten minutes as SVG line charts, each with a description for screen readers. Does no
+I/O.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +13,7 @@ from tunnelctl.series import STEP_SECONDS, Figures, TrafficFigures
 HEIGHT = 100
 """Height of a chart in units of its SVG viewBox; the page scales the drawing."""
 MIN_RATE, MIN_SHARE, MIN_SECONDS = 1.0, 0.05, 0.01
-"""The smallest values that the top of the three charts stands for, so that a single request does not fill a chart."""
+"""Minimum values of the top edge of the three charts, so that a single request does not fill a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """One chart with its title and the figure of the last minute.
+    """A chart with its title and the figure of the last minute.
 
     Attributes:
         now, unit: The figure of the last minute, and its unit.
         aside: A second figure of the last minute, as text.
         top: Label of the chart's upper edge.
-        words: The chart in words, for screen readers.
+        words: Description of the chart for screen readers.
         width: Width in units of the SVG viewBox.
         values: The value of each point by the lines' labels, as JSON, for the tooltip.
         began_at: Unix time of the first point.
@@ -135,12 +137,12 @@ def times_chart(shown: TrafficFigures) -> Chart:
 
 
 def _ended(shown: TrafficFigures) -> Sequence[Figures]:
-    """Return the points to draw: all but the last, whose interval is not over yet and would look like a drop."""
+    """Return the points to draw: all but the last, whose interval is incomplete and would look like a drop."""
     return shown.points[:-1]
 
 
 def _points_json(values: Mapping[str, Sequence[float | None]]) -> str:
-    """Return the values of the points as JSON, rounded to what the chart can show."""
+    """Return the values of the points as JSON, rounded to the precision of the chart."""
     short = {label: [None if x is None else float(f"{x:.3g}") for x in line] for label, line in values.items()}
     return json.dumps(short, separators=(",", ":"))
 
