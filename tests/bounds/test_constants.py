@@ -18,6 +18,7 @@ BY_REASON = {
         tunnelctl.http1.request_reader: MAX_AHEAD
         tunnelctl.wire.frames: MAX_STREAM_ID MAX_CREDIT
         tunnelctl.wire.about: MAX_ABOUT_TEXT
+        tunnelctl.wire.messages: MAX_SETTING
         tunnelctl.wire.problem: MAX_PROBLEMS MAX_TEXT
         tunnelrelay.agents.health_probes: MAX_ANSWER
         tunnelrelay.agents.session: MAX_REFUSAL MAX_HINT
