@@ -8,7 +8,7 @@ from tunnelrelay.config.values import PortRange
 from tunnelrelay.model import Token
 from tunnelrelay.policy.rules import Policy
 from tunnelrelay.registry.endpoint import Endpoint
-from tunnelrelay.registry.registry import Registry
+from tunnelrelay.registry.registry import AWAITED_SECONDS, Registry
 from tunnelrelay.registry.tunnel import Tunnel
 
 RANGES = (PortRange(None, 20_000, 20_499), PortRange(None, 20_400, 20_599))
@@ -92,3 +92,43 @@ def test_ports_of_before_a_restart_that_are_none_of_the_relays_any_more_keep_non
         ports.registry.expect(TUN_EXAMPLE.tcp_host(port), "bob")
 
     assert ports.choose("tcp://:20007", token()) == (TUN_EXAMPLE.tcp_host(20_007),)
+
+
+def test_a_port_whose_agent_is_likely_to_come_back_is_given_to_no_other_agent_while_there_are_others() -> None:
+    now = [0.0]
+    registry = Registry(clock=lambda: 0.0, monotonic=lambda: now[0])
+    ports = TcpAddresses(address=TUN_EXAMPLE, registry=registry, ranges=RANGES, open=lambda host: True)
+    lost, other = list(preferred("ann", HOSTS))[:2]
+    tunnel = registry.claim(fake_tunnel("ann"), lost, Policy())
+    assert isinstance(tunnel, Tunnel)
+    registry.release(lost, tunnel.claim, on_purpose=False)
+
+    at_once = ports.choose("tcp://", token())
+    now[0] = AWAITED_SECONDS
+    later = ports.choose("tcp://", token())
+
+    assert not isinstance(at_once, OfferRefused)
+    assert at_once[0] == other
+    assert not isinstance(later, OfferRefused)
+    assert later[0] == lost
+
+
+def test_ports_whose_agents_are_likely_to_come_back_are_tried_last() -> None:
+    registry = Registry(clock=lambda: 0.0, monotonic=lambda: 0.0)
+    few = (PortRange(None, 20_000, 20_003),)
+    ports = TcpAddresses(address=TUN_EXAMPLE, registry=registry, ranges=few, open=lambda host: True)
+    hosts = list(preferred("ann", tcp_hosts(TUN_EXAMPLE, few)))
+    for host in hosts[:2]:
+        registry.expect(host, "ann")
+
+    assert ports.choose("tcp://", token()) == [*hosts[2:], *hosts[:2]]
+
+
+def test_the_only_port_is_given_to_its_owners_next_agent_although_the_last_one_may_come_back() -> None:
+    registry = Registry(clock=lambda: 0.0, monotonic=lambda: 0.0)
+    one = (PortRange(None, 20_000, 20_000),)
+    ports = TcpAddresses(address=TUN_EXAMPLE, registry=registry, ranges=one, open=lambda host: True)
+    (host,) = tcp_hosts(TUN_EXAMPLE, one)
+    registry.expect(host, "ann")
+
+    assert ports.choose("tcp://", token()) == [host]

@@ -19,6 +19,7 @@ from tunnelctl.wire.frames import TYPE_TCP
 from tunnelctl.wire.messages import Bound, HeaderEdit, OidcSpec, PolicySpec, Refused, Unbind
 from tunnelrelay.agents import quotas
 from tunnelrelay.ingress.tcp import CONNECT_SECONDS, HALF_CLOSED_SECONDS, IDLE_SECONDS, TcpConnection
+from tunnelrelay.registry.registry import AWAITED_SECONDS, LOST_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -347,14 +348,33 @@ async def test_a_port_that_another_program_has_is_skipped(s: Scene):
 
 
 async def test_an_owner_mostly_gets_the_same_port_again(s: Scene):
+    s.monotonic.ahead += LOST_SECONDS
+    s.relay.registry.forget_stale()  # the ports of agents that vanished in earlier tests
     async with tcp_agent(s) as (_, first):
         pass
     async with tcp_agent(s) as (agent, second):
         await agent.vanish()
+    await s.turns(lambda: s.relay.registry.is_awaited(host_of(second)))
+    s.monotonic.ahead += AWAITED_SECONDS
     async with tcp_agent(s) as (_, third):
         pass
 
     assert first == second == third
+
+
+async def test_an_agent_that_was_lost_for_a_moment_comes_back_to_its_port_though_another_asked_for_any(s: Scene):
+    """Else it would end that other agent's tunnel: the newest claim of an owner wins."""
+    instance = "ab" * 16
+    async with tcp_agent(s, instance=instance) as (agent, port):
+        await agent.vanish()
+        await s.turns(lambda: s.relay.registry.is_awaited(host_of(port)))
+        async with (
+            tcp_agent(s) as (other, others_port),
+            tcp_agent(s, f"tcp://:{port}", instance=instance) as (_, again),
+        ):
+            await other.round_trip()
+            assert (again, other.superseded) == (port, None)
+            assert others_port != port
 
 
 async def test_a_newer_agent_of_the_owner_takes_the_port_over(s: Scene):

@@ -334,13 +334,15 @@ class AgentSession:
         if problem := callback_problem(bind):
             self._refuse_settings(bind, [problem], "choose a name with --subdomain")
             return
+        unknown = [host for host in hosts if context.registry.find(host) is None]
         for host in hosts:
             endpoint = context.registry.find(host)
+            if endpoint is None or (unknown and context.registry.is_awaited(host)):
+                continue
             # Another owner's port is refused without being opened.
-            if endpoint is not None and (endpoint.owner != self.owner or self._opens(host)):
+            if endpoint.owner != self.owner or self._opens(host):
                 self._claim(bind, host, policy, endpoint.generation)
                 return
-        unknown = [host for host in hosts if context.registry.find(host) is None]
         if not unknown:
             self._refuse_busy(bind, hosts[0])
         elif self._may_ask(bind):

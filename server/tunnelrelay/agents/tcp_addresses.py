@@ -72,12 +72,13 @@ class TcpAddresses:
             host = self.address.tcp_host(port)
             refused = not_allowed(token, host, self.address) or self._over_share(token.owner, host)
             return refused or (host,)
-        free = self._free(token)
-        if isinstance(free, OfferRefused):
-            return free
-        mine = [each for each in free if self.registry.owner_of(each) == token.owner]
         over = self._over_share(token.owner)
-        return mine or over if over is not None else [*mine, *(each for each in free if each not in mine)]
+        free = self._free(token, only_own=over is not None)
+        if isinstance(free, OfferRefused):
+            return over or free
+        return sorted(
+            free, key=lambda each: (self.registry.is_awaited(each), self.registry.owner_of(each) != token.owner)
+        )
 
     def _asked(self, wish: str) -> int | OfferRefused | None:
         """Return the port that a bind asks for; None when it leaves the port to the relay."""
@@ -109,18 +110,33 @@ class TcpAddresses:
             return None
         return OfferRefused("too_many", f"this owner holds {mine} tcp ports", "stop a tunnel that is needed no more")
 
-    def _free(self, token: Token) -> Sequence[str] | OfferRefused:
-        """Return hosts whose ports are free, or were this owner's a moment ago, and that the token's ACL allows."""
-        free = (host for host in preferred(token.owner, self._hosts()) if self._is_free(host, token.owner))
-        if (first := next(free, None)) is None:
-            return OfferRefused("too_many", "all tcp ports of this relay are taken", "try again later")
-        rule = port_rule(token.acl, self.address.domain)
-        allowed = (host for host in chain((first,), free) if rule.fullmatch(host.rpartition(":")[2]))
-        return list(islice(allowed, MAX_LOOKED_AT)) or not_allowed(token, first, self.address) or ()
+    def _free(self, token: Token, *, only_own: bool) -> Sequence[str] | OfferRefused:
+        """Return hosts that the token's ACL allows and whose ports are free, or were this owner's until their link was
+        lost.
 
-    def _is_free(self, host: str, owner: str) -> bool:
+        Ports whose agent is likely to come back are for the case that no other can be had: that agent asks for the same
+        port, and would end the tunnel that was given it meanwhile.
+
+        Args:
+            only_own: Return only ports that are this owner's already.
+        """
+        rule = port_rule(token.acl, self.address.domain)
+        first, found, awaited = "", list[str](), list[str]()
+        for host in preferred(token.owner, self._hosts()):
+            if not self._is_free(host, token.owner, only_own=only_own):
+                continue
+            first = first or host
+            if rule.fullmatch(host.rpartition(":")[2]):
+                (awaited if self.registry.is_awaited(host) else found).append(host)
+                if len(found) == MAX_LOOKED_AT:
+                    break
+        if not first:
+            return OfferRefused("too_many", "all tcp ports of this relay are taken", "try again later")
+        return (found + awaited)[:MAX_LOOKED_AT] or not_allowed(token, first, self.address) or ()
+
+    def _is_free(self, host: str, owner: str, *, only_own: bool) -> bool:
         endpoint = self.registry.find(host)
-        return endpoint is None or (endpoint.owner == owner and not endpoint.tunnels)
+        return not only_own if endpoint is None else endpoint.owner == owner and not endpoint.tunnels
 
 
 @lru_cache(maxsize=1)

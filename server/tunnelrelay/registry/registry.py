@@ -25,6 +25,8 @@ log = EventLog("tunnelrelay.registry")
 
 LOST_SECONDS = 600.0
 """Seconds for which a name whose link was lost still belongs to its owner; requests then get a 503 instead of a 404."""
+AWAITED_SECONDS = 30.0
+"""Seconds after the loss of a link in which its agent is likely to come back: for so long it dials every 0.4 s."""
 MAX_LOST = 10_000
 MAX_OWNERS_RULES = 4 * 1024 * 1024
 """Maximum bytes of the settings of all tunnels of one owner together, as JSON: enough for 64 tunnels with settings as
@@ -125,6 +127,11 @@ class Registry:
         """Return the current owner of a host; "" when it has none."""
         endpoint = self._endpoints.get(host)
         return endpoint.owner if endpoint is not None else ""
+
+    def is_awaited(self, host: str) -> bool:
+        """Whether the host's link was lost so recently that its agent is likely to come back."""
+        lost_at = self._lost.get(host)
+        return lost_at is not None and self._monotonic() - lost_at < AWAITED_SECONDS
 
     def generation_of(self, host: str) -> int:
         """Return 1 plus the number of times the host has changed owner; 0 when no tunnel serves it."""
