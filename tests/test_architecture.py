@@ -39,10 +39,11 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.link": "tunnelctl.wire",
     "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
     "tunnelctl.localapi": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent",
+    "tunnelctl.devissuer": "tunnelctl.localapi",
     "tunnelctl.inspector": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent tunnelctl.localapi tunnelctl.secret",
-    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.localapi tunnelctl.inspector tunnelctl.secret "
-    "tunnelctl.secret_source tunnelctl.line_writer tunnelctl.nearest tunnelctl.signals tunnelctl.openfiles "
-    "tunnelctl.stdio",
+    "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.localapi tunnelctl.devissuer "
+    "tunnelctl.inspector tunnelctl.secret tunnelctl.secret_source tunnelctl.line_writer tunnelctl.nearest "
+    "tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio",
     # The relay, floor by floor.
     "tunnelrelay.model": "",
     "tunnelrelay.ids": "",

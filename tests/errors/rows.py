@@ -34,6 +34,10 @@ FILE_STEP = "put the file right, or name another with --config"
 
 ROWS = (
     # The command line of either
+    Row("tunnel dev-issuer --user groups=qa", 2, "'groups=qa' is no user", "tunnel dev-issuer --help has examples"),
+    Row("tunnel dev-issuer --user 'a;b'", 2, "'b' is no claim", "tunnel dev-issuer --help has examples"),
+    Row("tunnel dev-issuer --user a --user a", 2, "two users have the same name", "another sub="),
+    Row("tunnel dev-issuer --port {port}", 1, "--port {port}: another program listens there", "--port, or 0"),
     Row("tunnel htp 3000", 2, "No such command 'htp'", "did you mean `http`?"),
     Row("tunnelrelay tokn", 2, "No such command 'tokn'", "did you mean `token`?"),
     Row("tunnelrelay token creat", 2, "No such command 'creat'", "did you mean `create`?"),

@@ -22,6 +22,7 @@ COMMANDS = {
     "requests": ("tunnelctl.cli.requests:requests", "List the requests that visitors sent."),
     "replay": ("tunnelctl.cli.requests:replay", "Send a request of a visitor's once more."),
     "oidc": ("tunnelctl.cli.oidc:oidc", "Look at an OpenID provider as a login would."),
+    "dev-issuer": ("tunnelctl.cli.dev_issuer:dev_issuer", "Run an OpenID provider for tests, on this machine."),
     "diagnose": ("tunnelctl.cli.diagnose:diagnose", "Say what stands in the way of a tunnel."),
     "api": ("tunnelctl.cli.api:api", "Set up edges and everything else at the relay."),
     "config": ("tunnelctl.cli.config:config", "Save a relay, authtoken or API key, check the configuration file."),
