@@ -123,6 +123,13 @@ MULTIPART = (
         (f'password="{CANARY}', "", 'password="***"'),
         ('{"passwords": null, "b": ["c"]}', "", '{"passwords": null, "b": ["c"]}'),
         ('{"tokens": [], "b": ["c", {}]}', "", '{"tokens": [], "b": ["c", {}]}'),
+        (
+            f"a: 1\nservice:\n  api_key: {CANARY} x\n- token: '{CANARY}'\n",
+            "text/yaml",
+            "a: 1\nservice:\n  api_key: ***\n- token: ***\n",
+        ),
+        (f"A=1\nAPI_KEY={CANARY}\n", "text/plain", "A=1\nAPI_KEY=***\n"),
+        (f'{{"{JWT}": 1}}', "application/json", '{"***": 1}'),
         (f"log: got {JWT} here", "text/plain", "log: got *** here"),
         (f"Authorization: Bearer {CANARY}", "text/plain", "Authorization: ***"),
     ],
@@ -218,7 +225,9 @@ def test_any_bytes_can_be_shown(data, kind):
 @pytest.mark.parametrize(
     "nasty", ['"' * 60_000, '"\\' * 30_000, "{" * 60_000, "=" * 60_000, "a=" * 30_000, "<a " * 20_000, '"a":' * 15_000,
               "<input " * 9_000, "content-disposition: name=" * 2_500, "content-disposition: " * 3_000, "://" * 20_000,
-              "<a b='" * 10_000, ' ' * 60_000 + '"', '" ' * 30_000, "<" + "a" * 60_000, "name=" * 12_000]
+              "<a b='" * 10_000, "- " * 30_000,
+     "a: " * 20_000, "\n" * 60_000, "\n-" * 30_000,
+              " " * 60_000, ' ' * 60_000 + '"', '" ' * 30_000, "<" + "a" * 60_000, "name=" * 12_000]
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["application/json", FORM, "text/html", "text/xml", "multipart/form-data"])
 @pytest.mark.timeout(10)

@@ -48,7 +48,9 @@ _COOKIE_ATTRIBUTES = frozenset(
 )
 _MEDIA = ("image/", "audio/", "video/", "font/")
 
-_PARAMETER = re.compile(r"(?:(?<=[?&;#])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
+_PARAMETER = re.compile(r"(?:(?<=[?&;#\n])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
+_LINE = re.compile(r"^([ \t-]*)([\w.-]{1,64}):([ \t]+)(\S[^\r\n]*)", re.MULTILINE)
+"""A line as YAML has it, and a head."""
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s@\"<>]{1,512}(?=@)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:(?P<key>"(?=\s{0,64}:))|"|\\?\Z)', re.DOTALL)
 """Matches a string in double quotes. The last one may be cut off; one followed by a colon is a key of JSON."""
@@ -181,6 +183,7 @@ def _masked_body(data: bytes, content_type: str) -> bytes:
         text = _INPUT.sub(_masked_input, text)
     elif is_xml:
         text = _ATTRIBUTE.sub(_masked_value, _ELEMENT.sub(_masked_value, text))
+    text = _LINE.sub(_masked_line, text)
     return (_masked_strings(text) if '"' in text else mask_text(text)).encode("latin-1")
 
 
@@ -215,6 +218,11 @@ def _is_secret_parameter(name: str) -> bool:
     if "%" in name:
         name = unquote_to_bytes(name).decode("latin-1")
     return is_secret_name(name, in_address=True)
+
+
+def _masked_line(found: re.Match[str]) -> str:
+    indent, name, blank, _ = found.groups()
+    return f"{indent}{name}:{blank}{MASK}" if is_secret_name(name) else found[0]
 
 
 def _masked_value(found: re.Match[str]) -> str:
@@ -274,12 +282,8 @@ def _masked_strings(text: str, level: int = 0) -> str:
         is_key = token["key"] is not None
         may_be_given = between[-2:-1] in _ASSIGNING or between[-1:] in _ASSIGNING
         assigned = _ASSIGNED.search(between[-67:]) if may_be_given and not (key or is_key) else None
-        if is_key:
-            parts.append(token[0])
-        elif depth or is_given or (assigned is not None and is_secret_name(assigned[1])):
-            parts.append(f'"{MASK}"')
-        else:
-            parts.append(_masked_inside(token[0], level))
+        is_hidden = not is_key and (depth or is_given or (assigned is not None and is_secret_name(assigned[1])))
+        parts.append(f'"{MASK}"' if is_hidden else _masked_inside(token[0], level))
         name = _ESCAPE.sub(_unescaped, token[0][1:-1]) if is_key else ""
         key = name if is_secret_name(name) else ""
     return "".join([*parts, _masked_scalar(text[at:], key)])
