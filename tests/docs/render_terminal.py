@@ -37,7 +37,7 @@ from tunnelctl.agent.exchange import UpstreamExchange
 from tunnelctl.agent.watcher import Watchers
 from tunnelctl.cli.screen import Screen, WebInterface
 from tunnelctl.cli.settings import build_tunnel
-from tunnelctl.localapi.address import WebAddress, listen
+from tunnelctl.localapi.address import DEFAULT_PORT, WebAddress, listen
 from tunnelctl.localapi.api import LocalApi
 from tunnelctl.policy.parse import build_policy
 
@@ -154,7 +154,7 @@ def _export(screen: Screen) -> str:
 
 def main() -> int:
     """Draws the picture of the repository, on the ports the documentation speaks of."""
-    taken = [port for port in (USUAL.relay, USUAL.app, USUAL.idp) if not is_free(port)]
+    taken = [port for port in (USUAL.relay, USUAL.app, USUAL.idp, DEFAULT_PORT) if not is_free(port)]
     if taken:
         print(f"error: the picture shows the usual ports, and somebody listens on {taken}", file=sys.stderr)
         return 1
