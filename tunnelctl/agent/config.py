@@ -100,20 +100,21 @@ class AgentConfig:
     """The settings of an agent.
 
     Attributes:
-        relay: Where to dial.
-        relay_from: The flag, variable or key that named it; "" when nothing did and it is the default.
-        tunnels: What to offer from the start, each with a name of its own. When all of them have ended by themselves,
-            so has the agent; with none it stays.
-        token: The authtoken; "" on a relay of this machine that asks for none, or with `job`.
-        job: The CI job whose ID tokens are shown instead of an authtoken; None for none.
-        proxy: The way to the relay; None for the direct one.
-        relay_ca: PEM file of the authorities to trust for the relay, instead of the system's.
-        dial_seconds: For connecting and the handshake. Short: a SYN that was lost while a relay restarted must not
-            hold up the next try.
-        greeting_seconds: From the handshake until the relay has taken every tunnel; for one that is added later too.
-        drain_seconds: How long exchanges in flight may take to finish when the agent is asked to stop, or their tunnel
-            has ended.
-        retire_seconds: The same on a link whose relay said that it is going away.
+        relay: Address of the relay.
+        relay_from: Flag, variable or key that gave the address; "" for the default address.
+        tunnels: Tunnels to offer from the start, each with a name of its own. When all have ended by themselves, the
+            agent ends too; without any it keeps running.
+        token: The authtoken; "" for a relay on this machine that requires none, or with `job`.
+        job: The CI job whose ID tokens are sent instead of an authtoken; None for none.
+        proxy: Proxy to the relay; None for a direct connection.
+        relay_ca: PEM file of certificate authorities to trust for the relay, instead of the system's.
+        dial_seconds: Maximum seconds for connecting and the handshake. Short, as a SYN that was lost while a relay
+            restarted must not delay the next try.
+        greeting_seconds: Maximum seconds from the handshake until the relay has accepted every tunnel, and for each
+            tunnel that is added later.
+        drain_seconds: Maximum seconds for exchanges in progress to finish, after the agent is asked to stop or their
+            tunnel has ended.
+        retire_seconds: Maximum seconds for exchanges in progress to finish on a link whose relay drains.
     """
 
     relay: RelayAddress

@@ -108,7 +108,7 @@ AGENT_KEYS = (
 
 
 def default_path(folder: str = "tunnelctl", name: str = "tunnel.yml") -> Path:
-    """Where the file lies when none is named: in the platform's place for configuration."""
+    """Return the path of the file when none is given: in the platform's directory for configuration."""
     return Path(platformdirs.user_config_path(folder)) / name
 
 

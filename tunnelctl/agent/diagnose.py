@@ -41,10 +41,10 @@ class Subject:
     """The relay, credentials and providers to check.
 
     Attributes:
-        token: The authtoken, "" for none.
-        job: The CI job whose ID token is shown instead; None for none.
-        issuers: Providers at which visitors log in.
-        ipv6: Whether the relay must be reachable over IPv6.
+        token: The authtoken; "" for none.
+        job: The CI job whose ID token is sent instead; None for none.
+        issuers: Providers with which visitors log in.
+        ipv6: The relay must be reachable over IPv6.
     """
 
     relay: RelayAddress
@@ -127,7 +127,7 @@ async def _over_ipv6(subject: Subject, resolve: Resolve) -> Finding:
 
 
 async def _link(subject: Subject) -> list[Finding]:
-    """Whether the relay takes a link with this authtoken, or this CI job's ID token."""
+    """Check whether the relay accepts a link with this authtoken, or with this CI job's ID token."""
     try:
         token = subject.token if subject.job is None else await subject.job.token(subject.relay.url)
     except NoJobToken as problem:

@@ -1,7 +1,7 @@
-"""The ID token of the CI job that the agent runs in: `--authtoken=oidc`.
+"""Gets the ID token of the CI job in which the agent runs, for `--authtoken=oidc`.
 
-GitHub Actions gives a job an address to ask for tokens, and each token lives for minutes: a new one is fetched for each
-connection to the relay. GitLab CI puts one token, good for as long as the job, into a variable that the job names.
+GitHub Actions gives a job a URL at which it can request tokens, each valid for minutes: a new one is requested for each
+connection to the relay. GitLab CI stores one token, valid as long as the job, in a variable that the job chooses.
 """
 
 import json
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     import httpx
 
 AUTHTOKEN = "oidc"
-"""The value of `--authtoken` that stands for the job's own token."""
+"""The value of `--authtoken` that means the job's own token."""
 REQUEST_URL, REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
-"""GitHub's variables: where to ask for a token, and the credential for that."""
+"""GitHub's environment variables: the URL for requesting a token, and the credential for the request."""
 GITLAB_TOKEN = "TUNNELCTL_ID_TOKEN"  # noqa: S105  # the name of a variable
-"""The variable that `id_tokens:` of a GitLab job must name."""
+"""The variable in which `id_tokens:` of a GitLab job must store the token."""
 CALL_SECONDS = 10.0
 MAX_ANSWER = 64 * 1024
-"""Bytes read of GitHub's answer, which holds one token."""
+"""Maximum bytes that are read of GitHub's response, which contains one token."""
 
 
 class NoJobToken(Exception):
-    """This job has no ID token, and trying again would not help.
+    """The job has no ID token, and trying again would not help.
 
     Attributes:
-        hint: What to do.
+        hint: What the user can do.
     """
 
     def __init__(self, message: str, hint: str) -> None:
@@ -40,17 +40,17 @@ class NoJobToken(Exception):
 
 
 class JobTokenAway(Exception):
-    """The CI system did not give out a token this time."""
+    """The CI system did not issue a token this time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobIdentity:
-    """Where this job's ID tokens come from.
+    """The source of the job's ID tokens.
 
     Attributes:
-        system: `GitHub` or `GitLab`.
-        request_url, request_token: GitHub's; "" where the job may not ask for tokens.
-        given: GitLab's token; "" where the job names none.
+        system: Name of the CI system: `GitHub` or `GitLab`.
+        request_url, request_token: Values of GitHub's variables; "" if the job may not request tokens.
+        given: GitLab's token; "" if the job has none.
     """
 
     system: str
@@ -59,15 +59,16 @@ class JobIdentity:
     given: str = field(default="", repr=False)
 
     async def token(self, audience: str, *, transport: "httpx.AsyncBaseTransport | None" = None) -> str:
-        """A token for the relay. GitHub makes a new one for each call.
+        """Return a token for the relay. GitHub issues a new one for each call.
 
         Args:
-            audience: Whom it is for: the relay's address. GitLab's token has the one that the job's file names.
+            audience: Audience of the token: the relay's address. GitLab's token has the audience in the job's
+                configuration.
             transport: Makes the call to GitHub; None for the network.
 
         Raises:
-            NoJobToken: The job has none.
-            JobTokenAway: GitHub did not answer with one.
+            NoJobToken: The job has no token.
+            JobTokenAway: GitHub did not return a token.
         """
         if self.given:
             return self.given
@@ -80,7 +81,7 @@ class JobIdentity:
         return await self._ask_github(audience, transport)
 
     async def _ask_github(self, audience: str, transport: "httpx.AsyncBaseTransport | None") -> str:
-        import httpx  # a third of the agent's start, and other agents do not need it
+        import httpx  # takes a third of the agent's start, and other agents do not need it
 
         from tunnelctl.agent.wayout import ByEnvironment
         from tunnelctl.link.dial import tls_context
@@ -106,7 +107,7 @@ class JobIdentity:
 
 
 def job_identity(environ: Mapping[str, str] = os.environ) -> JobIdentity | None:
-    """Where tokens of this job come from; None outside of a CI job."""
+    """Return the source of this job's tokens; None outside of a CI job."""
     if environ.get("GITHUB_ACTIONS") == "true" or environ.get(REQUEST_URL):
         url, token = environ.get(REQUEST_URL, ""), environ.get(REQUEST_TOKEN, "")
         return JobIdentity(system="GitHub", request_url=url, request_token=token)
@@ -126,7 +127,7 @@ async def _start_of(answer: "httpx.Response") -> bytes:
 
 
 def _value_in(body: bytes) -> str:
-    """The token in GitHub's answer; "" when it has none that can be sent."""
+    """Return the token in GitHub's response; "" when it contains no usable one."""
     try:
         told: Any = json.loads(body)
     except (ValueError, RecursionError):

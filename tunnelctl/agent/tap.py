@@ -1,4 +1,4 @@
-"""What an inspected exchange tells, as it happens. The exchange does not know who listens; see `inspector.capture`."""
+"""The interface that receives the parts of an inspected exchange as they come. `inspector.store` implements it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,39 +9,48 @@ from tunnelctl.wire.frames import OpenHead
 
 
 class ExchangeTap(Protocol):
-    """Takes the parts of one exchange. Called in the event loop, for each piece of a body: never block or raise."""
+    """Receives the parts of one exchange.
+
+    Called in the event loop, for each piece of a body, so it must not block or raise.
+    """
 
     def about(self, payload: bytes) -> None:
-        """What the relay tells about the visitor: `wire.about.unpack_about` reads it. Older relays tell nothing."""
+        """Receive what the relay reports about the visitor, for `wire.about.unpack_about`.
+
+        Older relays report nothing.
+        """
 
     def sending(self) -> None:
-        """There is a connection to the local service, and the request goes out on it. Comes again when it is repeated
-        on another connection."""
+        """Note that the request is being sent to the local service.
+
+        Called again when it is repeated on another connection.
+        """
 
     def request_data(self, data: Piece) -> None:
-        """A piece of the request's body, or of what a visitor sends on an upgraded connection."""
+        """Receive a piece of the request's body, or of the bytes that a visitor sends on an upgraded connection."""
 
     def request_ended(self) -> None:
-        """The request is complete. Not called for one that ended with its head."""
+        """Note that the request's body is complete. Not called for a request without a body."""
 
     def answered(self, status: int, lines: bytes) -> None:
-        """The head of the response; 1xx heads before it are not told.
+        """Receive the head of the final response; interim (1xx) heads are not reported.
 
         Args:
             lines: The field lines, each with its CR LF.
         """
 
     def response_data(self, data: Piece) -> None:
-        """A piece of the response's body, or of what the service sends on an upgraded connection."""
+        """Receive a piece of the response's body, or of the bytes that the service sends on an upgraded connection."""
 
     def ended(self, code: Code | None, reason: str) -> None:
-        """The exchange is over. Nothing is told after this.
+        """Note the end of the exchange. No call follows.
 
         Args:
-            code: Why it failed, None when it did not.
-            reason: The same in words; may be empty.
+            code: Reason of a failure; None without one.
+            reason: Description of the failure; may be empty.
         """
 
 
 OpenTap = Callable[[str, OpenHead], ExchangeTap]
-"""Called when an exchange begins, with the tunnel's name; returns what listens to it."""
+"""Function that is called when an exchange begins, with the tunnel's name and the request's head, and returns its
+tap."""

@@ -59,9 +59,9 @@ class ReplayChanges:
     """Changes to a captured request; None and empty values change nothing.
 
     Attributes:
-        set_headers: (name, value) pairs, in place of every field of that name.
-        remove_headers: Names.
-        target: Path and query.
+        set_headers: (name, value) pairs that replace all fields with their names.
+        remove_headers: Names of fields to remove.
+        target: New path and query.
     """
 
     method: str | None = None

@@ -1,32 +1,32 @@
-"""What the relay tells an agent about the visitor of one stream: the payload of an ABOUT frame, as JSON.
+"""What the relay reports to an agent about the visitor of one stream: the payload of an ABOUT frame, as JSON.
 
-Only tunnels that ask for it (`Bind.inspect`, `Join.inspect`) are told. It holds no credentials, and of a login's claims
-only those that are named here.
+Only tunnels that ask for it (`Bind.inspect`, `Join.inspect`) get it. It contains no credentials, and only those claims
+of a login that are named here.
 """
 
 import msgspec
 
 MAX_ABOUT_TEXT = 300
-"""Characters of each text. JSON needs up to six bytes for a character: a payload is 11 KB at most."""
+"""Maximum characters of each text. JSON needs up to six bytes for a character, so a payload has at most 11 KB."""
 
 NO_LOGIN, BASIC, PUBLIC_PATH, PREFLIGHT = "open", "basic", "public_path", "preflight"
 SESSION, BEARER, JWT = "session", "bearer", "jwt"
-"""How a visitor can be let in (`About.how`)."""
+"""Values of `About.how` for the ways to be let in that other modules need."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Who sent a request, which rule let them in, and how long the relay took to find that out.
+    """The visitor of a request, the rule that let the visitor in, and the time that the relay needed for the decision.
 
     Attributes:
         address: IP address of the visitor.
-        subject, email, name: Of the visitor who signed in, or the holder of the token; "" without one. The address only
-            when the provider vouches for it.
-        rule: The rule that let them in, for people: `domain acme.com`.
-        how: By what they came in: `session` (a login), `bearer` (an access token of the login's provider), `jwt`
-            (another issuer's token), `basic` (a password), `public_path`, `preflight`, or `open` (nothing was asked
-            for). Later relays may say others.
+        subject, email, name: Of the signed-in visitor, or of the token's holder; "" without one. The e-mail address is
+            only set if the provider reports it as verified.
+        rule: The rule that let the visitor in, for display: `domain acme.com`.
+        how: What the visitor was let in by: `session` (a login), `bearer` (an access token of the login's provider),
+            `jwt` (another issuer's token), `basic` (a password), `public_path`, `preflight`, or `open` (there are no
+            rules). Later relays may send other words.
         gate_ns: Nanoseconds from the request's head to this frame: the checks, and waiting for a login's data or for
             the tunnel.
     """
@@ -41,7 +41,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def pack_about(about: About) -> bytes:
-    """The payload of an ABOUT frame. Texts that are too long are cut."""
+    """Return the payload of an ABOUT frame. Texts that are too long are cut."""
     texts = (about.address, about.subject, about.email, about.name, about.rule, about.how)
     if sum(map(len, texts)) > MAX_ABOUT_TEXT:
         address, subject, email, name, rule, how = (text[:MAX_ABOUT_TEXT] for text in texts)
@@ -52,7 +52,9 @@ def pack_about(about: About) -> bytes:
 
 
 def unpack_about(payload: bytes) -> About | None:
-    """Read the payload of an ABOUT frame; None when it is not one. It is for people, so that is no reason to fail."""
+    """Decode the payload of an ABOUT frame; None when it is invalid, as the data is only for display and must not cause
+    errors.
+    """
     try:
         return msgspec.json.decode(payload, type=About)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

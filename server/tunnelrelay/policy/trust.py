@@ -1,8 +1,8 @@
-"""Trust rules: which CI jobs may connect as agents by their own ID tokens, and what they may serve. Pure.
+"""Trust rules: which CI jobs may connect as agents with their own ID tokens, and what they may serve. Does no I/O.
 
-A CI system (GitHub Actions, GitLab) signs a token for each job that says whose job it is. A rule names claims of that
-token, and the owner and addresses that a job with these claims gets. `oidc/sessions/job_tokens.py` checks signature,
-audience and times of a token; `judge` then holds its claims against the rules.
+A CI system (GitHub Actions, GitLab) signs a token for each job that identifies its project. A rule names claims of that
+token, and the owner and names that a job with these claims gets. `oidc/sessions/job_tokens.py` checks signature,
+audience and times of a token; `judge` then compares its claims with the rules.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ from tunnelrelay.policy.rules import Claims
 
 GITHUB = "https://token.actions.githubusercontent.com"
 CONFIGURED = "configuration"
-"""Stands for the id of a rule of the relay's configuration."""
+"""Replaces the id of a rule that comes from the relay's configuration."""
 MAX_CLAIMS = 16
-"""Of one rule. A job's token has some thirty."""
+"""Maximum claims of one rule. A job's token has about thirty."""
 MAX_CLAIM_TEXT = 512
-"""Characters of a claim's name or value."""
+"""Maximum characters of a claim's name or value."""
 MAX_AUDIENCE = 1024
 MAX_LABEL = 120
-"""Characters of a job's label in logs and events. The repository's name is the CI system's customer's to choose."""
+"""Maximum characters of a job's label in logs and events, as the CI system's customer chooses the repository's name."""
 NOT_NARROWING = frozenset(
     {
         *("iss", "aud", "exp", "nbf", "iat", "jti", "typ", "azp"),
@@ -31,21 +31,22 @@ NOT_NARROWING = frozenset(
         *("actor", "workflow", "job_workflow_ref", "user_login", "user_access_level"),
     }
 )
-"""Claims that say how a job runs, or that every job has. A rule made of these alone lets in every project of an issuer:
-each has a branch `main`. Issuers that strangers use too have a stricter list (`tunnelctl.policy.shared_issuers`)."""
+"""Claims that say how a job runs, or that every job has. A rule with only these would admit every project of an issuer:
+each has a branch `main`. Issuers with independent customers have a stricter list
+(`tunnelctl.policy.shared_issuers`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRule:
-    """One rule.
+    """A rule that lets certain CI jobs connect as agents of an owner.
 
     Attributes:
-        id: Of its row in the store; "" for one of the relay's configuration.
-        owner: Whose agents the jobs are.
-        issuer: Without a slash at its end.
-        audience: A job's token must be made for it.
-        claims: (name, value) pairs; the token must have every one, compared exactly.
-        acl: What a job's agent may bind, as `Token.acl` has it.
+        id: Id of its row in the store; "" for a rule in the relay's configuration.
+        owner: Owner of the agents that jobs run.
+        issuer: Issuer of the tokens, without a trailing slash.
+        audience: Required audience of a job's token.
+        claims: (name, value) pairs; the token must have all of them, compared exactly.
+        acl: What a job's agent may serve, as in `Token.acl`.
     """
 
     id: str = ""
@@ -56,7 +57,7 @@ class TrustRule:
     acl: tuple[str, ...]
 
     def misfits(self, claims: Claims) -> tuple[str, ...]:
-        """The names of the claims that are missing or have other values; empty when the rule admits the job."""
+        """Return the names of the claims that are missing or differ; empty when the rule admits the job."""
         is_github = self.issuer == GITHUB
         names = [name for name, value in self.claims if not _has(claims, name, value, is_github=is_github)]
         audiences = claims.get("aud")
@@ -66,11 +67,11 @@ class TrustRule:
 
 @dataclass(frozen=True, slots=True)
 class JobAdmitted:
-    """A CI job may connect as an agent.
+    """The decision that a CI job may connect as an agent.
 
     Attributes:
-        rules: Those that admit it, all of one owner.
-        job: Names the job in logs, as `acme/app run 1234`.
+        rules: The rules that admit it, all of one owner.
+        job: Name of the job for logs, such as `acme/app run 1234`.
     """
 
     rules: tuple[TrustRule, ...]
@@ -78,29 +79,29 @@ class JobAdmitted:
 
     @property
     def owner(self) -> str:
-        """Whose agent it is."""
+        """Owner of the job's agent."""
         return self.rules[0].owner
 
     @property
     def credential_id(self) -> str:
-        """Names what admitted it: the id of the first rule that has one."""
+        """Id of the rule that admitted the job: the first one that has an id."""
         return next((rule.id for rule in self.rules if rule.id), CONFIGURED)
 
     @property
     def acl(self) -> tuple[str, ...]:
-        """What it may bind by any of the rules."""
+        """What the agent may serve by any of the rules."""
         return tuple(dict.fromkeys(each for rule in self.rules for each in rule.acl))
 
 
 @dataclass(frozen=True, slots=True)
 class JobRefused:
-    """A CI job may not connect.
+    """The decision that a CI job may not connect.
 
     Attributes:
-        code: Of the error to answer with.
-        reason: Why, for the job: names its own claims and which of them do not fit. Never the token, nor what a rule
-            asks for.
-        job: Names the job in events; "" while its token is not known to be genuine.
+        code: Error code of the response.
+        reason: Explanation for the job: its own claims and which of them do not match. Contains neither the token nor
+            the values that a rule requires.
+        job: Name of the job for events; "" while its token is not verified.
     """
 
     code: str
@@ -109,11 +110,11 @@ class JobRefused:
 
 
 def judge(rules: Sequence[TrustRule], claims: Claims) -> JobAdmitted | JobRefused:
-    """Return whether a job may connect.
+    """Decide whether a job may connect.
 
     Args:
-        rules: Of the token's issuer, one at least.
-        claims: Of a token whose signature and times were checked.
+        rules: Rules about the token's issuer, at least one.
+        claims: Claims of a token whose signature and times were checked.
     """
     job = job_label(claims)
     fitting = tuple(rule for rule in rules if not rule.misfits(claims))
@@ -129,7 +130,7 @@ def judge(rules: Sequence[TrustRule], claims: Claims) -> JobAdmitted | JobRefuse
 
 
 def job_label(claims: Claims) -> str:
-    """A job's name for logs: repository or project, and its run; the subject where there is neither."""
+    """Return a job's name for logs: repository or project, and its run; the subject if there is neither."""
     project = _text(claims, "repository") or _text(claims, "project_path")
     run = _text(claims, "run_id") or _text(claims, "job_id")
     if not project:
@@ -138,16 +139,16 @@ def job_label(claims: Claims) -> str:
 
 
 def issuer_name(text: str) -> str:
-    """An issuer as rules name it, without a slash at its end; "" for what cannot be one."""
+    """Return an issuer in the form of rules, without a trailing slash; "" for an invalid one."""
     name = text.rstrip("/")
     return "" if len(name) > MAX_ISSUER or values.issuer(name) else name
 
 
 def rule_problems(rule: TrustRule, *, allows_http: bool = False) -> dict[str, str]:
-    """What is wrong with a rule, by field; empty when nothing is. Owner and ACL are checked elsewhere.
+    """Return the problems of a rule by field; empty when there are none. Owner and ACL are checked elsewhere.
 
     Args:
-        allows_http: Issuers may be plain http, as on a relay of this machine alone.
+        allows_http: Issuers may use plain http, as on a relay for this machine only.
     """
     found = {}
     if problem := values.issuer(rule.issuer):
@@ -178,7 +179,9 @@ def _claims_problem(rule: TrustRule) -> str:
 
 
 def _example(issuer: str, example: str) -> str:
-    """A claim that narrows, an id where there is one: names can be taken by others when they are given up."""
+    """Return an example of a claim that identifies the project, if possible an id: released names can be taken by
+    others.
+    """
     return (
         "repository_id=123456789"
         if issuer == GITHUB
@@ -187,8 +190,11 @@ def _example(issuer: str, example: str) -> str:
 
 
 def _has(claims: Claims, name: str, value: str, *, is_github: bool) -> bool:
-    """Whether a claim is this very text. Numbers and booleans count as JSON writes them, lists and objects never: a
-    list that holds the value would fit however many other values it holds."""
+    """Return whether a claim equals this text.
+
+    Numbers and booleans are compared as in JSON; lists and objects never match, as a list could contain any other
+    values too.
+    """
     claim = claims.get(name)
     if isinstance(claim, bool):
         return value == ("true" if claim else "false")
@@ -202,10 +208,11 @@ def _has(claims: Claims, name: str, value: str, *, is_github: bool) -> bool:
 
 
 def immutable_subject(claims: Claims) -> str:
-    """GitHub's `sub` in the form with ids, `repo:acme@1/app@2:ref:refs/heads/main`; "" where it cannot be told.
+    """Return GitHub's `sub` in the form with ids, `repo:acme@1/app@2:ref:refs/heads/main`; "" when it is unknown.
 
-    Repositories made since 2026-07-15 have it so; older ones have `repo:acme/app:…`, and the ids in other claims. A
-    rule with ids fits both. A rule without ids fits tokens without ids only: the name may be another owner's by now.
+    Repositories created since 2026-07-15 have this form; older ones have `repo:acme/app:…`, and the ids in other
+    claims. A rule with ids matches both. A rule without ids matches only tokens without ids, as the name may have
+    another owner by now.
     """
     repository, subject = _text(claims, "repository"), _text(claims, "sub")
     owner_id, repository_id = _text(claims, "repository_owner_id"), _text(claims, "repository_id")
@@ -222,7 +229,7 @@ def _text(claims: Claims, name: str) -> str:
 
 
 def _shown(claim: object) -> str:
-    """A claim's value as the job is told it."""
+    """Return a claim's value in the form that is shown to the job."""
     match claim:
         case str():
             return repr(claim[:MAX_LABEL])
@@ -235,5 +242,5 @@ def _shown(claim: object) -> str:
 
 
 def audiences_of(rules: Iterable[TrustRule]) -> frozenset[str]:
-    """The audiences that a job's token may be made for."""
+    """Return the audiences that a job's token may have."""
     return frozenset(rule.audience for rule in rules)

@@ -1,8 +1,8 @@
-"""Trust rules: which CI jobs may connect as agents by their own ID tokens, so that CI needs no authtoken.
+"""Trust rules: which CI jobs may connect as agents with their own ID tokens, so that CI needs no authtoken.
 
-A rule belongs to the owner whose agents the jobs are. Only administrators make and change rules: a rule of a member
-about the repository of another owner would bring that repository's jobs under the member. `policy/trust.py` checks a
-rule and holds jobs against it.
+A rule belongs to the owner of the agents that the jobs run. Only administrators create and change rules: otherwise a
+member could write a rule about another owner's repository and get that repository's jobs as agents. `policy/trust.py`
+checks a rule and compares jobs with it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,7 +22,8 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import Pairs, TrustRuleRow
 
 MAX_TRUST_RULES = 1000
-"""Of the relay. A job's token is held against all rules of its issuer, which takes some milliseconds for so many."""
+"""Maximum trust rules of the relay. A job's token is compared with all rules of its issuer, which takes some
+milliseconds for this number."""
 
 BOUNDS = (
     DeclaredBound(
@@ -37,7 +38,7 @@ BOUNDS = (
 
 
 class TrustRuleError(Exception):
-    """A trust rule of the relay's configuration cannot be used; the text is for the operator."""
+    """A trust rule in the relay's configuration is invalid; the message is for the operator."""
 
     hint = "put `trust_rule` right; docs/reference/configuration.md tells what each key means"
 
@@ -46,11 +47,11 @@ class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
     """The service of trust rules.
 
     Args:
-        reread_here: Makes this relay judge the jobs that are connected by changed rules at once.
-        configured: Rules of the relay's configuration.
+        reread_here: Makes this relay check the connected jobs against changed rules at once.
+        configured: Trust rules in the relay's configuration.
 
     Attributes:
-        configured: Those; they are shown, and changed in the configuration only.
+        configured: Trust rules in the relay's configuration; they are shown, but can be changed only there.
     """
 
     terms = Terms(
@@ -83,13 +84,13 @@ class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
         metadata: str = "",
         owner: str | None = None,
     ) -> TrustRuleRow:
-        """Make a rule. Administrators only.
+        """Create a rule. Administrators only.
 
         Args:
-            claims: What a job's token must have; one of them must say whose job it is.
-            acl: What a job's agent may bind, as an authtoken's; one rule at least.
-            audience: What its token must be made for; "" for this relay's address.
-            owner: Whose agents the jobs are; None for the actor's own.
+            claims: Claims that a job's token must have; one of them must identify the job's project.
+            acl: What a job's agent may serve, as in an authtoken's ACL; at least one rule.
+            audience: Required audience of the token; "" for this relay's address.
+            owner: Owner of the agents that the jobs run; None for the actor's own.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when there are too many, AWAY.
@@ -119,7 +120,7 @@ class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
         description: str | None = None,
         metadata: str | None = None,
     ) -> TrustRuleRow:
-        """Change the given values. Jobs that the rule had admitted are judged anew. Administrators only.
+        """Change the given values. Jobs that the rule had admitted are checked again. Administrators only.
 
         Raises:
             ManageError: FORBIDDEN, MISSING, INVALID, CONFLICT when another user changed it meanwhile; AWAY.
@@ -154,7 +155,7 @@ class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
         await self._reread_here()
 
     def _check(self, row: TrustRuleRow) -> None:
-        """Raises `ManageError` INVALID."""
+        """Check a rule. Raises `ManageError` INVALID."""
         base = self.base
         rule = TrustRule(owner=row.owner, issuer=row.issuer, audience=row.audience, claims=row.claims, acl=row.acl)
         if fields := _problems(rule, base.address, base.refuses_issuer):
@@ -164,10 +165,10 @@ class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
 def configured_rules(
     settings: Sequence[TrustRuleSettings], address: PublicAddress, refuses_issuer: RefusesIssuer
 ) -> tuple[TrustRule, ...]:
-    """The trust rules of the relay's configuration.
+    """Return the trust rules in the relay's configuration.
 
     Raises:
-        TrustRuleError: With every mistake in them.
+        TrustRuleError: Lists every mistake in them.
     """
     rules, problems = [], []
     for number, one in enumerate(settings, 1):
@@ -188,12 +189,12 @@ def configured_rules(
 
 
 def own_audience(address: PublicAddress) -> str:
-    """The audience that agents ask for by default: the relay's own address."""
+    """Return the audience that agents request by default: the relay's own address."""
     return address.url(address.domain)
 
 
 def _problems(rule: TrustRule, address: PublicAddress, refuses_issuer: RefusesIssuer) -> dict[str, str]:
-    """What is wrong with a rule, by field."""
+    """Return the problems of a rule, by field."""
     fields = rule_problems(rule, allows_http=address.is_local)
     if "issuer" not in fields and (refusal := refuses_issuer(rule.issuer)):
         fields["issuer"] = f"this relay does not call it: {refusal}"

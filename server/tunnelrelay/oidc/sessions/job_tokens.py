@@ -1,8 +1,8 @@
-"""CI jobs that connect as agents: checks a job's ID token, and finds the trust rules that admit the job.
+"""Lets CI jobs connect as agents: checks a job's ID token, and finds the trust rules that admit the job.
 
-The check of the token is that of programs' access tokens (`oidc/tokens/access_token.py`), with a limit on its age. A
-token may be used again while it is good, since an agent reconnects; each use only opens a link with what the rules
-grant. `policy/trust.py` holds the claims against the rules, `agents/accept.py` opens and ends the links.
+The token is checked like programs' access tokens (`oidc/tokens/access_token.py`), with a limit on its age. A token may
+be used repeatedly while it is valid, since an agent reconnects; each use only opens a link with what the rules grant.
+`policy/trust.py` compares the claims with the rules; `agents/accept.py` opens and ends the links.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,18 +24,18 @@ from tunnelrelay.store.resources import TrustRuleRow
 log = EventLog(__name__)
 
 MAX_AGE = 24 * 3600
-"""Seconds since `iat`. GitHub's tokens live for minutes, GitLab's for as long as their job may run. Where an issuer
-gives out tokens for weeks, a leaked one is not good for weeks."""
+"""Maximum seconds since `iat`. GitHub's tokens are valid for minutes, GitLab's for as long as their job may run. If an
+issuer signs tokens for weeks, a leaked one must not be usable for weeks."""
 
 
 class JobTokens:
-    """Judges the ID tokens of CI jobs.
+    """Checks the ID tokens of CI jobs.
 
     Args:
-        configured: Trust rules of the relay's configuration, beside those of the store.
-        key: Key of the digests that name an issuer's cached documents.
-        refuses_issuer: Knows which issuers this relay calls.
-        clock: Unix time.
+        configured: Trust rules in the relay's configuration, in addition to those in the store.
+        key: Key of the digests that identify an issuer's cached documents.
+        refuses_issuer: Function that decides which issuers this relay may call.
+        clock: Function that returns Unix time.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class JobTokens:
         self._clock = clock
 
     async def judge(self, token: str) -> JobAdmitted | JobRefused | None:
-        """Check a token and find the rules that admit its job. None when it is no token of a trusted issuer.
+        """Check a token and find the rules that admit its job. Return None when the token is not from a trusted issuer.
 
         Raises:
             StoreError: The rules cannot be read.
@@ -83,12 +83,16 @@ class JobTokens:
         except ProviderError as error:
             log.warning("job token not checked", issuer=rules[0].issuer, error=error.detail)
             return JobRefused("relay_busy", f"the keys of {rules[0].issuer} cannot be read at the moment")
-        # Read again: the issuer's keys may have taken seconds, and a rule that was deleted meanwhile admits no job.
+        # Read the rules again: fetching the issuer's keys may have taken seconds, and a rule deleted meanwhile must not
+        # count.
         rules = await self._rules(issuer)
         return judge(rules, claims) if rules else None
 
     async def _rules(self, issuer: str) -> tuple[TrustRule, ...]:
-        """The rules about an issuer. Slashes at its end do not matter here; the check of the token compares them."""
+        """Return the rules about an issuer.
+
+        Trailing slashes are ignored here and compared by the check of the token.
+        """
         name = issuer_name(issuer)
         if not name:
             return ()
@@ -97,7 +101,7 @@ class JobTokens:
 
 
 def rule_of(row: TrustRuleRow) -> TrustRule:
-    """The rule of a row."""
+    """Return the trust rule for a row of the store."""
     return TrustRule(
         id=row.id, owner=row.owner, issuer=row.issuer, audience=row.audience, claims=row.claims, acl=row.acl
     )

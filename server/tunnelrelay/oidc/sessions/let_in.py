@@ -1,4 +1,4 @@
-"""Names the rule that let in the holder of a login or token, or a visitor without one, for the endpoint's owner."""
+"""Names the rule that let in a visitor, with or without login or token, for the endpoint's owner."""
 
 import msgspec
 
@@ -9,12 +9,12 @@ from tunnelrelay.policy.rules import Policy
 
 
 def let_in_by(session: object, policy: Policy | None, exempt: str) -> str:
-    """The rule that let a visitor in.
+    """Return the rule that let a visitor in.
 
     Args:
-        session: The `VisitorSession` or `Program` that let it in; None without one.
-        policy: The rules that it was judged by.
-        exempt: The rule that exempted the request from the login (`Exempt.rule`); "" for none.
+        session: The `VisitorSession` or `Program` that authorized the request; None without one.
+        policy: The endpoint's rules at that time.
+        exempt: Rule that exempted the request from the login (`Exempt.rule`); "" for none.
     """
     match session:
         case VisitorSession() if policy is not None:

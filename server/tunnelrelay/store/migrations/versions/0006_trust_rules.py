@@ -1,4 +1,4 @@
-"""Trust rules: which CI jobs may connect as agents."""
+"""Adds trust rules: which CI jobs may connect as agents."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forward. There are none so far."""
+    """Apply the migration. There are no rules yet."""
     op.create_table(
         "trust_rules",
         sa.Column("id", short_text(40), nullable=False),
@@ -33,5 +33,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Revert the migration."""
     op.drop_table("trust_rules")
