@@ -102,7 +102,7 @@ async def _relay_name(subject: Subject, resolve: Resolve) -> list[Finding]:
 
 
 async def _over_ipv6(subject: Subject, resolve: Resolve) -> Finding:
-    """Whether the relay answers at an IPv6 address."""
+    """Check whether the relay responds at an IPv6 address."""
     relay = subject.relay
     if subject.proxy is not None:
         return ok("ipv6", "the proxy connects to the relay, over IPv6 or not: this machine does not")
@@ -232,7 +232,7 @@ async def _certificate(subject: Subject, domain: str, name: str) -> Finding:
 
 
 def _mend(problem: OSError, domain: str) -> str:
-    """What to do when TLS for names under the domain fails."""
+    """Return advice for a failed TLS handshake with a name under the domain."""
     if not isinstance(problem, ssl.SSLCertVerificationError):
         return LOOK
     return RENEW.replace("DOMAIN", domain) if problem.verify_code in NAME_CODES else certificate_hint(problem)
@@ -262,7 +262,7 @@ class _Guest:
         """Never called, as no tunnel was offered."""
 
     def on_about(self, stream: Stream, payload: bytes) -> None:
-        """Never called: no tunnel was offered."""
+        """Never called, as no tunnel was offered."""
 
     def on_message(self, message: ReceivedMessage) -> None:
         """Do nothing: no message was sent that needs an answer."""

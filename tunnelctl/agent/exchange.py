@@ -25,22 +25,25 @@ _STATUS = Struct(">H")
 
 
 class ExchangeLink(Protocol):
-    """What an exchange needs of the link its stream is on; see `link.link.Link`. A replay has one without a relay."""
+    """The methods of a link that an exchange needs; `link.link.Link` has them.
+
+    A replay implements them without a relay.
+    """
 
     def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:
-        """Send the response's head."""
+        """Send the head of the response."""
 
     def send_data(self, stream: Stream, data: Piece, fin: bool = False) -> None:
-        """Send a piece of its body."""
+        """Send a piece of the response's body."""
 
     def end(self, stream: Stream, trailers: bytes = b"") -> None:
-        """End it behind its body."""
+        """End the response after its body."""
 
     def reset(self, stream: Stream, code: Code, reason: str = "") -> None:
-        """End it before it is complete."""
+        """Abort the exchange before the response is complete."""
 
     def consumed(self, stream: Stream, size: int) -> None:
-        """Grant credit for as much of the request's body."""
+        """Return credit for consumed bytes of the request's body."""
 
 
 class UpstreamCarrier(Protocol):
@@ -128,7 +131,7 @@ class UpstreamExchange:
     # From the stream
 
     def on_about(self, payload: bytes) -> None:
-        """The relay told about the visitor, in an ABOUT payload."""
+        """Pass the relay's description of the visitor, an ABOUT payload, to the tap."""
         if self.tap is not None:
             self.tap.about(payload)
 

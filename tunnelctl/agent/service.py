@@ -189,7 +189,7 @@ class Service:
             tunnel.serve(self._link, stream, opened, fin)
 
     def on_about(self, stream: Stream, payload: bytes) -> None:
-        """What the relay knows about the visitor of a stream."""
+        """Pass the relay's description of a stream's visitor to the exchange."""
         if isinstance(stream.owner, UpstreamExchange):  # not of a request that was answered here
             stream.owner.on_about(payload)
 

@@ -142,7 +142,7 @@ class AgentTunnel:
 
     @property
     def is_inspected(self) -> bool:
-        """Whether its exchanges are captured."""
+        """Whether the tunnel's exchanges are captured for the inspector."""
         return self._open_tap is not None
 
     def connections(self, now: float) -> MeterReading:
@@ -243,12 +243,12 @@ class AgentTunnel:
     def replay(
         self, link: ExchangeLink, stream: Stream, opened: OpenHead, fin: bool, tap: ExchangeTap
     ) -> UpstreamExchange | None:
-        """Carry a request that was sent before to the local service once more.
+        """Send a captured request to the local service again.
 
-        It is not counted, and watchers are not told. `close` ends it as it ends those of visitors.
+        The exchange is not counted and causes no events. `close` ends it like those of visitors.
 
         Returns:
-            The exchange; None of a tcp tunnel, and of one that is closed.
+            The exchange; None for a TCP tunnel, and for a closed one.
         """
         if not isinstance(self.upstream, Upstream) or self.closed.is_set():
             return None

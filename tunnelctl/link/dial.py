@@ -123,7 +123,7 @@ def _tls_failure(url: str, error: ssl.SSLError) -> DialFailed:
 
 
 def certificate_hint(error: ssl.SSLCertVerificationError) -> str:
-    """What to do about the relay's certificate."""
+    """Return advice for an error of the relay's certificate."""
     if error.verify_code in TIME_CODES:
         return "look at this machine's clock; if it is right, the relay's operator has to renew the certificate"
     if error.verify_code in NAME_CODES:

@@ -129,7 +129,7 @@ class LinkUser(Protocol):
         """Handle a stream that the peer opened; the stream's owner must be set here."""
 
     def on_about(self, stream: Stream, payload: bytes) -> None:
-        """The peer told about the visitor of a stream that it opened."""
+        """Handle the peer's description of the visitor whose stream it opened."""
 
     def on_message(self, message: ReceivedMessage) -> None:
         """Handle a control message."""
@@ -238,7 +238,7 @@ class Link(asyncio.Protocol):
         return stream
 
     def send_about(self, stream: Stream, payload: bytes) -> None:
-        """Send an ABOUT frame, right after `open`."""
+        """Send a description of the visitor in an ABOUT frame, right after `open`."""
         self.session.send_about(stream, payload)
 
     def send_head(self, stream: Stream, payload: bytes, fin: bool = False) -> None:

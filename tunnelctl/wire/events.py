@@ -19,7 +19,7 @@ class Opened(msgspec.Struct, gc=False):
 
 
 class AboutReceived(msgspec.Struct, gc=False):
-    """The opener told about the visitor of a stream. `payload` is an ABOUT payload, see `about.unpack_about`."""
+    """The opener described the visitor of a stream. `payload` is an ABOUT payload; `about.unpack_about` reads it."""
 
     stream: Stream
     payload: bytes

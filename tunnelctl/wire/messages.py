@@ -297,10 +297,10 @@ class UnknownSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ReceivedMessage = Message | UnknownSettings
-"""What the user of a session receives."""
+"""The messages that the user of a session receives."""
 
 MAX_SETTING: Final = 80
-"""Characters of the name of an unknown setting."""
+"""Maximum characters of the name of an unknown setting."""
 
 
 class _BindHead(msgspec.Struct):
@@ -317,8 +317,9 @@ def read_message(payload: bytes) -> ReceivedMessage:
     """Decode the payload of a CONTROL frame.
 
     Raises:
-        msgspec.ValidationError: It is JSON, but no message of this release.
-        msgspec.DecodeError, UnicodeDecodeError, RecursionError: It is not JSON, or not JSON that can be read.
+        msgspec.ValidationError: The payload is JSON, but not a message of this release.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: The payload is not JSON, or is JSON that cannot be
+            read.
     """
     try:
         message: ReceivedMessage = _decode(payload)
@@ -331,8 +332,9 @@ def read_message(payload: bytes) -> ReceivedMessage:
 
 
 def _unknown_settings(payload: bytes) -> UnknownSettings | None:
-    """Find the settings in a bind's policy that this release does not know; None when there are none, or when the
-    message is no bind."""
+    """Return the settings in a bind's policy that this release does not know; None when there are none, or for another
+    message.
+    """
     try:
         head = _decode_bind_head(payload)
     except msgspec.ValidationError:

@@ -223,11 +223,12 @@ class Session:
         return stream
 
     def send_about(self, stream: Stream, payload: bytes) -> None:
-        """Tell the acceptor about the visitor of a stream, once, right after `open`. Acceptors of earlier releases skip
-        the frame.
+        """Send the acceptor a description of a stream's visitor, once, right after `open`.
+
+        Older acceptors skip the frame.
 
         Raises:
-            WireError: Not remote: this end is the acceptor's, or the stream was told about already.
+            WireError: Raised with `is_remote` False: this end is the acceptor's, or the description was already sent.
         """
         if not self._opens or stream.has_about:
             raise _misuse(f"stream {stream.id}: ABOUT is sent once, by the opener")

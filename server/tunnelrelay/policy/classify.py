@@ -22,7 +22,7 @@ values mean another owner's site."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
 _PAGE = b"text/html,application/xhtml+xml"
-"""How every browser begins its `Accept` when it opens a page. Programs that ask for HTML begin it otherwise."""
+"""Matches the begin of the `Accept` of every browser that opens a page. Programs that accept HTML send another one."""
 _BROWSER = re.compile(rb"Mozilla/5\.0 \((?!compatible;)")
 """Matches the begin of the `User-Agent` of every browser, and of many programs; crawlers contain `compatible`
 instead."""

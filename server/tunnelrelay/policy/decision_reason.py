@@ -52,7 +52,7 @@ def let_in_program(policy: Policy, issuer: str) -> str:
 
 
 def issuer_of(policy: Policy, issuer: str) -> TokenIssuer | None:
-    """The settings for tokens of this issuer, which a token may name with or without a trailing slash."""
+    """Return the settings for tokens of this issuer; the token's issuer may have a trailing slash more or less."""
     issuers = policy.bearer.issuers if policy.bearer is not None else ()
     return next((each for each in issuers if each.connection.issuer.rstrip("/") == issuer.rstrip("/")), None)
 

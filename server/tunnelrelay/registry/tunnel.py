@@ -33,7 +33,7 @@ class TunnelLink(Protocol):
         """Open a stream whose events go to `owner`."""
 
     def send_about(self, stream: Stream, payload: bytes) -> None:
-        """Tell the agent about the visitor of a stream that was just opened."""
+        """Send the agent a description of the visitor whose stream was just opened."""
 
     def send_data(self, stream: Stream, data: bytes | memoryview, fin: bool = False) -> None:
         """Queue body bytes on the stream."""

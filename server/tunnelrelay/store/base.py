@@ -386,11 +386,11 @@ class RevisionStore(Protocol):
 
 
 class TrustRuleStore(Protocol):
-    """The rules by which CI jobs connect as agents."""
+    """Stores trust rules, which let CI jobs connect as agents."""
 
     @property
     def trust_rules(self) -> Collection[TrustRuleRow]:
-        """Trust rules."""
+        """The trust rules, which let CI jobs connect as agents."""
 
 
 class ResourceStore(RevisionStore, TrustRuleStore, Protocol):

@@ -154,13 +154,14 @@ class ProviderRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustRuleRow(Row):
-    """Which CI jobs may connect as agents of the owner, by their own ID tokens, and what they may serve.
+    """A trust rule: which CI jobs may connect as agents of the owner, with their own ID tokens, and what they may
+    serve.
 
     Attributes:
-        issuer: Without a slash at its end.
-        audience: A job's token must be made for it.
+        issuer: Issuer of the tokens, without a trailing slash.
+        audience: Required audience of a job's token.
         claims: (name, value) pairs; a job's token must have every one of them.
-        acl: What a job's agent may bind, as `Token.acl` has it; never empty.
+        acl: What a job's agent may serve, as in `Token.acl`; never empty.
     """
 
     issuer: str

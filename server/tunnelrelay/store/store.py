@@ -95,10 +95,11 @@ def _prepare(connection: Any, _: object) -> None:
 
 
 def _keep_when_cancelled(context: ExceptionContext) -> None:
-    """Have a cancelled transaction rolled back, and its connection kept.
+    """Make SQLAlchemy roll a cancelled transaction back and keep its connection.
 
-    SQLAlchemy would close the connection without a rollback, since the driver of a server may be in the middle of an
-    answer then. SQLite goes on with a closed connection, and with its lock, for as long as a statement of it is in
+    By default SQLAlchemy closes the connection without a rollback, because a server's driver may be in the middle of a
+    response. A closed SQLite connection keeps its lock while one of its statements is in memory, so that the next
+    writer would wait in vain. aiosqlite finishes the statement in its thread, and can roll back afterwards.
     memory: the next writer would wait in vain. aiosqlite finishes the statement in its thread, and rolls back after it.
     """
     if isinstance(context.original_exception, asyncio.CancelledError):
