@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.apps import App
+from tests.support.asgi_tasks import requests_ended
 from tests.support.ports import free_port
 from tests.support.raw_http import Response, connect, fetch
 from tests.support.waiting import turns
@@ -105,6 +106,7 @@ async def test_the_agents_own_user_publishes_a_directory(tmp_path):
             assert (await agent.visit(made["public_url"])).text == "home"
             missing = await agent.client.post(f"/api/{path}", json={**body, "name": "c", "addr": f"{url}/none"})
             assert missing.status_code == 400
+        await requests_ended()
 
 
 async def test_a_tunnel_to_the_api_shows_visitors_the_status_and_nothing_else(tmp_path):

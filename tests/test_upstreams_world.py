@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.asgi_tasks import requests_ended
 from tests.support.ports import free_port
 from tests.support.raw_http import connect
 from tests.support.waiting import turns
@@ -59,6 +60,7 @@ async def test_visitors_get_the_files_of_a_directory(tmp_path):
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         assert (await tunnel.fetch("GET", "/", fields=upgrade)).text == "home"
         assert tunnel.diary.events.count("app: ") == 0
+        await requests_ended()
 
 
 async def test_a_visitor_who_leaves_ends_the_download(tmp_path):
@@ -75,6 +77,7 @@ async def test_a_visitor_who_leaves_ends_the_download(tmp_path):
             await visitor.read(MIB)
         await turns(lambda: tunnel.diary.exchanges)
         assert (await tunnel.fetch("GET", "/")).status == 200
+        await requests_ended()
 
 
 async def test_visitors_reach_a_web_app_at_a_unix_socket(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.agent.test_upstream import OK, Scene, Service, always_ok, status
 from tests.link.ends import linked
+from tests.support.asgi_tasks import requests_ended
 from tunnelctl.agent.address import UpstreamAddress, parse_upstream
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.agent.connector import MAX_SOCKET_PATH, directory_error, open_connector, path_problem
@@ -25,6 +26,7 @@ async def at(address, heard=lambda problem: None, **config):
         upstream = open_upstream(TunnelConfig(upstream=address, **config), heard)
         yield Scene(relay, agent, upstream, Service())
         upstream.close()
+        await requests_ended()
 
 
 @asynccontextmanager

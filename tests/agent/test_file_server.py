@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.asgi_tasks import requests_ended
 from tests.support.every import every
 from tests.support.raw_http import RawConnection, Response
 from tunnelctl.agent.connector import DirectoryConnector
@@ -75,7 +76,7 @@ async def visiting(site: Path) -> AsyncIterator[RawConnection]:
         transport.write_eof()  # the server closes its end, and then ours ends
         await reader.read()
         transport.abort()
-        await asyncio.sleep(0)
+        await requests_ended()
 
 
 async def ask(site: Path, target: str, method: str = "GET", **fields: str) -> Response:
