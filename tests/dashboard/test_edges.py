@@ -490,6 +490,19 @@ async def test_a_tunnel_group_is_chosen_by_its_labels_and_never_changed_under_an
     assert f"edge={first}" in (await admin.get(f"/edges/{first}")).text
 
 
+async def test_a_group_whose_label_ends_in_a_comma_is_the_same_after_its_form_was_sent_as_it_came(house, admin):
+    edge = await made(house)
+    await admin.post(f"/edges/{edge}/tunnel-group", {"labels": 'team="web,"'})
+    (before,) = await house.managed.store.backends.all()
+
+    shown = html.unescape((await admin.get(f"/edges/{edge}/tunnel-group")).text)
+    await admin.post(f"/edges/{edge}/tunnel-group", {"labels": 'team="web,"'})
+
+    assert before.labels == (("team", "web,"),)
+    assert 'team="web,"</textarea>' in shown
+    assert await house.managed.store.backends.all() == [before]
+
+
 @pytest.mark.parametrize("labels", ["team", "=web", "team=", "a=1\na=2", "<script>alert(1)"])
 async def test_labels_that_are_none_are_told(house, admin, labels):
     edge = await made(house)

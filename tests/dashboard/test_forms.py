@@ -59,6 +59,36 @@ def test_every_setting_comes_back_from_its_form_as_it_was():
     assert found == {path: ({BY_PATH[path].name: value}, {}) for path, value in kept.items()}
 
 
+CLAIM, GROUPS = BY_PATH["oidc.allow_claims"], BY_PATH["oidc.allow_groups"]
+ANY = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.text(
+    '=,"\\ a\n\u2028', min_size=1
+)
+
+
+@given(st.lists(st.tuples(ANY, ANY), min_size=1, max_size=4).map(tuple))
+def test_claims_of_any_text_come_back_from_their_form_as_they_were(claims):
+    assert typed_for(CLAIM, text_of(CLAIM, claims)) == ({"allow_claims": claims}, {})
+
+
+@given(st.lists(ANY, min_size=1, max_size=4).map(tuple))
+def test_groups_of_any_text_come_back_from_their_form_as_they_were(groups):
+    assert typed_for(GROUPS, text_of(GROUPS, groups)) == ({"allow_groups": groups}, {})
+
+
+def test_only_what_a_line_would_alter_is_shown_in_quotes():
+    claims = (("department", "it=1"), ("https://x.example/?a=b", "c"), ("level", "5,"))
+
+    assert text_of(CLAIM, claims) == 'department=it=1\n"https://x.example/?a=b"=c\nlevel="5,"'
+
+
+@pytest.mark.parametrize("line", ['"a', '"a"', '"a"b', 'a="b', 'a="b"c', '"\\ud800"=b', '"\\x"=b'])
+def test_a_line_with_half_a_quotation_is_told_at_its_field(line):
+    values, errors = typed_for(CLAIM, line)
+
+    assert values == {}
+    assert errors["allow_claims"]
+
+
 @pytest.mark.parametrize("path", [row.path for row in FIELDS if row.is_secret])
 def test_no_secret_comes_into_a_form(path):
     row = BY_PATH[path]

@@ -247,7 +247,8 @@ FIELDS: tuple[PolicyField, ...] = (
         flag="--oidc-allow-claim", metavar="NAME=VALUE", section="Login", key="oidc.allow_claims",
         help="Let in visitors whose claim NAME has this value.",
         module="oidc", api_name="allow_claims",
-        label="Claims", card="Who may pass", hint="One name=value a line.",
+        label="Claims", card="Who may pass",
+        hint='One name=value a line. Quote a "name" with an equals sign, and a "value" that ends in a comma.',
         placeholder="department=platform", is_area=True,
     ),
     PolicyField(

@@ -11,6 +11,7 @@ from tunnelctl.policy.durations import format_duration
 from tunnelctl.policy.fields import PolicyField, default_of
 from tunnelctl.policy.parse import read_text
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.form_lines import line_of, line_of_pair, read_line, read_pair
 from tunnelrelay.services.edge_settings import KEPT
 
 MASK = "••••••••"
@@ -27,11 +28,11 @@ def text_of(row: PolicyField, value: Any) -> str:
         case "duration":
             return format_duration(value)
         case "pair":
-            return "\n".join(f"{name}={text}" for name, text in value)
+            return "\n".join(line_of_pair(name, text) for name, text in value)
         case "header":
             return "\n".join(f"{name}: {MASK}" for name, _ in value)
         case _ if row.is_list:
-            return ("\n" if row.is_area else " ").join(value)
+            return "\n".join(map(line_of, value)) if row.is_area else " ".join(value)
         case _:
             return str(value)
 
@@ -62,21 +63,16 @@ def _value(row: PolicyField, form: Form) -> Any:
             text = form.text(name)
             return read_text(row, f"{text}s" if text.isdigit() else text)[0]
         case "pair":
-            return tuple(_stripped(pair) for line in form.lines(name) for pair in read_text(row, line))
+            return tuple(map(read_pair, form.lines(name)))
         case "header":
             lines = (line for text in form.texts(name) for line in text.splitlines() if line.strip())
             return tuple(_kept(pair) for line in lines for pair in read_text(row, line))
         case "network" | "header_name":
             return form.words(name)
         case _ if row.is_list:
-            return form.lines(name) if row.is_area else form.words(name)
+            return tuple(map(read_line, form.lines(name))) if row.is_area else form.words(name)
         case _:
             return form.text(name) or default_of(row) or ""
-
-
-def _stripped(pair: tuple[str, str]) -> tuple[str, str]:
-    name, value = pair
-    return name.strip(), value.strip()
 
 
 def _kept(header: tuple[str, str]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from starlette.routing import Route
 
 from tunnelrelay.dashboard.context import Deps
 from tunnelrelay.dashboard.form import Form
+from tunnelrelay.dashboard.form_lines import line_of_pair, read_pair
 from tunnelrelay.dashboard.request_input import UserRequest, action_route, page_route
 from tunnelrelay.dashboard.views import hosts
 from tunnelrelay.dashboard.views.edge import PATH, edge_of, labels_of
@@ -60,7 +61,7 @@ async def _domain_page(request: UserRequest, edge: EdgeView, error: ManageError 
 async def _show_group(request: UserRequest) -> Response:
     edge = await edge_of(request)
     labels = await labels_of(request, edge) if edge.row.backend_id else ()
-    return _group_page(request, edge, "\n".join(f"{name}={value}" for name, value in labels))
+    return _group_page(request, edge, "\n".join(line_of_pair(name, value) for name, value in labels))
 
 
 async def _regroup(request: UserRequest) -> Response:
@@ -88,10 +89,10 @@ async def _group_with(request: UserRequest, edge: EdgeView, labels: Pairs) -> st
 
 
 def _labels(form: Form) -> Pairs:
-    pairs = [line.partition("=") for line in form.lines("labels")]
-    if wrong := next((name for name, equals, value in pairs if not (name and equals and value)), None):
-        raise invalid({"labels": f"{wrong[:80]!r} is no name=value"})
-    return tuple((name.strip(), value.strip()) for name, _, value in pairs)
+    try:
+        return tuple(map(read_pair, form.lines("labels")))
+    except ValueError as error:
+        raise invalid({"labels": str(error)}) from error
 
 
 def _group_page(request: UserRequest, edge: EdgeView, labels: str, error: ManageError | None = None) -> Response:
