@@ -76,10 +76,18 @@ def test_what_to_type_next_is_written_out(found, expected):
             "warning: the certificate expired\nhint: renew it",
         ),
         (facts(), "Data           /srv/my data"),
+        (
+            facts(flags={**PUBLIC, "tcp_ports": "20000-20100,2222"}),
+            "TCP tunnels    tcp://tun.example:PORT, ports 20000-20100, 2222\n",
+        ),
     ],
 )
 def test_where_and_who_is_told(found, said):
     assert said in start_screen(found)
+
+
+def test_a_relay_without_tcp_ports_shows_none():
+    assert "tcp" not in start_screen(facts()).lower()
 
 
 def test_without_colour_there_is_no_escape_and_with_it_the_same_words():

@@ -150,6 +150,7 @@ def _log_facts(facts: StartFacts, config: RelayConfig, logs: Logs) -> None:
         http=facts.http or "off",
         https=facts.https or "off",
         admin=facts.admin or "off",
+        tcp_ports=",".join(map(str, config.tcp_ports)) or "off",
         redirect_uri=address.redirect_uri("relay", "{connection}", ""),
     )
     if facts.redirect_uri:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import tunnelctl
 from tunnelctl.cli.exits import plain
-from tunnelrelay.address import PublicAddress
+from tunnelrelay.address import TCP, PublicAddress
 from tunnelrelay.config.config import RelayConfig
 from tunnelrelay.config.values import ListenAddress
 
@@ -70,6 +70,9 @@ def _rows(facts: StartFacts) -> list[tuple[str, str]]:
     if facts.redirect_uri:
         rows.append(("", f"redirect URI to register at its provider: {facts.redirect_uri}"))
     rows.append(("Listens on", ", ".join(listeners)))
+    if config.tcp_ports:
+        ports = ", ".join(map(str, config.tcp_ports))
+        rows.append(("TCP tunnels", f"{TCP}{address.domain}:PORT, ports {ports}"))
     if facts.admin is not None:
         rows.append(("Health", f"http://{facts.admin}/readyz, metrics at /metrics"))
     return [*rows, ("Data", str(config.database or config.data_dir))]
