@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -14,7 +15,12 @@ from tests.ingress.conftest import KeptLog
 from tests.support.apps import App
 from tests.support.issuer import Issuer, issuer
 from tests.support.scripted_agent import ScriptedAgent
-from tests.support.world import World, WorldTunnel, world
+from tests.support.waiting import turns
+from tests.support.world import World, WorldTunnel, tunnel_to, world
+from tunnelctl.agent.address import RelayAddress
+from tunnelctl.agent.agent import Agent
+from tunnelctl.agent.config import AgentConfig
+from tunnelctl.agent.job_identity import JobIdentity
 from tunnelctl.agent.outcome import NameTaken, NotAllowed
 from tunnelctl.wire.messages import Bound, Refused
 from tunnelrelay.agents.accept import BURST_TOKENS, JOB_SECONDS
@@ -249,3 +255,39 @@ async def test_logs_and_events_name_the_job_and_never_its_token(w: World, ci: Is
         "tunnel.bound",
     }
     assert not any(part in caplog.text + str(events) for part in (shown, shown.split(".")[2]))
+
+
+class GitHub(Issuer):
+    """An issuer that gives out tokens as GitHub does, at an address that a job asks with its own credential.
+
+    Attributes:
+        audiences: Those that were asked for.
+    """
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.audiences: list[str] = []
+
+    def document(self, path: str) -> dict[str, Any] | None:
+        url = urlsplit(path)
+        if url.path != "/token":
+            return super().document(path)
+        (audience,) = parse_qs(url.query)["audience"]
+        self.audiences.append(audience)
+        return {"value": token(self, audience)}
+
+
+async def test_an_agent_in_a_job_asks_for_a_token_for_this_relay_at_each_connection(w: World, app: App):
+    with issuer(GitHub) as github:
+        assert isinstance(github, GitHub)
+        relay = RelayAddress("http", "127.0.0.1", w.port)
+        await rule(w, github, audience=relay.url)
+        job = JobIdentity(system="GitHub", request_url=f"{github.url}/token?v=2", request_token="of-the-job")
+        agent = Agent(AgentConfig(relay=relay, tunnels=(tunnel_to(app.port, subdomain="pr-7"),), job=job))
+        async with agent:
+            await agent.online()
+            w.relay.parts.acceptor.sessions[0].stop(is_restart=True)
+            await turns(lambda: len(github.audiences) == 2)
+            await agent.online()
+
+    assert github.audiences == [relay.url] * 2

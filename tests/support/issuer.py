@@ -52,8 +52,8 @@ class Issuer:
 
 
 @contextmanager
-def issuer() -> Iterator[Issuer]:
-    """Context manager: a running `Issuer` on a free port."""
+def issuer(made_of: type[Issuer] = Issuer) -> Iterator[Issuer]:
+    """Context manager: a running `Issuer`, or one of another class, on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,7 +69,7 @@ def issuer() -> Iterator[Issuer]:
             """Write no log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Issuer(server.server_port)
+    found = made_of(server.server_port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
