@@ -103,6 +103,8 @@ class Visitor:
 
     def sign_in(self, page: httpx.Response, user: str) -> httpx.Response:
         """Fill in the forms of the test provider whose login page is given. Returns the last page."""
+        if "unsafe-dev-issuer/authorize" in page_url(page):  # `tunnel dev-issuer`
+            return self.submit(page, user=user)
         if "oauth2/authorize" in page_url(page):  # oidc-provider-mock has one form
             return self.submit(page, sub=user)
         if "name=login" in page.text:
