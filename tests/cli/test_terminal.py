@@ -146,6 +146,15 @@ async def test_the_summary_stays_and_the_terminal_is_as_it_was_after_ctrl_c(envi
         assert (await visiting).status == 503
 
 
+async def test_beside_a_log_in_a_file_both_are_told_where_the_local_api_is(environment, tmp_path, app):
+    log = tmp_path / "log"
+    async with world(tmp_path / "data") as w, at_terminal([*demo(w, app), f"--log={log}"], env=environment) as seat:
+        seen = await seat.until(lambda seen: any(line.startswith("Web Interface") for line in seen.frame))
+        (shown,) = (line.split()[-1] for line in seen.frame if line.startswith("Web Interface"))
+        await seat.until(lambda seen: "Session Status                online" in seen.frame)
+    assert f'"starting web service" obj=web addr={shown.removeprefix("http://")}' in log.read_text()
+
+
 async def test_no_color_takes_the_colours_and_leaves_the_screen(environment, tmp_path, app):
     environment["NO_COLOR"] = "1"
     async with world(tmp_path / "data") as w, at_terminal(demo(w, app), env=environment) as seat:
