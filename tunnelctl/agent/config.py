@@ -61,17 +61,17 @@ class TunnelConfig:
 
     @property
     def is_joined(self) -> bool:
-        """Whether it serves edges instead of an address of its own."""
+        """Whether the tunnel serves edges instead of an address of its own."""
         return bool(self.labels or self.edge)
 
     @property
     def is_tcp(self) -> bool:
-        """Whether it serves a TCP port of the relay instead of a web address."""
+        """Whether the tunnel serves a TCP port of the relay instead of a web address."""
         return self.upstream.scheme == "tcp"
 
     @property
     def who_may_visit(self) -> str:
-        """Who may enter, as one sentence without a full stop."""
+        """The visitors who may use the tunnel, as one sentence without a full stop."""
         if self.edge:
             return f"whom the rules of the edge {self.edge} let in; they are kept at the relay"
         if self.labels:

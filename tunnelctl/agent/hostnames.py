@@ -66,7 +66,7 @@ def misses(scheme: str, port: int | None, url: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """Return a full host name in lower case.
+    """Check a full host name and return it in lower case.
 
     Raises:
         AddressInvalid: The text is not a host name.
@@ -78,7 +78,7 @@ def host_name(text: str) -> str:
 
 
 def label(text: str) -> str:
-    """Return one label of a host name in lower case.
+    """Check one label of a host name and return it in lower case.
 
     Raises:
         AddressInvalid: The text is not a label.

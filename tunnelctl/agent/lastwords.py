@@ -42,7 +42,7 @@ class LastWords:
             yield data
 
     def let_go(self) -> None:
-        """Close the duplicate, as the connection is kept or has ended."""
+        """Close the duplicate of the socket, as the connection is kept for another request or has ended."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -52,8 +52,8 @@ Further offers wait."""
 AGAIN_SECONDS = 5.0
 """Seconds after which a tunnel that the relay cannot accept for now is offered again on the same link."""
 MAX_REASON = 200
-"""Maximum characters of the reason why a local service does not respond that is sent to the relay, in a message of at
-most 1 KB."""
+"""Maximum characters of the reason, sent to the relay, why a local service does not respond; the message has at most 1
+KB."""
 
 OnEnd = Callable[[AgentTunnel, TunnelEnd | Trouble], None]
 """Called when the relay ended or refused a tunnel. `Trouble` only occurs for a tunnel that is being added."""

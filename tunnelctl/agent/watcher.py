@@ -68,13 +68,13 @@ class Watcher:
         """The link's round trip was measured, in seconds."""
 
     def started(self, tunnel: Started) -> None:
-        """Visitors reach the tunnel at this address. Called for each address, and again after each reconnect."""
+        """Visitors can now reach the tunnel at an address. Called for each address, and again after each reconnect."""
 
     def waiting(self, tunnel: Waiting) -> None:
         """The relay has accepted the tunnel, but no edge uses it yet."""
 
     def left(self, name: str, url: str) -> None:
-        """Visitors of this address no longer reach this tunnel: its edge is gone, or requires other labels."""
+        """Visitors of an address no longer reach the tunnel: the edge is gone, or requires other labels."""
 
     def unready(self, url: str, reason: str) -> None:
         """The link is up, but the public address does not respond through it. Called at most every few seconds."""

@@ -100,7 +100,7 @@ def read_text(path: Path) -> str | None:
 
 
 def parse(text: str, path: Path) -> Mapping:
-    """Return the file's top mapping; an empty file gives an empty mapping.
+    """Parse YAML text and return its top mapping; an empty text gives an empty mapping.
 
     Raises:
         FileInvalid: The text is not YAML, not a mapping, or has a duplicate key.

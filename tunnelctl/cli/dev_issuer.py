@@ -1,4 +1,4 @@
-"""`tunnel dev-issuer`: a small OpenID provider for tests, on this machine only."""
+"""The command `tunnel dev-issuer`: a small OpenID provider for tests, on this machine only."""
 
 import asyncio
 import errno

@@ -44,7 +44,9 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> "ConfigFiles":
-    """Return the files named by the flag, before and after the command's name; else those of its variable."""
+    """Return the files that the flag names, before or after the command's name; without the flag, those in its
+    environment variable.
+    """
     before = ctx.meta.get(BEFORE, {}).get(param.name, ())
     texts = (*before, *(values if _is_typed(ctx, param) or not before else ()))
     names = [name.strip() for text in texts for name in text.split(",")]
@@ -57,7 +59,7 @@ def _config_files(ctx: click.Context, param: click.Parameter, values: Sequence[s
 
 
 def _or_before(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Return the flag's value after the command's name, else the one before it."""
+    """Return the value of a flag given after the command's name; else the value given before that name."""
     return value if _is_typed(ctx, param) else ctx.meta.get(BEFORE, {}).get(param.name, value)
 
 

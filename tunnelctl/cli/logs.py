@@ -15,7 +15,7 @@ from tunnelctl.localapi.server import ApiWatcher
 from tunnelctl.secret import redact, redact_field
 
 SECRET_MARKS = ("eyJ", "tt_", "ta_", "tc_", "=")
-"""Texts one of which every secret that `redact` knows contains; a path without them need not be redacted."""
+"""Every secret that `redact` finds contains at least one of these texts; a path without them need not be redacted."""
 REPEAT_SECONDS = 30.0
 """Seconds for which an equal reason is not logged again: an agent whose relay is down tries five times a second at
 first."""

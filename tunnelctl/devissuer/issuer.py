@@ -1,10 +1,10 @@
 """The test issuer: discovery, code flow with PKCE, client credentials, keys and userinfo. START HERE: `DevIssuer`.
 
-It is strict where a relay's mistakes would show (PKCE by S256, one use of a code, the redirect URI again, the client's
-secret), and lets anyone be anyone. It keeps nothing: codes live in memory for a minute.
+It checks all that a relay could do wrong (PKCE with S256, a code used once, the same redirect URI in both requests, the
+client's secret), but lets everyone sign in as any user. Nothing is stored; codes stay in memory for a minute.
 
-Not built on Authlib's grants: they do not demand PKCE of clients with a secret, and their interface for ID tokens is
-another one in each of the releases that this package admits. joserfc signs.
+Authlib's grants are not used: they do not require PKCE of clients with a secret, and their interface for ID tokens
+differs between the releases that this package allows. joserfc signs the tokens.
 """
 
 import binascii
@@ -28,18 +28,18 @@ from tunnelctl.localapi.guard import host_of, is_this_machine
 from tunnelctl.localapi.message import ApiAnswer, ApiRequest, json_answer, text_answer
 
 PATH = "/unsafe-dev-issuer"
-"""Of the issuer's URL, so that it is marked wherever it is written: in flags, tokens, sessions and logs."""
+"""Path of the issuer's URL; it marks the issuer as unsafe in flags, tokens, sessions and logs."""
 CLIENT_SECRET = "unsafe-dev-secret"  # noqa: S105  # known to everyone, as the page says
-"""Of every client."""
+"""The client secret, the same for every client."""
 ALGORITHM = "RS256"
 TOKEN_SECONDS = 3600
 CODE_SECONDS = 60.0
 MAX_CODES = 1000
-"""Codes not used yet. Beyond that the oldest is forgotten."""
+"""Maximum unused authorization codes; when there are more, the oldest is deleted."""
 
 
 class OAuthError(Exception):
-    """A request is refused with this error code (RFC 6749 sections 4.1.2.1 and 5.2)."""
+    """A request is refused with an error code of OAuth (RFC 6749 sections 4.1.2.1 and 5.2)."""
 
     def __init__(self, code: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -49,12 +49,14 @@ class OAuthError(Exception):
 
 
 class NotRedirectable(Exception):
-    """An authorization request names no client or address that its answer may go to. For the person's eyes."""
+    """An authorization request lacks a client or a permitted redirect URI, so that the error is shown on a page
+    instead.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
-    """What a client asked for at the authorization endpoint."""
+    """The parameters of a request to the authorization endpoint."""
 
     client_id: str
     redirect_uri: str
@@ -67,7 +69,7 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """A code that was given out."""
+    """The data of an authorization code that was issued and not used yet."""
 
     request: AuthorizationRequest
     user: DevUser
@@ -76,17 +78,17 @@ class _Grant:
 
 
 class DevIssuer:
-    """See the module.
+    """An OpenID provider for tests, which lets everyone sign in as any of its users.
 
     Args:
         origin: `http://localhost:PORT`.
-        users: Who can be chosen, each with another `sub`; one at least.
-        note: Called with what happened and further words, for the log.
-        clock: Unix time.
-        monotonic: Seconds.
+        users: The users that can be chosen, at least one; no two may have the same `sub`.
+        note: Function that writes one line to the log.
+        clock: Function that returns Unix time.
+        monotonic: Function that returns monotonic seconds.
 
     Attributes:
-        issuer: Its name.
+        issuer: The issuer's URL, as in its tokens.
     """
 
     def __init__(
@@ -117,9 +119,10 @@ class DevIssuer:
         }
 
     async def answer(self, request: ApiRequest) -> ApiAnswer:
-        """Answer one request."""
+        """Return the response to one HTTP request."""
         if not is_this_machine(host_of(request.host)):
-            # A page whose name was made to lead here could otherwise sign its visitor in at a relay of this machine.
+            # A website whose host name resolves to this machine could otherwise sign its visitor in at a relay here
+            # (DNS rebinding).
             return text_answer("This test issuer answers to localhost and loopback addresses only.", 421)
         origin = request.fields.get("origin")
         if request.method == "POST" and origin not in (None, "null", f"http://{request.host}"):
@@ -134,7 +137,7 @@ class DevIssuer:
         return self._routes[method, path.removeprefix(PATH)](request)
 
     def metadata(self) -> dict[str, Any]:
-        """The discovery document."""
+        """Return the discovery document (OpenID Connect Discovery 1.0)."""
         here = self.issuer
         return {
             "issuer": here,
@@ -191,7 +194,7 @@ class DevIssuer:
         return self._back(asked.redirect_uri, asked.state, code=code)
 
     def _back(self, redirect_uri: str, state: str, *, description: str = "", **answer: str) -> ApiAnswer:
-        """Send the browser back to the client (RFC 6749 section 4.1.2, RFC 9207)."""
+        """Return a redirect to the client with a code or an error (RFC 6749 section 4.1.2, RFC 9207)."""
         params = {**answer, "error_description": description, "state": state, "iss": self.issuer}
         query = urlencode({name: value for name, value in params.items() if value})
         joint = "&" if urlsplit(redirect_uri).query else "?"
@@ -222,7 +225,7 @@ class DevIssuer:
         return json_answer({**tokens, "token_type": "Bearer", "expires_in": TOKEN_SECONDS})
 
     def _redeem(self, form: Mapping[str, str], client_id: str) -> dict[str, str]:
-        """The tokens for a code."""
+        """Return the tokens for an authorization code; check the code, redirect URI and PKCE verifier first."""
         grant = self._grants.pop(form.get("code", ""), None)
         if grant is None or self._monotonic() >= grant.ends_at:
             raise OAuthError("invalid_grant", "this code is unknown, was used, or is older than a minute")
@@ -240,7 +243,10 @@ class DevIssuer:
         return {"access_token": access, "id_token": id_token, "scope": asked.scope}
 
     def _for_client(self, form: Mapping[str, str], client_id: str) -> dict[str, str]:
-        """The token for a program. With `user`, it has that user's claims, which rules of a login can be tested by."""
+        """Return the access token for a program (client credentials).
+
+        With the parameter `user` it has that user's claims, so that an endpoint's rules about claims can be tested.
+        """
         audience, scope = form.get("audience") or form.get("resource") or client_id, form.get("scope", "")
         about: dict[str, Any] = {"sub": client_id}
         if wanted := form.get("user"):
@@ -252,7 +258,7 @@ class DevIssuer:
         return {"access_token": self._access_token(about, client_id, audience, scope)}
 
     def _access_token(self, about: Mapping[str, Any], client_id: str, audience: str, scope: str) -> str:
-        """An access token (RFC 9068)."""
+        """Return a signed access token (RFC 9068)."""
         return self._sign({**about, "aud": audience, "client_id": client_id, "scope": scope}, "at+jwt")
 
     def _sign(self, claims: Mapping[str, Any], kind: str) -> str:
@@ -276,7 +282,7 @@ class DevIssuer:
 
 
 def is_loopback_uri(uri: str) -> bool:
-    """Whether an address is one of this machine: names under `localhost` never leave it (RFC 6761 section 6.3)."""
+    """Return whether a URL leads to this machine; names under `localhost` do by definition (RFC 6761 section 6.3)."""
     parts = urlsplit(uri)
     host = host_of(parts.netloc.rpartition("@")[2])
     is_plain = uri.isascii() and uri.isprintable() and " " not in uri and "@" not in parts.netloc and not parts.fragment
@@ -284,7 +290,7 @@ def is_loopback_uri(uri: str) -> bool:
 
 
 def _once(encoded: str) -> dict[str, str]:
-    """The parameters of a query or form, each of which may be given once (RFC 6749 section 3.1)."""
+    """Return the parameters of a query or form, each of which may be given only once (RFC 6749 section 3.1)."""
     pairs = parse_qsl(encoded, keep_blank_values=True)
     params = dict(pairs)
     if len(params) != len(pairs):
@@ -293,7 +299,7 @@ def _once(encoded: str) -> dict[str, str]:
 
 
 def _where(params: Mapping[str, str]) -> tuple[str, str]:
-    """The client, and the address that answers may go to: only ones of this machine, so that no code leaves it."""
+    """Return the client id and the redirect URI, which must lead to this machine, so that no code is sent elsewhere."""
     client_id, redirect_uri = params.get("client_id", ""), params.get("redirect_uri", "")
     if not client_id or not client_id.isprintable():
         raise NotRedirectable("client_id is missing")
@@ -328,10 +334,10 @@ def _authorization(params: Mapping[str, str], client_id: str, redirect_uri: str)
 
 
 def _client(request: ApiRequest, form: Mapping[str, str]) -> tuple[str, bool]:
-    """The client that asks, and whether it is public: without a secret.
+    """Return the id of the client that makes a token request, and whether the client is public, without a secret.
 
     Raises:
-        OAuthError: Its secret is wrong, or it gives none and no id.
+        OAuthError: The client's secret is wrong, or the request has no client id.
     """
     authorization = request.fields.get("authorization")
     if authorization is None:
@@ -344,7 +350,7 @@ def _client(request: ApiRequest, form: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def _basic(authorization: str) -> tuple[str, str]:
-    """Id and secret from HTTP Basic, where both are form-encoded (RFC 6749 section 2.3.1)."""
+    """Return the id and secret from HTTP Basic, in which both are form-encoded (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = authorization.partition(" ")
     try:
         text = b64decode(encoded, validate=True).decode() if scheme.lower() == "basic" else ""

@@ -1,4 +1,4 @@
-"""The pages of the test issuer: who to sign in as, and what is wrong with a request. Each says that it is unsafe."""
+"""The HTML pages of the test issuer: the choice of a user, and errors. Each says that the issuer is unsafe."""
 
 from collections.abc import Sequence
 from html import escape
@@ -19,11 +19,11 @@ _HEADERS = (
 
 
 def choose_user(users: Sequence[DevUser], *, client_id: str, request: str, path: str) -> ApiAnswer:
-    """The page that asks who to sign in as.
+    """Return the page on which a person chooses the user to sign in as.
 
     Args:
         request: The query of the authorization request, which the form sends again.
-        path: Where the form goes.
+        path: Path to which the form is sent.
     """
     buttons = "".join(
         f'<button name="user" value="{escape(user.sub)}">{escape(str(user.claims.get("name", user.sub)))} '
@@ -39,12 +39,12 @@ def choose_user(users: Sequence[DevUser], *, client_id: str, request: str, path:
 
 
 def problem(text: str, status: int = 400) -> ApiAnswer:
-    """A request that cannot be answered at its sender, shown to the person."""
+    """Return a page for a request whose error cannot be sent to the client."""
     return _page("That does not work", f"<p>{escape(text)}</p>", status)
 
 
 def start(issuer: str) -> ApiAnswer:
-    """What this is."""
+    """Return the issuer's start page, which says what it is."""
     return _page("Test issuer", f"<p>This is the OpenID provider <code>{escape(issuer)}</code>.</p>")
 
 

@@ -4,20 +4,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DEFAULT = "alice@example.com;groups=qa"
-"""Who there is when no user is given."""
+"""The only user if none is given."""
 
 
 class UserInvalid(ValueError):
-    """The text describes no user. Its message is for people."""
+    """A text does not describe a user; the message says how to write one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevUser:
-    """One user.
+    """A user who can be chosen at sign-in.
 
     Attributes:
-        sub: As its tokens name it.
-        claims: Further claims of its tokens.
+        sub: Subject: the user's id in tokens.
+        claims: Further claims of the user's tokens.
     """
 
     sub: str
@@ -25,12 +25,13 @@ class DevUser:
 
 
 def parse_user(text: str) -> DevUser:
-    """A user. Before the first `;` stands its name, or its e-mail address, which is then verified.
+    """Parse a user. The text begins with a name or an e-mail address, which counts as verified, followed by claims.
 
-    Behind it stand claims as `NAME=VALUE`. `groups` is a list, separated by commas; `true` and `false` are booleans.
+    The claims are separated by `;` and have the form `NAME=VALUE`. `groups` is a list, separated by commas; `true` and
+    `false` are booleans.
 
     Raises:
-        UserInvalid: It describes none.
+        UserInvalid: The text does not describe a user.
     """
     name, *pairs = (part.strip() for part in text.split(";"))
     if not name or "=" in name or not text.isprintable():

@@ -18,8 +18,8 @@ from tunnelctl.inspector.store import Capture, CaptureStore
 MAX_READERS = 16
 """Maximum concurrent readers, as each costs a little time for every exchange. A further one is refused."""
 MAX_UNTOLD = 200
-"""Maximum exchanges that wait to be reported to one reader. Beyond it the oldest are skipped, and a `gap` event says
-so: no person can read ten thousand requests a second."""
+"""Maximum exchanges that wait to be reported to one reader. When there are more, the oldest are skipped and a `gap`
+event reports that: no person can read ten thousand requests a second."""
 BATCH_SECONDS = 0.1
 """Seconds between two batches for one reader; with `MAX_UNTOLD` this limits what a reader costs."""
 BEAT_SECONDS = 15.0

@@ -50,7 +50,7 @@ _MEDIA = ("image/", "audio/", "video/", "font/")
 
 _PARAMETER = re.compile(r"(?:(?<=[?&;#\n])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
 _LINE = re.compile(r"^([ \t-]*)([\w.-]{1,64}):([ \t]+)(\S[^\r\n]*)", re.MULTILINE)
-"""A line as YAML has it, and a head."""
+"""Matches a line of the form `name: value`, as in YAML and in header fields."""
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s@\"<>]{1,512}(?=@)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:(?P<key>"(?=\s{0,64}:))|"|\\?\Z)', re.DOTALL)
 """Matches a string in double quotes. The last one may be cut off; one followed by a colon is a key of JSON."""

@@ -35,8 +35,8 @@ delay visitors."""
 DEFAULT_LIMIT = 500
 """Number of exchanges in a list requested without `limit`."""
 WAIT_SECONDS = 25.0
-"""Maximum seconds that a replay's response waits for its end, if the client asks for that; below
-`server.ANSWER_SECONDS`."""
+"""Maximum seconds that the response to a replay request is delayed until the replay has ended, if the client asks for
+that; below `server.ANSWER_SECONDS`."""
 Make = Callable[[Capture], dict[str, Any]]
 _REPLAY_KEYS: Mapping[str, type] = {
     "method": str,

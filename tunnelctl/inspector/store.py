@@ -19,7 +19,7 @@ from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import TYPE_UPGRADE, OpenHead
 
 MAX_CAPTURES = 10_000
-"""Maximum captured exchanges; beyond it the oldest is deleted."""
+"""Maximum captured exchanges; when there are more, the oldest is deleted."""
 MAX_BODY = 64 * 1024
 """Maximum bytes captured of each body. The rest is only counted, and forwarded as usual."""
 DEFAULT_BYTES = 50 * 1000 * 1000

@@ -27,7 +27,8 @@ TIME_CODES, NAME_CODES = (9, 10), (62, 64)
 """Certificate errors of OpenSSL (`X509_V_ERR_*`). First: not yet valid, and expired. Second: wrong host name, and wrong
 IP address."""
 MAX_WAIT = 300
-"""Maximum seconds for which a server can delay an agent by `Retry-After`: it may be wrong, or not the relay."""
+"""Maximum seconds for which a server can delay an agent by `Retry-After`: the server may be misconfigured, or not the
+relay."""
 Kind = Literal["unreachable", "barred", "refused", "protocol"]
 LOOK_SECONDS = 3.0
 """Timeout in seconds for finding out whether a port that did not speak plain HTTP speaks TLS."""

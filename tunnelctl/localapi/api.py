@@ -201,7 +201,7 @@ class LocalApi:
         return tunnel
 
     async def _replace(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Change an endpoint, or create it. If changing it fails, the former one is kept or restored."""
+        """Change an endpoint, or create it. If the change fails, the old endpoint is kept or restored."""
         config, schemes = await self._read(request, "endpoints", held["name"])
         async with self._replacing:
             entry = self._listing.find(config.name)

@@ -64,7 +64,7 @@ def tcp_problems(spec: PolicySpec) -> list[Problem]:
 
 
 def check_field(row: PolicyField, value: Any) -> Iterator[str]:
-    """Return the mistakes in the value of one setting; for a list, those of each entry and of their number."""
+    """Return the mistakes in the value of one setting; for a list, those of each entry and of the number of entries."""
     if not row.is_list:
         yield from _check_one(row, value)
         return

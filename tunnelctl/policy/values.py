@@ -179,7 +179,7 @@ def request_param(pair: tuple[str, str]) -> str:
 
 
 def origin(text: str) -> str:
-    """Check the origin of another site."""
+    """Check the origin (scheme, host and port) of another site."""
     wrong = f"{text[:128]!r} is not an origin like https://app.example"
     try:
         parts = urlsplit(text)

@@ -11,7 +11,7 @@ MAX_ABOUT_TEXT = 300
 
 NO_LOGIN, BASIC, PUBLIC_PATH, PREFLIGHT = "open", "basic", "public_path", "preflight"
 SESSION, BEARER, JWT = "session", "bearer", "jwt"
-"""Values of `About.how` for the ways to be let in that other modules need."""
+"""Values of `About.how` with which other modules compare it."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -26,9 +26,9 @@ MAX_BATCH = 500
 """Maximum events in one transaction: about 100 kB, which blocks the database's single writer for a few milliseconds."""
 DAY = 86_400.0
 MAX_DIGITS = 64
-"""Maximum characters of a peer, request id or node in the table."""
+"""Maximum characters of a peer, request id or node in the table of audit events."""
 MAX_ID = 40
-"""Maximum characters of an actor's id in the table."""
+"""Maximum characters of an actor's id in the table of audit events."""
 
 
 class PingedAuditStore(AuditStore, HealthStore, Protocol):

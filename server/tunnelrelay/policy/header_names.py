@@ -24,7 +24,7 @@ _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
 
 
 class HeaderGroup(Enum):
-    """What apps believe a field says about a request.
+    """What kind of fact about a request apps read from a header field.
 
     Decides whether a visitor who sends the field is reported as a forger.
     """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunnelrelay.policy.rules import Policy
 
 _ALL_BUT_COOKIES = (b'"cache"', b'"clientHints"', b'"executionContexts"', b'"storage"')
-"""The values that `"*"` stands for in Clear-Site-Data, except cookies."""
+"""All values of Clear-Site-Data that `"*"` includes, except cookies."""
 _DIRECTIVE = re.compile(rb'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 """Matches one Cache-Control directive: a comma inside a quoted string does not end it (RFC 9111 section 5.2)."""
 

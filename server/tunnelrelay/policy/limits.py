@@ -20,8 +20,8 @@ table's overhead."""
 ALWAYS_HAD = 32
 """Places that each owner or address may have while any are free, even above its fair share."""
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that limits use: whoever has one address also has the other 2**64 of its network (RFC
-6177)."""
+"""Number of leading bits of an IPv6 address by which requests are counted: a client usually has all 2**64 addresses of
+its network (RFC 6177)."""
 
 BOUNDS = (
     DeclaredBound(
@@ -57,7 +57,9 @@ class Buckets:
         return bucket is not None and bucket.is_empty(now)
 
     def wait(self, key: str, now: float, count: int = 1) -> int:
-        """Take `count` tokens from the key's bucket and return 0, or return the seconds until there are as many."""
+        """Take `count` tokens from the key's bucket and return 0; if it has fewer, return the seconds until it has
+        enough.
+        """
         self._buckets[key] = bucket = self._buckets.get(key) or Bucket(self.burst, self._per_second)
         return 0 if bucket.take(now, count) else bucket.seconds(count)
 

@@ -89,7 +89,7 @@ class JobAdmitted:
 
     @property
     def acl(self) -> tuple[str, ...]:
-        """What the agent may serve by any of the rules."""
+        """The addresses that the agent may serve by any of the rules."""
         return tuple(dict.fromkeys(each for rule in self.rules for each in rule.acl))
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 AREAS = ("edges", "domains", "credentials", "providers", "users", "sessions", "traffic", "audit")
-"""The areas of scopes. `edges` includes backends, tunnels, agent sessions and endpoints; `credentials` are agents'
-tokens, trust rules and API keys; `sessions` are visitors' logins."""
+"""The areas to which scopes give access. `edges` includes backends, tunnels, agent sessions and endpoints;
+`credentials` are agents' tokens, trust rules and API keys; `sessions` are visitors' logins."""
 
 EVERYTHING = "*"
 

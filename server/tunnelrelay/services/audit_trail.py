@@ -22,8 +22,8 @@ MAX_COLLEAGUES = 1000
 """Maximum users of a member's owner that are loaded to recognise colleagues. Actions of users beyond this number are
 shown to members without the client address."""
 MAX_LOGINS = 1000
-"""Maximum logins at the hosts of a page of events that are searched for the persons in the events, the most recently
-used ones."""
+"""Maximum sessions that are searched for the names of the visitors in one page of events, the most recently used
+first."""
 OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset({"former", "sessions"})}
 """Details about a former owner, by kind of event: who that was, and how many of its visitors were signed in."""
 

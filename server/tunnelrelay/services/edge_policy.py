@@ -70,7 +70,7 @@ class EdgePolicies:
         return take_values(self._parsed(row), self._opened(row))[1]
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """Return the row's settings, without secrets.
+        """Return the settings in an edge's row, without secrets.
 
         Raises:
             Unreadable: The row is damaged.

@@ -45,7 +45,7 @@ __all__ = ["MAX_EDGES", "Change", "EdgeDraft", "EdgeView", "Edges", "Reserves"]
 MAX_EDGES = 1000
 """Maximum edges of one owner, as every relay keeps all of them compiled."""
 MAX_TRIES = 5
-"""How often a change without an expected version is tried when another user was faster."""
+"""Maximum attempts at a change without an expected version, when other users change the edge meanwhile."""
 
 BOUNDS = (
     DeclaredBound(
@@ -121,7 +121,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
     async def create(self, actor: Actor, new: EdgeDraft) -> EdgeView:
         """Create an edge with its modules. Without modules it is open, and served by tunnels with its own label.
 
-        The whole is created or nothing: a refusal leaves neither an edge nor a reserved name.
+        Either all of it is created or nothing: a refusal leaves neither an edge nor a reserved name.
 
         Raises:
             ManageError: FORBIDDEN, INVALID, CONFLICT when the host is not available, AWAY.

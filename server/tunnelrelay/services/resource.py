@@ -130,7 +130,7 @@ class Resource(Generic[T, V]):
     audited: tuple[str, ...] = ("description", "metadata")
     """Attributes of a row that audit events contain."""
     tries = 1
-    """How often a change is tried when another user is faster."""
+    """Maximum attempts at a change, when other users change the row meanwhile."""
 
     def __init__(self, base: ServiceBase, rows: Rows[T], to_view: Callable[[Actor, T], V]) -> None:
         self.base = base
@@ -303,7 +303,7 @@ class Resource(Generic[T, V]):
         return {}
 
     def _quota(self) -> Quota | None:
-        """Return the limit on their number; None for no limit."""
+        """Return the limit on the number of rows of this kind; None for no limit."""
         return None
 
     async def _count(self, row: T, limit: int) -> int:
@@ -335,7 +335,7 @@ class Resource(Generic[T, V]):
         return False
 
     def _taken(self, row: T) -> ManageError:
-        """Return the error for a unique value of the row that is taken."""
+        """Return the error for a row with a unique value that another row already has."""
         return changed_meanwhile(self.terms.noun)
 
     async def _apply(self, row_id: str) -> None:

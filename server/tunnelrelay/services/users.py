@@ -1,4 +1,5 @@
-"""The users of the dashboard and their roles. Administrators manage the list; a member sees only the own entry.
+"""The users of the dashboard and their roles. Administrators manage the list; a member sees only the member's own
+entry.
 
 A disabled or removed user loses access at once: every sign-in ends, and API keys are checked together with their user
 at each use. The last enabled administrator cannot be removed, as the relay could then only be managed at its terminal.

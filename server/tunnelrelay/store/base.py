@@ -284,7 +284,7 @@ class MarkStore(Protocol):
         """
 
     async def lease(self, key: bytes, now: float, until: float) -> bool:
-        """Take a lease.
+        """Acquire a lease, a lock that expires by itself.
 
         Return True if it was free; the caller then holds it until `give_back`, or until the time `until`.
         """

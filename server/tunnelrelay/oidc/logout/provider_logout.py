@@ -127,11 +127,11 @@ class ProviderLogout:
             self._audit.record("logout.frontchannel", host=host, connection=connection.id)
 
     async def _clients(self, claimed: "_Claimed", connection_id: str) -> "list[_Client]":
-        """Return the connections that a token may be for: those of endpoints here, and those with sessions in the
-        store.
+        """Return the OpenID clients to which a logout token may be addressed: those of endpoints here, and those with
+        sessions in the store.
 
         Args:
-            connection_id: The only connection to consider; "" for all.
+            connection_id: Id of the only client to consider; "" for all.
         """
         here = {
             connection.id: _Client(connection.id, connection.client_id, connection)

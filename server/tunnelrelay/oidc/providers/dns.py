@@ -107,7 +107,7 @@ class Resolver:
     def _begin(self, host: str, turn: asyncio.Semaphore) -> "asyncio.Future[list[str]]":
         """Start the look-up in a thread.
 
-        It releases the semaphore when it ends, even if no call waits for it any more.
+        The look-up releases the semaphore when it ends, even if no call waits for it any more.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[str]] = loop.create_future()

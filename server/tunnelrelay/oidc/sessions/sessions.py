@@ -98,7 +98,7 @@ class ProviderAway(Exception):
 
 
 class Lookup(Enum):
-    """The result of `find` when only the store can tell."""
+    """Result of `Sessions.find` when the session is not in memory, so that the store must be asked."""
 
     UNKNOWN = auto()
 

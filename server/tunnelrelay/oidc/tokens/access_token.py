@@ -122,8 +122,8 @@ def _check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def _check_purpose(claims: dict[str, Any], issuer: TokenIssuer) -> None:
-    """Refuse other kinds of tokens that the same keys sign: logout tokens, ID tokens of others, tokens bound to a
-    key.
+    """Refuse other kinds of tokens that the same keys sign: logout tokens, ID tokens for other clients, tokens bound to
+    a key.
     """
     if "events" in claims:
         raise TokenInvalid("it is a logout token or another event")
