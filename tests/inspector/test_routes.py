@@ -12,10 +12,13 @@ import pytest
 from tests.agent.fakes import Diary, FakeRelay, FakeUpstream, make_agent
 from tests.inspector.making import captured, opened
 from tests.support.canaries import Canaries
+from tunnelctl.agent.address import UpstreamAddress
+from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.inspector import events as events_module
 from tunnelctl.inspector.routes import inspector_routes
 from tunnelctl.inspector.store import MAX_BODY, CaptureStore
 from tunnelctl.localapi.api import LocalApi
+from tunnelctl.localapi.caller import NOT_YOURS
 from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest
 
 LIST = "/api/requests/http"
@@ -49,9 +52,9 @@ class Inspected:
 
 
 @contextlib.asynccontextmanager
-async def inspected() -> AsyncIterator[Inspected]:
+async def inspected(*tunnels: TunnelConfig) -> AsyncIterator[Inspected]:
     store = CaptureStore(now=lambda: 0x548FB5C7)
-    async with make_agent(FakeRelay(), Diary(), tunnels=(), upstream=FakeUpstream()) as agent:
+    async with make_agent(FakeRelay(), Diary(), tunnels=tunnels, upstream=FakeUpstream()) as agent:
         await agent.online()
         routes = inspector_routes(agent, store)
         yield Inspected(LocalApi(agent, pytest.fail, version="3.9.9", routes=routes), store)
@@ -144,6 +147,18 @@ async def test_a_replay_to_a_tunnel_that_is_gone_is_not_found():
             "POST", LIST, {"id": "548fb5c700000001", "tunnel_name": None, "tunnelName": "x"}
         )
         assert (status, error["error_code"], error["details"]) == (404, 100, {"name": "web"})
+
+
+async def test_a_replay_to_a_file_or_a_socket_is_for_the_agents_own_user():
+    """It goes around the relay's rules, with the rights of the agent's user."""
+    upstream = UpstreamAddress("http", path="/run/docker.sock")
+    async with inspected(TunnelConfig(upstream=upstream, name="app")) as here:
+        captured(here.store)
+        captured(here.store, tunnel="app")
+        for body in ({"id": "548fb5c700000001", "tunnel_name": "app"}, {"id": "548fb5c700000002"}):
+            status, error = await here.json("POST", LIST, body)
+            assert (status, error["details"]["err"]) == (403, NOT_YOURS)
+        assert len(list(here.store.newest())) == 2
 
 
 async def test_row150_web_pages_may_neither_replay_nor_clear_nor_follow():

@@ -26,6 +26,7 @@ from tunnelctl.inspector.replays import ReplayChanges, Replayer, ReplayInvalid, 
 from tunnelctl.inspector.store import MAX_CAPTURES, Capture, CaptureStore
 from tunnelctl.inspector.views import REQUESTS_PATH
 from tunnelctl.localapi.api import ApiRoute
+from tunnelctl.localapi.caller import NOT_YOURS, is_own_user
 from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer
 
 EVENTS_PATH = "/api/requests/events"
@@ -74,6 +75,7 @@ class InspectorApi:
 
     def __init__(self, agent: Agent, store: CaptureStore) -> None:
         self._store = store
+        self._agent = agent
         self._replayer = Replayer(agent, store)
         self._feed = EventFeed(store, self._summary)
 
@@ -112,6 +114,9 @@ class InspectorApi:
     async def replay(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Replay a captured request."""
         asked = self._read(request.body)
+        tunnel = self._agent.tunnels.get(asked.tunnel_name or asked.capture.tunnel)
+        if tunnel is not None and tunnel.config.upstream.path and not await is_own_user(request.ends):
+            raise ApiError(403, "request cannot be replayed", {"err": NOT_YOURS})
         try:
             made = self._replayer.start(asked.capture, asked.changes, asked.tunnel_name)
         except ReplayInvalid as error:

@@ -26,7 +26,7 @@ from tunnelctl.agent.status import SessionState
 from tunnelctl.agent.tunnel import AgentTunnel
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import parse_json
-from tunnelctl.localapi.caller import is_own_user
+from tunnelctl.localapi.caller import NOT_YOURS, is_own_user
 from tunnelctl.localapi.guard import refusal
 from tunnelctl.localapi.listing import ApiListing, Entry
 from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer, text_answer
@@ -35,10 +35,7 @@ from tunnelctl.localapi.views import status_view, tunnel_view
 
 NOT_READY = "a successful ngrok tunnel session has not yet been established"
 """npm `ngrok` repeats its request only while the error has exactly this text."""
-NOT_YOURS = (
-    "files and sockets are opened with the rights of the agent's user, and this request is not known to come from that "
-    "user; name it on the command line, or in the configuration file"
-)
+NOT_YOURS_TO_PUBLISH = f"{NOT_YOURS}; name it on the command line, or in the configuration file"
 
 Handler = Callable[[ApiRequest, Mapping[str, str]], Awaitable[ApiAnswer]]
 """Type of functions that handle a request. The second argument has the values of the route's `:name` segments,
@@ -176,7 +173,7 @@ class LocalApi:
         try:
             definition = define(fields, is_endpoint=collection == "endpoints", name=name)
             if names_path(definition.addr) and not await is_own_user(request.ends):
-                raise DefinitionInvalid(f"{definition.addr}: {NOT_YOURS}")
+                raise DefinitionInvalid(f"{definition.addr}: {NOT_YOURS_TO_PUBLISH}")
             return self._build(definition), definition.schemes
         except DefinitionInvalid as error:
             raise ApiError(400, "invalid tunnel configuration", {"err": str(error)}, 102) from None

@@ -17,6 +17,7 @@ from tunnelctl.localapi.message import Ends
 
 TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 ESTABLISHED = "01"
+NOT_YOURS = "files and sockets are for the agent's own user, and this request is not known to come from that user"
 
 
 async def is_own_user(ends: Ends | None) -> bool:
