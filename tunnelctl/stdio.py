@@ -34,7 +34,6 @@ def when_reader_leaves(fd: int, callback: Callable[[], object]) -> None:
 
     Waiting for a failing write would take until there is something to write. Only pipes are watched: systemd's journal
     reads from a socket, and losing it is no reason to stop.
-    watched: a socket is how systemd's journal reads, and losing that is no reason to stop.
     """
     if hasattr(select, "poll") and stat.S_ISFIFO(os.fstat(fd).st_mode):
         threading.Thread(target=_wait, args=(fd, callback), name="reader", daemon=True).start()

@@ -99,7 +99,7 @@ class RequestKind(Enum):
     FORM = "form"
     """A page is opened by sending a form, whose content would be lost during a login."""
     OTHER = "other"
-    """Scripts, images, curl, HEAD: these clients get a status code, and JSON."""
+    """Other requests: by scripts and curl, for images, or with HEAD. Errors are a status code and JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ RESTRICTING = frozenset(
         "traffic_policy_url", "user_agent_filter", "verify_webhook",
     }
 )  # fmt: skip
-"""Keys that restrict access."""
+"""Keys of a tunnel, ngrok's included, that restrict who has access."""
 _RESTRICTING_NAMES = tuple(
     RESTRICTING
     | {part for key in DEFINITION_KEYS if key.startswith(("basic", "oidc", "ip_")) for part in key.split(".")}

@@ -123,7 +123,7 @@ class AgentTunnel:
 
     @property
     def url(self) -> str:
-        """Its public address, the first of several; "" while there is none."""
+        """The tunnel's public address, the first of several; "" while there is none."""
         return self.urls[0] if self.urls else ""
 
     @property
@@ -135,7 +135,7 @@ class AgentTunnel:
 
     @property
     def host(self) -> str:
-        """The public host, or what is known of it, for display."""
+        """The public host for display; before the relay has reported it, the requested name or the tunnel's own."""
         if self.bound is not None and self.bound.host:
             return self.bound.host
         return self.config.host or self.config.subdomain or self.config.name

@@ -43,17 +43,17 @@ OWN: dict[str, tuple[str, Kind]] = {
     "verify_upstream_tls": ("upstream_tls_verify", "switch"),
     "inspect": ("inspect", "switch"),
 }
-"""Members of `FileTunnel`, by the key of a tunnel that fills them."""
+"""Maps a tunnel's key in the file to the member of `FileTunnel` that it sets, and the kind of its value."""
 RULES: Mapping[str, PolicyField] = {row.key: row for row in FIELDS if row.key}
-"""Settings of the policy, by the key of a tunnel; a dot leads into a nested mapping."""
+"""Maps a tunnel's key in the file to a setting of the policy; a dot in the key leads into a nested mapping."""
 TUNNEL_KEYS = (*OWN, "proto", *RULES)
 ENDPOINT_KEYS = ("name", "upstream.url", "upstream.protocol", "bindings")
 """Keys that an endpoint has in addition to a tunnel's keys."""
 DEFINITION_KEYS = frozenset({*TUNNEL_KEYS, *ENDPOINT_KEYS, "upstream", "auth", "bind_tls", "binding"})
 SCHEMES = {"true": ("https",), "false": ("http",), "both": ("http", "https")}
-"""Values of `schemes` for those of `bind_tls`, its older form."""
+"""Maps the values of `bind_tls`, an older key, to the values of `schemes`."""
 INNER = {key.partition(".")[0] for key in RULES if "." in key}
-"""Keys whose value is a mapping."""
+"""Keys of a tunnel whose value is a mapping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,8 @@ INSTEAD: dict[str, str] = {
     "verify_upstream_tls_cas": _AUTHORITIES,
     "agent_tls_termination": _TLS,
 }
-"""Alternatives, by the key of the configuration file; a flag is the key with dashes."""
+"""Alternatives to settings of ngrok that do not exist here, by key of the configuration file; a flag is the key with
+dashes."""
 IN_A_DEFINITION = frozenset(
     {
         "agent_tls_termination", "app_protocol", "circuit_breaker", "compression", "crt", "key", "mutual_tls_cas",
@@ -54,7 +55,7 @@ IN_A_DEFINITION = frozenset(
 )  # fmt: skip
 """Unsupported keys that ngrok has in a tunnel or an endpoint of its file: a definition with one is not started."""
 OFF = frozenset({"", "0", "0.0", "false"})
-"""Values that turn a setting off."""
+"""Values with which a configuration file turns a setting of ngrok off."""
 MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "websocket_tcp_converter"})
 WITHOUT_EFFECT = frozenset({"description", "region"})
 """Keys of a tunnel or an endpoint that are accepted without effect, as they cannot matter here."""

@@ -312,7 +312,8 @@ class _Connection(asyncio.Protocol):
             self._let_go()
 
     def is_quiet(self) -> bool:
-        """Return whether no bytes have arrived since it became idle, not even bytes that the loop has not read yet.
+        """Return whether no bytes have arrived since the connection became idle, not even bytes that the loop has not
+        read yet.
 
         Bytes without a request would be taken for the response to the next request, which may be another visitor's.
         """

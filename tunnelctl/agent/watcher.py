@@ -80,7 +80,9 @@ class Watcher:
         """The link is up, but the public address does not respond through it. Called at most every few seconds."""
 
     def app(self, upstream: str, reason: str) -> None:
-        """The local service does not accept connections, for this reason, or it does again, with the reason ""."""
+        """The local service does not accept connections, for this reason; or, if the reason is "", accepts them
+        again.
+        """
 
     def ended(self, name: str, message: str) -> None:
         """The relay refused this tunnel, or another agent took it over; the agent's other tunnels continue."""

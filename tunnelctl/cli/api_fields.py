@@ -10,11 +10,12 @@ from typing import Any, Literal, assert_never
 Kind = Literal["text", "nullable", "number", "switch", "list", "pairs", "claims", "objects", "secret", "secrets"]
 """The type of a field, which determines how its flag is typed:
 
-- `text` as it is, the empty one too; `nullable` likewise, but an empty text is sent as null;
-- `number` whole, `switch` true or false;
-- `list` one value each time, a single empty one being the empty list; `pairs` the same with NAME=VALUE, an object;
-  `claims` with NAME=VALUE too, a list of names and values; `objects` each in JSON;
-- `secret` and `secrets` as `text` and `list`, but where each can be read: env:NAME, file:PATH, or - for stdin.
+- `text`: any text, even an empty one; `nullable`: a text, of which an empty one is sent as null;
+- `number`: an integer; `switch`: true or false;
+- `list`: the flag is repeated, with one value each time; a single empty value means the empty list;
+- `pairs`, `claims`: the flag is repeated with NAME=VALUE, which is sent as an object, or as a list of names and values;
+- `objects`: the flag is repeated, with a JSON object each time;
+- `secret`, `secrets`: one text, or a list, of sources from which secrets are read: env:NAME, file:PATH, or - for stdin.
 """
 
 ReadSecret = Callable[[str, str], str]

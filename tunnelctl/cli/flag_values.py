@@ -12,7 +12,7 @@ from tunnelctl.policy.parse import PolicyTexts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkFlags:
-    """The flags about the relay that all these commands have; "" and None for flags that were not given.
+    """The flags about the relay that all commands with tunnels have; "" and None for flags that were not given.
 
     Attributes:
         config: The configuration files.

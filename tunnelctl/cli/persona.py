@@ -21,7 +21,7 @@ NGROK_VARIABLES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Persona:
-    """What differs between the two names.
+    """The properties of the command line that depend on the name under which it runs, `tunnel` or `ngrok`.
 
     Attributes:
         program: Program name in help and in `--version`.

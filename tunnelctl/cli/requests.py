@@ -129,7 +129,7 @@ class _Rows:
         self._has_heading = False
 
     def write(self, requests: Iterable[dict[str, Any]]) -> None:
-        """Write these requests below those written before."""
+        """Write these requests as further rows."""
         from rich.table import Table
         from rich.text import Text
 

@@ -31,7 +31,7 @@ MAX_ENDED = 300
 MAX_SEEN = 100
 """Maximum addresses in the summary, the latest ones."""
 MAX_NAMES = 3
-"""Maximum tunnel names beside a rule that they share."""
+"""Maximum names of tunnels that are shown beside an access rule which these tunnels share."""
 MAX_PATH_WIDTH, MAX_ZONE = 35, 5
 COLUMNS = ("ttl", "opn", "rt1", "rt5", "p50", "p90")
 MAX_REQUESTS = 100

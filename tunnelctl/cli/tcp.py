@@ -49,7 +49,7 @@ OF_REQUESTS = frozenset(row.flag for row in FIELDS if row.path not in OF_CONNECT
 
 
 class _TcpCommand(Command):
-    """Explains why a flag of `tunnel http` does not exist here."""
+    """The class of `tunnel tcp`, which explains why it has no such flag if a flag of `tunnel http` is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:

@@ -21,7 +21,8 @@ that a visitor that only sends costs at most 32 KiB here, beside the unsent resp
 MAX_SKIPPED = 1024 * 1024
 """Maximum bytes of an unwanted request body that are discarded to keep the connection; it is closed if more come."""
 MAX_CHUNKED_SKIPPED = 64 * 1024
-"""Like `MAX_SKIPPED`, but for a chunked body, which costs more work to read."""
+"""Maximum bytes of an unwanted chunked body that are discarded, lower than `MAX_SKIPPED` as chunks cost more work to
+read."""
 MAX_LINES = 256
 """Maximum lines of a chunked body that one connection decodes in one turn of the event loop, about 0.4 ms. The rest
 waits for the next turn, and the connection is not read meanwhile."""

@@ -1,8 +1,8 @@
 """Reports new captures to readers of the local API, as a stream of events (text/event-stream).
 
     event: exchange   an exchange began (`response` is null), or is over: the summary of `views`, with its id
-    event: cleared    all were forgotten
-    event: gap        more came than was told: `{"missed": 12}`; read the list again
+    event: cleared    all captures were deleted
+    event: gap        some events were left out: `{"missed": 12}`; read the list again
 
 A reader never delays traffic: changes are stored as numbers, and reported in batches when the reader takes them.
 """

@@ -1,10 +1,10 @@
 """The paths of the local API that show captured exchanges, delete them, and replay one; those of ngrok, and more.
 
-    GET    /api/requests/http       the newest; `limit`, `tunnel_name`, `format=har`
-    POST   /api/requests/http       send one again, as it was or with changes
-    DELETE /api/requests/http       forget all
-    GET    /api/requests/http/:id   one; `format=har`
-    GET    /api/requests/events     what is new, as a stream of events
+    GET    /api/requests/http       list the newest; `limit`, `tunnel_name`, `format=har`
+    POST   /api/requests/http       replay one, unchanged or with changes
+    DELETE /api/requests/http       delete all
+    GET    /api/requests/http/:id   show one; `format=har`
+    GET    /api/requests/events     report new ones, as a stream of events
 
 A list may be as large as the whole store. It is generated and sent in pieces, so that it neither blocks the event loop
 nor needs much memory: only capture numbers are stored meanwhile, and captures deleted before their turn are skipped.

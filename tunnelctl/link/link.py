@@ -392,7 +392,10 @@ class Link(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _cut_messages(self, max_frames: int) -> int:
-        """Parse websocket frames from the unread bytes into `_frames`. Return how many of them carried nothing."""
+        """Parse websocket frames from the unread bytes into `_frames`.
+
+        Return how many of them were empty or useless (see `pacing`).
+        """
         data, ws, pacer = self._unread, self._ws, self._pacer
         size = pacer.cut(data, max_frames)
         self._unread = data[size:]

@@ -20,7 +20,7 @@ IDLE_FRAMES_PER_SECOND: Final = 20.0
 _MIN_LENGTH: Final = 8
 """Payload bytes of the smallest websocket message that we send: the header of one frame."""
 _MIN_FRAGMENT: Final = 1024
-"""Payload bytes from which a fragment counts as useful; proxies that re-fragment messages use some KiB."""
+"""Minimum payload bytes of a useful fragment of a websocket message; proxies that re-fragment messages use some KiB."""
 _FIN: Final = 0x80
 _BINARY: Final = 0x02
 _CONTROL: Final = 0x08

@@ -158,7 +158,10 @@ class LocalApi:
         return tunnel_view(entry, collection=collection, instance=self._agent.instance, now=time.monotonic())
 
     def _shown(self, tunnel: AgentTunnel, collection: str, status: int) -> ApiAnswer:
-        """Return the first entry of a tunnel that was just created. It may have ended since, and then has none."""
+        """Return the response with the first entry of a tunnel that was just created.
+
+        Raises ApiError if the tunnel has ended since.
+        """
         entries = self._listing.entries_of(tunnel)
         if not entries:
             raise ApiError(502, "failed to start tunnel", {"err": "the tunnel has ended"}, 103)

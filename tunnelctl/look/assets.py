@@ -6,7 +6,7 @@ from importlib import resources
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 """Media types by the ending of a file's name. Files with other endings, such as licences, are not served."""
 LOOK = "tunnelctl.look"
-"""Package with the files that both pages share."""
+"""Package with the files that the relay's dashboard and the agent's inspector share."""
 
 
 @dataclass(frozen=True, slots=True)

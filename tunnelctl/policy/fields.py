@@ -38,8 +38,8 @@ MAX_SESSION = 30 * 24 * 3600
 MIN_RECHECK = 10
 """Minimum seconds between checks of a session at the provider; more frequent checks would only load the provider."""
 MIN_LOCAL_RECHECK = 1
-"""Like `MIN_RECHECK`, for a relay that serves its own machine only, where users experiment and want to see the
-effect."""
+"""Minimum seconds between checks of a session at the provider, at a relay that serves its own machine only, where users
+experiment and want to see the effect."""
 MAX_ISSUER, MAX_CLIENT_ID = 2048, 1024
 """Maximum characters of an issuer, and of a client id. Each session stores both."""
 MAX_TOKEN_TEXT = 512

@@ -21,10 +21,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         address: IP address of the visitor.
-        subject, email, name: Of the signed-in visitor, or of the token's holder; "" without one. The e-mail address is
-            only set if the provider reports it as verified.
+        subject, email, name: Claims about the signed-in visitor, or the token's holder; "" without one. The e-mail
+            address is only set if the provider reports it as verified.
         rule: The rule that let the visitor in, for display: `domain acme.com`.
-        how: What the visitor was let in by: `session` (a login), `bearer` (an access token of the login's provider),
+        how: How the visitor was let in: `session` (a login), `bearer` (an access token of the login's provider),
             `jwt` (another issuer's token), `basic` (a password), `public_path`, `preflight`, or `open` (there are no
             rules). Later relays may send other words.
         gate_ns: Nanoseconds from the request's head to this frame: the checks, and waiting for a login's data or for

@@ -17,15 +17,15 @@ class Limits:
     """Limits of one session. Each end enforces its own; some are told to the peer in the messages hello and welcome."""
 
     max_streams: int = 1024
-    """Streams open at once on a link. Multiplied by the initial window this bounds the memory of a link: 64 MiB, plus
-    the budget for window growth."""
+    """Maximum streams open at once on a link. Multiplied by the initial window this bounds the memory of a link: 64
+    MiB, plus the budget for window growth."""
 
     max_head: int = MAX_PAYLOAD
-    """Bytes of an OPEN, ABOUT, HEAD or END payload, and of all interim heads of one stream together: heads have no flow
-    control, so an endless run of 103 responses would otherwise fill memory behind a slow visitor."""
+    """Maximum bytes of an OPEN, ABOUT, HEAD or END payload, and of all interim heads of one stream together: heads have
+    no flow control, so an endless run of 103 responses would otherwise fill memory behind a slow visitor."""
 
     max_control: int = MAX_PAYLOAD
-    """Bytes of a CONTROL message. A hello, or a bind with a large policy, is below 8 KiB."""
+    """Maximum bytes of a CONTROL message. A hello, or a bind with a large policy, is below 8 KiB."""
 
     max_resets_per_second: float = 1000.0
     """Average rate of resets that cancel work. Rapid reset (CVE-2023-44487): opening a stream is cheap, the work it
@@ -33,23 +33,23 @@ class Limits:
     hang up cannot end a link."""
 
     max_reset_burst: int = 4096
-    """Resets that cancel work, in one burst. Four times `max_streams`: an interrupted load generator resets all its
-    streams, this may happen twice, and a stalled network may deliver as many again at once."""
+    """Maximum resets that cancel work, in one burst. Four times `max_streams`: an interrupted load generator resets all
+    its streams, this may happen twice, and a stalled network may deliver as many again at once."""
 
     max_unanswered_pings: int = 3
     """Number of unanswered PINGs after which the link is dead: with a heartbeat of 5 s a half-open link lives 15 s."""
 
     max_unsent_answers: int = 1024
-    """PINGs and CONTROL messages accepted while none of our frames could be sent. A peer that sends them but does not
-    read would otherwise fill memory with our answers (CVE-2019-9512)."""
+    """Maximum PINGs and CONTROL messages accepted while none of our frames could be sent. A peer that sends them but
+    does not read would otherwise fill memory with our answers (CVE-2019-9512)."""
 
     max_link_frames_per_second: float = 200.0
     """Average rate of PINGs, CONTROL messages and skipped optional frames. They have no flow control, and each may cost
     a JSON decode. An agent that binds all its tunnels and measures the round trip sends less than one a second."""
 
     max_link_frame_burst: int = 4096
-    """PINGs, CONTROL messages and skipped optional frames in one burst: after a restart, a relay sends each agent the
-    addresses of all its edges at once."""
+    """Maximum PINGs, CONTROL messages and skipped optional frames in one burst: after a restart, a relay sends each
+    agent the addresses of all its edges at once."""
 
     heartbeat_seconds: float = 5.0
     """Seconds between the PINGs that each side sends."""

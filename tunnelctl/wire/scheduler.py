@@ -17,7 +17,8 @@ QUANTUM: Final = 32 * 1024
 HIGH_WATER: Final = 256 * 1024
 """Queued bytes above which the user should stop sending on a stream; one read of a socket may bring as many."""
 LOW_WATER: Final = 64 * 1024
-"""Queued bytes below which a `Writable` event is emitted; they last until the user has sent more."""
+"""Queued bytes below which a `Writable` event is emitted, early enough that the user can send more before the queue is
+empty."""
 
 MAX_SMALL: Final = 4096
 """Payloads up to this size are sent without waiting for a turn if their stream has no queue."""

@@ -71,8 +71,8 @@ from tunnelctl.wire.window import Budget, earned, release
 MAX_FRAMES_AT_ONCE: Final = 1 << 30
 """Default of `receive_data`: read all frames of a chunk at once."""
 MAX_PINNING: Final = 8
-"""A memory view keeps its whole chunk in memory, so DATA smaller than 1/8 of its chunk is copied. Otherwise a peer
-could make single bytes of many slow streams keep whole messages in memory."""
+"""Factor by which a received chunk may be larger than DATA that is kept as a view of it. A view keeps the whole chunk
+in memory; without this limit a peer could make single bytes of many slow streams keep whole messages."""
 MIN_VIEW: Final = 4096
 """Size in bytes below which a copy costs no more than a memory view."""
 

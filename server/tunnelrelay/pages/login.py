@@ -50,7 +50,8 @@ About = Literal[
     "scope",
     "untrusted",
 ]
-"""Causes with texts of their own, `text_CASE` and `hint_CASE` in `en.toml` below `pages.` and the error's code."""
+"""Causes of login errors that select their own texts: `text_CASE` and `hint_CASE` in `en.toml`, below `pages.` and the
+error's code."""
 
 
 def login_page(

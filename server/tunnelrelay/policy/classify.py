@@ -22,9 +22,10 @@ values mean another owner's site."""
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 _FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user")
 _PAGE = b"text/html,application/xhtml+xml"
-"""Matches the begin of the `Accept` of every browser that opens a page. Programs that accept HTML send another one."""
+"""Matches the beginning of `Accept` as every browser sends it to open a page. Programs that accept HTML send another
+one."""
 _BROWSER = re.compile(rb"Mozilla/5\.0 \((?!compatible;)")
-"""Matches the begin of the `User-Agent` of every browser, and of many programs; crawlers contain `compatible`
+"""Matches the beginning of the `User-Agent` of every browser, and of many programs; crawlers contain `compatible`
 instead."""
 _ROBOT = re.compile(rb"bot\b|crawler|spider|preview|externalhit|headless|https?://", re.IGNORECASE)
 """Matches the `User-Agent` of programs that fetch pages for others (search, link previews) and admit it."""

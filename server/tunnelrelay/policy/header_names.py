@@ -16,7 +16,8 @@ MAX_NAME = 64
 
 KEEP, DROP, COOKIE, HOST, AUTHORIZATION, TE, FORGED = range(7)
 SET_COOKIE, LOCATION, CONNECTION, CACHE_CONTROL, CDN_CACHE, CLEAR_SITE_DATA, REFRESH = range(2, 9)
-"""Kinds of field names in requests (first line) and responses (KEEP, DROP and second line)."""
+"""Numbers for the treatment of field names: in requests those of the first line; in responses KEEP, DROP and those of
+the second line."""
 
 _FRAMING = (HOP_BY_HOP - {b"trailer"}) | {b"content-length"}
 """Fields that are generated anew for each connection. `Trailer` is forwarded, as trailers are (RFC 9110 section
@@ -189,7 +190,7 @@ HARMLESS = frozenset({b"", b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b
 
 
 def is_spoofable(name: bytes) -> bool:
-    """Return whether a loose name sets a variable of the upstream that only the relay may set.
+    """Return whether a name in the form of `loose_name` sets a variable of the upstream that only the relay may set.
 
     CGI maps `X-Forwarded-For` to `HTTP_X_FORWARDED_FOR`; Java and .NET programs may read a field of the latter name
     too.
@@ -198,17 +199,21 @@ def is_spoofable(name: bytes) -> bool:
 
 
 def is_relays(name: bytes) -> bool:
-    """Return whether owners' header rules must not contain this loose request name."""
+    """Return whether owners' header rules must not contain this request field; the name has the form of
+    `loose_name`.
+    """
     return _RELAYS.match(name)
 
 
 def is_framing(name: bytes) -> bool:
-    """Return whether a loose name is about framing or belongs to a single connection."""
+    """Return whether a field is about framing or belongs to a single connection; the name has the form of
+    `loose_name`.
+    """
     return name in _FRAMING
 
 
 def is_for_front_servers(name: bytes) -> bool:
-    """Return whether an upstream must not send this loose response name."""
+    """Return whether an upstream must not send this response field; the name has the form of `loose_name`."""
     return name in _FOR_FRONT_SERVERS
 
 

@@ -211,7 +211,9 @@ def _with_own_address(fields: list[Field], own: OwnAddress, origin: bytes) -> li
 
 
 def _unwanted(head: RequestHead, policy: Policy) -> frozenset[bytes]:
-    """Return the loose names of request fields to drop: those of the owner's rules, and those in `Connection`."""
+    """Return the names (as by `loose_name`) of the request fields to drop: those of the owner's rules, and those in
+    `Connection`.
+    """
     removed = policy.request_edit.remove
     if head.connection in HARMLESS:
         return removed

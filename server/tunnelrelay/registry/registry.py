@@ -26,7 +26,7 @@ log = EventLog("tunnelrelay.registry")
 LOST_SECONDS = 600.0
 """Seconds for which a name whose link was lost still belongs to its owner; requests then get a 503 instead of a 404."""
 AWAITED_SECONDS = 30.0
-"""Seconds after the loss of a link in which its agent is likely to come back: for so long it dials every 0.4 s."""
+"""Seconds after the loss of a link during which its agent dials every 0.4 s, and so is likely to come back."""
 MAX_LOST = 10_000
 MAX_OWNERS_RULES = 4 * 1024 * 1024
 """Maximum bytes of the settings of all tunnels of one owner together, as JSON: enough for 64 tunnels with settings as
@@ -129,7 +129,7 @@ class Registry:
         return endpoint.owner if endpoint is not None else ""
 
     def is_awaited(self, host: str) -> bool:
-        """Whether the host's link was lost so recently that its agent is likely to come back."""
+        """Return whether the host's link was lost so recently that its agent is likely to come back."""
         lost_at = self._lost.get(host)
         return lost_at is not None and self._monotonic() - lost_at < AWAITED_SECONDS
 

@@ -31,7 +31,7 @@ OWNER = "(operator)"
 VIA = "dashboard"
 TOUCH_SECONDS = 60.0
 TRIES = 3
-"""Names to try for a new user, the plain one first."""
+"""Maximum names to try for a new user: the plain one, then variants of it."""
 _NOT_OF_OWNERS = re.compile(r"[^A-Za-z0-9._@+-]+")
 
 

@@ -71,14 +71,14 @@ class EdgeViews:
         )
 
     def settings(self, row: EdgeRow) -> EdgeSettings:
-        """Return the row's settings; empty ones for an unreadable row (which refuses all visitors)."""
+        """Return the settings in an edge's row; empty ones for an unreadable row (which refuses all visitors)."""
         try:
             return self.policies.settings(row)
         except Unreadable:
             return EdgeSettings()
 
     def secrets(self, row: EdgeRow) -> EdgeSecrets:
-        """Return the row's secrets, which must never be shown; empty when their key is gone."""
+        """Return the secrets in an edge's row, which must never be shown; empty when their key is gone."""
         try:
             return self.policies.open(row)
         except Unreadable:

@@ -151,7 +151,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def test(
         self, actor: Actor, settings: ProviderSettings, client_secret: str = "", provider_id: str | None = None
     ) -> list[Finding]:
-        """Return whether people could log in there; see `edges.Edges.test_provider`. Administrators only.
+        """Return whether people could log in at a provider; see `edges.Edges.test_provider`. Administrators only.
 
         Args:
             client_secret: Client secret; "" for the provider's own, if it belongs to the same client.
@@ -179,7 +179,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     async def _tested(
         self, actor: Actor, settings: ProviderSettings, client_secret: str, provider_id: str | None
     ) -> OidcSpec:
-        """Return the login that a test with these values tries.
+        """Return the login settings for a test of a provider.
 
         Without a secret, the stored one of the same client is used.
         """

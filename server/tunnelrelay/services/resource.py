@@ -189,7 +189,9 @@ class Resource(Generic[T, V]):
         self.base.authorize(actor, self.terms.area, Access.WRITE, admin_only=self.terms.admin_only)
 
     def _begin(self, actor: Actor, *, owner: str | None = None, description: str = "", metadata: str = "") -> str:
-        """Authorise, and check what all new rows have in common. Return the owner of the new row.
+        """Authorise, and check the texts and the owner, which all kinds of new rows have.
+
+        Return the owner of the new row.
 
         Args:
             owner: Owner of the new row; None for the actor's own. Only administrators may give another one.
@@ -205,7 +207,7 @@ class Resource(Generic[T, V]):
         return {"id": new_id(self.terms.kind, now), "owner": owner, "created_at": now, "updated_at": now}
 
     def _begin_change(self, actor: Actor, *, description: str | None = None, metadata: str | None = None) -> None:
-        """Authorise, and check what all changes have in common."""
+        """Authorise, and check the texts, which changes of all kinds of rows may have."""
         self._authorize(actor)
         check_texts(description=description, metadata=metadata)
 

@@ -13,8 +13,8 @@ from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.resources import SignInRow, UserRow
 
 CODE_SECONDS = 3600.0
-"""Seconds for which a code is valid. It is passed on by terminal, chat or mail and used at once; on the next day it
-must be useless."""
+"""Seconds for which a one-time sign-in code is valid. People pass it on by terminal, chat or mail and use it at once;
+on the next day it must be useless."""
 IDLE_SECONDS = 12 * 3600.0
 """Seconds of idleness after which a sign-in ends: a working day with its breaks. A browser left open overnight must
 sign in again."""

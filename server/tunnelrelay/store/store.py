@@ -100,7 +100,6 @@ def _keep_when_cancelled(context: ExceptionContext) -> None:
     By default SQLAlchemy closes the connection without a rollback, because a server's driver may be in the middle of a
     response. A closed SQLite connection keeps its lock while one of its statements is in memory, so that the next
     writer would wait in vain. aiosqlite finishes the statement in its thread, and can roll back afterwards.
-    memory: the next writer would wait in vain. aiosqlite finishes the statement in its thread, and rolls back after it.
     """
     if isinstance(context.original_exception, asyncio.CancelledError):
         context.is_disconnect = False

@@ -77,7 +77,7 @@ KNOWN: dict[str, Declined] = {
     "expired_token": EXPIRED,
     "slow_down": BUSY,
 }
-"""The known error codes."""
+"""Maps error codes of OAuth and OpenID Connect, and of well-known providers, to their meanings."""
 
 _SHAPES: tuple[tuple[re.Pattern[str], Declined], ...] = (
     (re.compile(r"cancel|abort|declined"), _CANCELLED),

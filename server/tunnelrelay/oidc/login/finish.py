@@ -52,7 +52,8 @@ from tunnelrelay.store.base import MarkStore, StoreError
 log = EventLog(__name__)
 
 JOIN_SECONDS = 2.0
-"""Seconds for which a repeated hand-off (a double click) waits for the response to the first one."""
+"""Seconds for which a hand-off (a forwarded provider's response) that arrives again, by a double click, waits for the
+reply to the first one."""
 USED_SECONDS = LOGIN_SECONDS + 300
 """Seconds for which a used login is remembered: longer than its sealed values are valid, and than the cookie of a
 refused login."""
@@ -60,8 +61,8 @@ refused login."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Arrival:
-    """A hand-off together with the cookie of its login, which proves that it arrived in the browser that began the
-    login.
+    """A hand-off (the provider's response, forwarded to the endpoint's host) with the cookie of its login, which proves
+    that it arrived in the browser that began the login.
     """
 
     request: VisitorRequest
@@ -98,7 +99,9 @@ class Finisher:
         self._under_way: dict[str, asyncio.Future[LoginEnd]] = {}
 
     async def finish(self, request: VisitorRequest, params: Params) -> LoginEnd:
-        """Finish the login of a hand-off; see `Login.finish`."""
+        """Finish a login whose provider's response the callback host forwarded to the endpoint's host; see
+        `Login.finish`.
+        """
         blobs = [value for name, value in params if name == "h"]
         # An expired hand-off too: in a restored tab it still shows where the visitor wanted to go.
         handoff = open_blob(self._ring, Handoff, request.host, blobs[0], ANY_AGE) if len(blobs) == 1 else None
@@ -174,7 +177,7 @@ class Finisher:
         return transaction if both == {expected} else None
 
     async def _not_ours(self, request: VisitorRequest, reason: str, path: str) -> LoginEnd:
-        """Respond to a hand-off that this browser did not begin or has already used.
+        """Respond to a forwarded provider's response whose login this browser did not begin or has already finished.
 
         Redirect a signed-in visitor to the path.
 
@@ -192,7 +195,8 @@ class Finisher:
         return LoginEnd(pages.start_again(request_id=request.request_id, host=request.host, path=path), "failed")
 
     async def _once(self, arrival: _Arrival) -> LoginEnd:
-        """Handle a hand-off that a double click may send twice: both requests get the response to the first one.
+        """Handle a forwarded provider's response that a double click may send twice: both requests get the reply to the
+        first one.
 
         Both requests have the login's cookie and so come from this browser. A hand-off that comes later is a replay.
         """

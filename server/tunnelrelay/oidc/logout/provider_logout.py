@@ -196,7 +196,9 @@ class _Claimed:
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A connection that a token may be for, and the connection whose provider's keys verify the token."""
+    """An OpenID client to which a logout token may be addressed, and the connection whose provider's keys verify the
+    token.
+    """
 
     connection_id: str
     client_id: str

@@ -49,7 +49,10 @@ class ProviderCheck:
 
 
 class _Lent(httpx.AsyncBaseTransport):
-    """The shared transport for one check of one owner. Closing it leaves the shared transport open."""
+    """Wraps the shared transport for one owner's check of a provider.
+
+    Closing the wrapper leaves the shared transport open.
+    """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, owner: str, issuer: str) -> None:
         self._transport = transport

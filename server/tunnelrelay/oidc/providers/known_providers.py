@@ -24,7 +24,7 @@ T = TypeVar("T")
 FRESH_SECONDS = 3600.0
 """Seconds after which metadata and keys are fetched again."""
 STALE_SECONDS = 24 * 3600.0
-"""Seconds for which they are used if fetching fails, to bridge a provider's outage."""
+"""Seconds for which metadata and keys are used if fetching them again fails, to bridge a provider's outage."""
 MIN_FAILED_SECONDS, MAX_FAILED_SECONDS = 1.0, 30.0
 """Minimum and maximum seconds for which a failed fetch is cached, so that a flood of visitors does not become a flood
 of calls: as long as the fetch took, but at least the minimum; doubled after each further failure, up to the maximum. A
@@ -154,8 +154,8 @@ class Rereads:
         return True
 
     def forgive(self) -> None:
-        """Allow the next early fetch at once, as this one brought a change, or failed and the failure itself is
-        cached.
+        """Allow the next early fetch at once, as the last one brought a change, or failed (the failure itself is
+        cached).
         """
         self._not_before = float("-inf")
 

@@ -47,8 +47,8 @@ RETRY_SECONDS = 30.0
 AWAY_SECONDS = 5.0
 """With policy `502`: seconds for which a provider that could not be reached is not called again."""
 KEEP_FACTOR = 2
-"""Claims older than this many intervals are not trusted any longer; applies to policy `keep`, and to all policies if
-the relay itself was too busy to ask."""
+"""Number of re-check intervals after which claims are not trusted any longer; applies to policy `keep`, and to all
+policies if the relay itself was too busy to ask."""
 
 
 class Rechecks:

@@ -78,7 +78,7 @@ def _verified(claims: Claims, mode: str) -> bool | None:
 
 
 def _vouches(value: object) -> bool:
-    """Return whether a claim of Entra ID is true, which it writes as true, as 1, or as text.
+    """Return whether a claim of Entra ID is true; Entra ID writes true, 1 or a text.
 
     `xms_edov` says that the e-mail's domain belongs to the directory.
     """

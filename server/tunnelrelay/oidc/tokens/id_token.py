@@ -30,7 +30,7 @@ MAX_AGE = 600
 MAX_SUBJECT = 255
 """Maximum characters of a subject (Core section 2: at most 255 ASCII characters)."""
 JWT_KIND = frozenset({"jwt"})
-"""Allowed `typ` of ID tokens and signed userinfo. Tokens for other purposes have another one (RFC 8725 section
+"""Allowed `typ` of ID tokens and signed userinfo. Tokens for other purposes have another `typ` (RFC 8725 section
 3.11)."""
 
 
