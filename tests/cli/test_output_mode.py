@@ -29,3 +29,8 @@ def test_the_address_is_printed_once_and_again_only_if_it_changes(capsys):
     for url in ("https://a.example", "https://a.example", "https://b.example"):
         printer.started(Started(name="n", upstream="u", url=url))
     assert capsys.readouterr().out == "https://a.example\nhttps://b.example\n"
+
+
+def test_an_address_with_control_characters_is_printed_as_one_line_without_them(capsys):
+    UrlPrinter(lambda: None).started(Started(name="n", upstream="u", url="https://a.example\x1b[2J\nb"))
+    assert capsys.readouterr().out == "https://a.example\\x1b[2J\\nb\n"

@@ -233,6 +233,7 @@ def test_what_the_relay_and_visitors_say_is_shown_and_not_obeyed(screen):
     shown = "\n".join(lines(screen, 200, 60))  # the terminal refuses control characters
     for place in ("demo", "people", "idp", "ann", "no edge", "refused", "taken", "reconnecting ("):
         assert f"{place}{ESCAPED}" in shown, place
+    assert screen.summary()[0].startswith(f"https://demo{ESCAPED} -> ")
     assert r"\x1b \x1b[31m\x07\x0d\x0a\xc2\x9b2J" in " ".join(shown.split())
 
 

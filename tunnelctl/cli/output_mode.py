@@ -12,7 +12,7 @@ from typing import Any, cast
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.ngrok_codes import with_ngrok_code
 from tunnelctl.agent.watcher import Started, Watcher, Watchers
-from tunnelctl.cli.exits import Exit, Failure, has_colour, is_dumb, say
+from tunnelctl.cli.exits import Exit, Failure, has_colour, is_dumb, plain, say
 from tunnelctl.cli.log_formats import Style, formatter
 from tunnelctl.cli.logs import ApiLog, LibraryHandler, Log, LogWatcher
 from tunnelctl.cli.persona import Persona
@@ -215,7 +215,7 @@ class UrlPrinter(Watcher):
             return
         self._printed.add(tunnel.url)
         try:
-            sys.stdout.write(f"{tunnel.url}\n")  # written in one piece, as the log may be written to the same terminal
+            sys.stdout.write(f"{plain(tunnel.url)}\n")  # in one piece, as the log may share the terminal
             sys.stdout.flush()
         except BrokenPipeError:
             self._lose_reader()

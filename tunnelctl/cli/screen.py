@@ -166,7 +166,7 @@ class Screen(Watcher):
         duration.
         """
         lasted = f"{count_of(self._traffic.count, 'request')} in {_lasted(time.monotonic() - self._began)}"
-        addresses = [f"{url} -> {upstream}" for url, upstream in self._seen.items()]
+        addresses = [plain(f"{url} -> {upstream}") for url, upstream in self._seen.items()]
         return [*addresses[:-1], f"{addresses[-1] if addresses else 'no address was served'}: {lasted}"]
 
     # Rendering
