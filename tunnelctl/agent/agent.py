@@ -573,7 +573,7 @@ class Agent:
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel these tasks and wait until they have ended."""
+    """Cancel tasks and wait until they have ended."""
     ending = tuple(tasks)
     for task in ending:
         task.cancel()

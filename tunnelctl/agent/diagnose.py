@@ -256,7 +256,7 @@ async def _resolve(host: str, port: int) -> set[str]:
 
 
 class _Guest:
-    """The user of the test link, which is closed as soon as it is open."""
+    """Handles the events of the test link, which is closed as soon as it is open."""
 
     def on_opened(self, stream: Stream, payload: bytes, fin: bool) -> None:
         """Never called, as no tunnel was offered."""

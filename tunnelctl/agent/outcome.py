@@ -223,7 +223,7 @@ def _as_typed(refused: Refused, names: Mapping[str, str]) -> str:
 
 
 def _address_hint(relay_from: str) -> str:
-    """Return where the address without a relay comes from, so that the user corrects the right place."""
+    """Return a hint that names the source of the relay's address, for an address at which no relay responds."""
     if relay_from:
         return f"the address is from {relay_from}"
     named = "name another with --relay, or save it: `tunnel config add-relay URL`"

@@ -111,7 +111,7 @@ class Service:
     def offer(self, tunnel: AgentTunnel) -> None:
         """Offer a tunnel to the relay: now, or later when too many were offered.
 
-        If there is no link, the next one does it.
+        Without a link, the tunnel is offered on the next one.
         """
         link, number = self._link, tunnel.number
         if link is None or not link.is_open or not self._is_welcomed or self.over.done() or tunnel.end is not None:

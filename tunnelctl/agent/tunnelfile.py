@@ -23,8 +23,8 @@ At = Callable[[YamlEntry, str], str]
 Report = Callable[[YamlEntry, str], None]
 """Function that receives a problem with an entry."""
 ReportUnknown = Callable[[YamlEntry, str, str], str]
-"""Function that receives an unknown key, the keys that lead to it, and those of them inside the definition. Returns the
-problem if only this tunnel has it, "" if it was reported for the whole file."""
+"""Function that receives an unknown key, the keys that lead to it, and the part of these keys that is inside the
+definition. Returns the problem if only this tunnel has it, "" if it was reported for the whole file."""
 
 OWN: dict[str, tuple[str, Kind]] = {
     "addr": ("addr", "text"),

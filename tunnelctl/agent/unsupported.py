@@ -75,4 +75,4 @@ IN_A_TUNNEL: dict[str, str] = {
     "ip_restriction": "write it into a tunnel below `tunnels`, or give --cidr-allow and --cidr-deny",
     "oidc": "write it into a tunnel below `tunnels`, or give --oidc",
 }
-"""Hints for keys that are implemented in another place than where they were written."""
+"""Hints for keys that exist, but not at the place in the file where the user wrote them."""

@@ -424,8 +424,8 @@ def watch_for_bytes(number: int) -> Callable[[], object]:
 
 
 def ended_before(cut: Exception) -> bool:
-    """Return whether a service had sent the end (FIN) before the reset that a write met, so that all bytes have
-    arrived.
+    """Return whether a service closed its side (FIN) before the reset that a write has noticed, so that all its bytes
+    have arrived.
 
     Only Linux shows this: a write fails with EPIPE if the FIN came before the reset, and with ECONNRESET if not.
     """

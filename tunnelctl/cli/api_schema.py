@@ -23,7 +23,7 @@ GROUPS = {
     "https_edge_routes": "edges https-routes",
     "tunnel_group_backends": "backends tunnel-group",
 }
-"""Command groups by tag of the schema, where the group is not the tag with hyphens."""
+"""Maps tags of the schema to command groups, if the group is not simply the tag with hyphens."""
 MODULES = "https_edge_route_modules"
 """Tag of the modules of a route; each module is a group."""
 VERBS = {

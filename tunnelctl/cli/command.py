@@ -10,7 +10,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 MAX_SENTENCE = 200
 """Maximum characters of a command's line in its group's help."""
 _TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"0", "f", "false"})
-"""Spellings of true and false in Go's flags, and so in ngrok's."""
+"""Spellings of true and false that flags of Go programs, such as ngrok, accept."""
 
 
 class Command(click.Command):

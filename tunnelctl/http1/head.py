@@ -99,7 +99,7 @@ smuggling)."""
 
 
 class _Fields:
-    """Header fields and what they say about framing. Receives the callbacks of llhttp."""
+    """The header fields of a message, and the facts about framing in them. Receives the callbacks of llhttp."""
 
     __slots__ = ("connection", "content_length", "fields", "is_chunked", "keep_alive", "minor")
 

@@ -71,7 +71,7 @@ class EventReader:
         self._news = asyncio.Event()
 
     def changed(self, number: int) -> None:
-        """Note a changed exchange, which is reported once however often it changes before that."""
+        """Note a changed exchange; several changes of one exchange before the next batch are reported as one event."""
         if number in self._untold:
             return
         if len(self._untold) >= MAX_UNTOLD:

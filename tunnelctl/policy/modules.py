@@ -82,4 +82,4 @@ MODULES: Mapping[str, PolicyModule] = {
         ),
     )
 }
-"""Every module, by name."""
+"""Every module (a group of settings), by name."""

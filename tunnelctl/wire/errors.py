@@ -4,7 +4,10 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """Why a stream was reset or a link ended. The numbers are part of the wire protocol and never change meaning."""
+    """The reason why a stream was reset or a link ended.
+
+    The numbers are part of the wire protocol and never change meaning.
+    """
 
     NO_ERROR = 0
     """The end was regular: for example the link was drained, or the tunnel was unbound."""

@@ -204,7 +204,7 @@ _Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Window:
-    """Counts events of one kind and host (or owner) since `began`, and those of them that were not stored.
+    """Counts the events of one kind and host (or owner) since `began`, and how many of these events were not stored.
 
     Attributes:
         holder: Owner whose share of the counters includes this one.

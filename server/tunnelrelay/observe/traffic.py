@@ -222,7 +222,7 @@ class TrafficLog:
                 ring.popleft()
 
     def _completed(self, finished: FinishedExchange) -> FinishedExchange:
-        """Return the exchange with the visitor who signed in by it, and with long texts cut."""
+        """Return the exchange with long texts cut, and with the visitor if the visitor signed in with this request."""
         exchange, login = _bounded(finished.exchange), ""
         signed_in = self._signed_in.pop(exchange.request_id, None) if self._signed_in else None
         if signed_in is not None:

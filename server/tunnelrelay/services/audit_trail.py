@@ -1,4 +1,4 @@
-"""Reads audit events from the store. A member sees those about resources of the member's owner.
+"""Reads audit events from the store. A member sees only the events about resources of the member's owner.
 
 An event about a member's resource can contain facts about other owners: who had a name before, who else may use a
 provider, an administrator's address. These are left out for members (`for_member`).

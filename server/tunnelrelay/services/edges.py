@@ -398,7 +398,7 @@ def _same_client(old: EdgeSettings, new: EdgeSettings) -> bool:
 
 
 def _of_version(version: int | None, change: Callable[[EdgeRow], EdgeRow]) -> Callable[[EdgeRow], EdgeRow]:
-    """Wrap a change so that it fails for another version than the one the user saw; None for any version."""
+    """Wrap a change so that it fails if the row's version is not the one that the user saw; None for any version."""
 
     def changed(row: EdgeRow) -> EdgeRow:
         if version not in (None, row.version):

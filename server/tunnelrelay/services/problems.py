@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """Why a request was refused. The values are HTTP statuses."""
+    """The kinds of refusals. The values are HTTP statuses."""
 
     INVALID = 400
     """The request is invalid; `fields` names the wrong fields."""

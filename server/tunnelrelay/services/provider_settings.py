@@ -76,4 +76,4 @@ def _not_the_owners(spec: OidcSpec, settings: ProviderSettings) -> tuple[str, st
 _AS_BY_DEFAULT = {
     row.name: "" if (default := default_of(row)) is None else default for row in FIELDS if row.is_of_provider
 }
-"""Settings that belong to the provider, with the values with which an owner leaves them to it."""
+"""Settings that only the named provider may define, each with the default value that an owner's settings must have."""

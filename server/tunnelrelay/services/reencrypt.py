@@ -17,7 +17,7 @@ log = EventLog("tunnelrelay.services")
 
 
 async def reencrypt(base: ServiceBase, policies: EdgePolicies) -> int:
-    """Encrypt all secrets that an older key encrypted again with the current key. Return the number of rows written.
+    """Encrypt again, with the current key, all secrets that an older key encrypted. Return the number of rows written.
 
     Secrets that cannot be decrypted stay as they are. Rows that change meanwhile are left for the next run; another
     relay may be doing the same.

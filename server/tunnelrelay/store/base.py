@@ -211,9 +211,9 @@ class TokenStore(Protocol):
         """Return tokens that are not revoked, by descending id, starting below `before`."""
 
     async def change_token(self, before: Token, after: Token) -> bool:
-        """Write those of description, metadata, ACL and expiry in which `before` and `after` differ (at least one), so
-        that two users who change different fields at once do not undo each other's change. Return False when the token
-        does not exist.
+        """Write a token's description, metadata, ACL and expiry, but only the values in which `before` and `after`
+        differ (at least one), so that two users who change different fields at once do not undo each other's change.
+        Return False when the token does not exist.
         """
 
     async def revoke_token(self, token_id: str, at: float) -> Token | None:

@@ -236,7 +236,8 @@ revisions = Table(
     Column("kind", short_text(40), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-"""How often each kind of resource has changed, so that other relays on this store notice it with one small query."""
+"""The number of changes of each kind of resource, so that other relays on this store notice a change with one small
+query."""
 
 _applied = Table(
     "alembic_version",

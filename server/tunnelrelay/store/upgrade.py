@@ -76,7 +76,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make_private(path: Path) -> None:
-    """Create the file with its mode before SQLite creates it with the umask's; SQLite's WAL files get the same mode."""
+    """Create the file with its mode, before SQLite would create it with the default one; SQLite's WAL files get the
+    same mode.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
         if os.fstat(handle).st_mode & 0o077:

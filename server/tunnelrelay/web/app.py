@@ -105,9 +105,7 @@ class WebApp:
         return choose
 
     async def _home(self, request: Request) -> Response:
-        """Redirect to the start page after the button for too large cookies was pressed, if they are no longer too
-        large.
-        """
+        """Redirect to the start page after a visitor pressed the button that clears cookies which are too large."""
         return response(redirect(f"{self.address.url(page_request_of(request.scope).host)}/"))
 
     async def _landing(self, request: Request) -> Response:

@@ -335,8 +335,8 @@ class Finisher:
         return LoginEnd(redirect(location, fields), "ok", identity)
 
     def _switch(self, arrival: _Arrival) -> tuple[str, bytes]:
-        """Return the hidden field of "use another account", and the Set-Cookie value that keeps the login's cookie for
-        it.
+        """Return the hidden field of the form "use another account", and the Set-Cookie value that keeps the cookie of
+        the login, which the form needs.
 
         The login remains marked as used; the cookie only identifies its browser and its return path.
         """

@@ -59,8 +59,8 @@ _REFUSED: tuple[Network, ...] = tuple(
         "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
     )
 )  # fmt: skip
-"""IANA's special-purpose registries. Listed here because Python 3.11's `is_global` treats NAT64 (64:ff9b::/96), 6to4
-(2002::/16) and multicast as global, and the first two can reach any IPv4 address."""
+"""Networks in IANA's special-purpose address registries. Listed here because Python 3.11's `is_global` treats NAT64
+(64:ff9b::/96), 6to4 (2002::/16) and multicast as global, and the first two can reach any IPv4 address."""
 
 
 class CallRefused(httpx.RequestError):

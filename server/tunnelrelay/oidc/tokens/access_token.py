@@ -39,7 +39,7 @@ BOUNDS = (
     ),
 )
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
-"""Values of `typ` for access tokens (RFC 9068 section 2.1), and for older ones."""
+"""Values of `typ` in access tokens: the standard one (RFC 9068 section 2.1), and others from before the standard."""
 
 
 def may_be_token(authorization: bytes) -> bool:

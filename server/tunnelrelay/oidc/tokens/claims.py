@@ -41,7 +41,8 @@ def normalised(claims: Claims, connection: Connection) -> dict[str, object]:
 
 
 def claim_at(claims: Claims, path: str) -> object:
-    """Return the claim with this name, or the nested one that the dots in the name lead to; None without one.
+    """Return the claim with this name, or the value in nested objects to which the dots in the name lead; None without
+    one.
 
     A claim with the whole name takes precedence, as names may contain dots themselves (`https://acme.example/groups`).
     """
