@@ -64,6 +64,7 @@ BOUNDED_BY_OTHERS = {
     "tunnelrelay.policy.fair_cache:FairCache._values": "max_count and max_bytes, declared where the cache is made",
     "tunnelrelay.policy.fair_cache:FairCache._entries": "one for each value",
     "tunnelrelay.policy.fair_cache:FairCache._owners": "one for each owner with values",
+    "tunnelrelay.policy.fair_cache:FairCache._by_count": "one for each owner with values",
     "tunnelrelay.policy.fair_cache:_Share.keys": "one for each value of an owner",
     "tunnelrelay.registry.registry:Registry._endpoints": "MAX_OWNERS_NAMES and MAX_EDGES of each owner",
     "tunnelrelay.registry.registry:Registry._requests_held": "a number for each owner with requests that wait",

@@ -68,6 +68,16 @@ def test_of_owners_who_have_as_much_the_one_gives_who_used_it_the_longest_ago() 
     assert [kept.count_of(owner) for owner in ("ann", "bob", "eve", "zoe")] == [1, 0, 1, 1]
 
 
+def test_of_owners_who_gave_and_have_as_much_again_each_gives_in_turn() -> None:
+    kept = cache(max_count=4)
+    for owner in ("ann", "bob"):
+        fill(kept, owner, 2)
+    for owner in ("zoe", "yan"):
+        fill(kept, owner, 1)
+
+    assert [kept.count_of(owner) for owner in ("ann", "bob", "zoe", "yan")] == [1, 1, 1, 1]
+
+
 def test_what_is_heavier_than_all_may_be_is_not_kept() -> None:
     kept = cache()
     fill(kept, "ann", 1)

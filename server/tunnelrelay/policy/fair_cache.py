@@ -10,7 +10,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 ENTRY_BYTES = 300
-"""Bytes of memory for one entry of the cache itself: places in three dicts, a tuple and a number."""
+"""Bytes of memory for one entry of the cache itself: places in four dicts, a tuple and a number."""
 
 
 class FairCache(Generic[K, V]):
@@ -27,7 +27,17 @@ class FairCache(Generic[K, V]):
         get: Returns the value of a key, or None. It is the method of a plain dict, for speed on the hot path.
     """
 
-    __slots__ = ("_entries", "_owners", "_values", "get", "max_bytes", "max_count", "max_of_owner", "total")
+    __slots__ = (
+        "_by_count",
+        "_entries",
+        "_owners",
+        "_values",
+        "get",
+        "max_bytes",
+        "max_count",
+        "max_of_owner",
+        "total",
+    )
 
     def __init__(self, *, max_count: int, max_bytes: int, max_of_owner: int | None = None) -> None:
         self.max_count = max_count
@@ -37,6 +47,7 @@ class FairCache(Generic[K, V]):
         self._values: dict[K, V] = {}
         self._entries: dict[K, tuple[_Share[K], int]] = {}
         self._owners: dict[str, _Share[K]] = {}  # by last use; of equal owners the first loses an entry
+        self._by_count: dict[int, dict[str, _Share[K]]] = {}  # the owners that have as many entries, by last use
         self.get: Callable[[K], V | None] = self._values.get
 
     def __len__(self) -> int:
@@ -63,11 +74,13 @@ class FairCache(Generic[K, V]):
         if self.count_of(owner) >= self.max_of_owner:
             self._drop_of(self._owners[owner])
         while self._values and len(self._values) >= self.max_count:
-            self._drop_of(max(self._owners.values(), key=_count))
+            largest = self._by_count[max(self._by_count)]
+            self._drop_of(next(iter(largest.values())))
         self._make_room(weight)
         share = self._owners.pop(owner, None) or _Share[K](owner)
         self._owners[owner] = share
         share.keys[key] = None
+        self._rank(share, before=len(share.keys) - 1)
         share.total += weight
         self.total += weight
         self._entries[key] = share, weight
@@ -89,6 +102,7 @@ class FairCache(Generic[K, V]):
         share = self._entries[key][0]
         share.keys[key] = share.keys.pop(key)
         self._owners[share.owner] = self._owners.pop(share.owner)
+        self._rank(share, before=len(share.keys))
 
     def pop(self, key: K) -> V | None:
         """Remove a key and return its value; None when it did not exist."""
@@ -97,6 +111,7 @@ class FairCache(Generic[K, V]):
             return None
         share, weight = entry
         del share.keys[key]
+        self._rank(share, before=len(share.keys) + 1)
         share.total -= weight
         self.total -= weight
         if not share.keys:
@@ -108,6 +123,7 @@ class FairCache(Generic[K, V]):
         self._values.clear()
         self._entries.clear()
         self._owners.clear()
+        self._by_count.clear()
         self.total = 0
 
     def _make_room(self, weight: int) -> None:
@@ -116,6 +132,20 @@ class FairCache(Generic[K, V]):
 
     def _drop_of(self, share: "_Share[K]") -> None:
         self.pop(next(iter(share.keys)))
+
+    def _rank(self, share: "_Share[K]", *, before: int) -> None:
+        """Move an owner to the others with as many entries, as the one used last.
+
+        Args:
+            before: The owner's number of entries when it was last moved.
+        """
+        if before:
+            equals = self._by_count[before]
+            del equals[share.owner]
+            if not equals:
+                del self._by_count[before]
+        if share.keys:
+            self._by_count.setdefault(len(share.keys), {})[share.owner] = share
 
 
 class _Share(Generic[K]):
@@ -127,10 +157,6 @@ class _Share(Generic[K]):
         self.owner = owner
         self.keys: dict[K, None] = {}
         self.total = 0
-
-
-def _count(share: _Share[K]) -> int:
-    return len(share.keys)
 
 
 def _total(share: _Share[K]) -> int:
