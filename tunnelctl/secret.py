@@ -23,7 +23,7 @@ _SECRET_NAMES = frozenset(f"{_NAMES}|{_FIELDS}".split("|"))
 # Every alternative must have few possible starting points (else quadratic time), as untrusted peers influence what is
 # logged.
 _SECRETS = re.compile(
-    r"t[act]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code
+    r"t[actr]_[0-9A-Za-z]{16,}"  # an agent's token, an API key, a one-time code, the token of a run
     r"|(?<![\w-])eyJ[\w-]{8,}+(?:\.[\w-]*+){1,4}"  # a JWT or JWE, which begins with {" in base64url
     r"|\bv1\.[0-9a-f]{8}\.[\w-]{16,}"  # an encrypted value: login state, hand-off, login cookie, session
     rf"|(?<![\w-])(?:{_FIELDS})(?:: |[\"'], ?b?[\"'])(?P<field>[^\r\n\"']+)"  # a header line, or a (name, value) pair

@@ -39,6 +39,7 @@ class TunnelConfig:
         proxy_protocol: Version of the PROXY header at the start of connections to the local service; 0 for none.
         inspect: Capture the tunnel's exchanges, for the inspector and for replays, and ask the relay who sent each.
             Those of a TCP tunnel are never captured.
+        run_token_sha256: SHA-256, in hex, of the token of this run (`Bind.run_token_sha256`); "" for none.
         names: Names of the policy's settings as the user knows them: flags, or keys of the configuration file.
     """
 
@@ -57,6 +58,7 @@ class TunnelConfig:
     verify_upstream: bool | None = None
     proxy_protocol: ProxyVersion = 0
     inspect: bool = True
+    run_token_sha256: str = ""
     names: Mapping[str, str] = field(default_factory=lambda: FLAGS, repr=False)
 
     @property

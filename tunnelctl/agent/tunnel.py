@@ -192,6 +192,7 @@ class AgentTunnel:
             weight=config.weight,
             metadata=config.metadata,
             inspect=self.is_inspected,
+            run_token_sha256=config.run_token_sha256,
         )
 
     def note_bound(self, bound: Bound) -> None:

@@ -10,7 +10,7 @@ MAX_ABOUT_TEXT = 300
 """Maximum characters of each text. JSON needs up to six bytes for a character, so a payload has at most 11 KB."""
 
 NO_LOGIN, BASIC, PUBLIC_PATH, PREFLIGHT = "open", "basic", "public_path", "preflight"
-SESSION, BEARER, JWT = "session", "bearer", "jwt"
+SESSION, BEARER, JWT, RUN_TOKEN = "session", "bearer", "jwt", "run_token"
 """Values of `About.how` with which other modules compare it."""
 
 _encode = msgspec.json.Encoder().encode
@@ -25,8 +25,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             address is only set if the provider reports it as verified.
         rule: The rule that let the visitor in, for display: `domain acme.com`.
         how: How the visitor was let in: `session` (a login), `bearer` (an access token of the login's provider),
-            `jwt` (another issuer's token), `basic` (a password), `public_path`, `preflight`, or `open` (there are no
-            rules). Later relays may send other words.
+            `jwt` (another issuer's token), `run_token` (the token of the agent's own run), `basic` (a password),
+            `public_path`, `preflight`, or `open` (there are no rules). Later relays may send other words.
         gate_ns: Nanoseconds from the request's head to this frame: the checks, and waiting for a login's data or for
             the tunnel.
     """

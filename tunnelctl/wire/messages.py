@@ -170,6 +170,9 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
         weight: Share of a pooled endpoint's requests, relative to the weights of its other agents; 1 to 100.
         metadata: Free text of the owner, returned by the relay's API.
         inspect: Send the agent an ABOUT frame about the visitor of each request. Relays of earlier releases do not.
+        run_token_sha256: SHA-256, in hex, of a bearer token that lets its holder in without a login until the tunnel
+            ends; "" for none. The agent keeps the token itself. Relays of earlier releases ignore this, and do not
+            confirm it in `Bound`.
     """
 
     tunnel: int
@@ -182,6 +185,7 @@ class Bind(msgspec.Struct, tag="bind", frozen=True, kw_only=True):
     weight: int = 1
     metadata: str = ""
     inspect: bool = False
+    run_token_sha256: str = ""
 
 
 class Join(msgspec.Struct, tag="join", frozen=True, kw_only=True):
@@ -219,6 +223,7 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
         id: The tunnel's id in the relay's API.
         urls: Addresses of the edges that the tunnel serves now, after `Join`; `url` and `host` are those of the first
             one, or "" while there is none.
+        run_token_accepted: The endpoint accepts the `run_token_sha256` of the bind.
     """
 
     tunnel: int
@@ -228,6 +233,7 @@ class Bound(msgspec.Struct, tag="bound", frozen=True, kw_only=True):
     redirect_uri: str | None = None
     id: str = ""
     urls: tuple[str, ...] = ()
+    run_token_accepted: bool = False
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):

@@ -44,6 +44,7 @@ from tunnelrelay.agents.tunnel_offers import (
     make_tunnel,
     not_allowed,
     policy_invalid,
+    run_token_digest,
     weight_problem,
 )
 from tunnelrelay.ids import new_id
@@ -371,6 +372,7 @@ class AgentSession:
             is_local=context.address.is_local,
             resolve=context.resolve,
             refuses_issuer=context.refuses_issuer,
+            run_token_sha256=run_token_digest(bind),
         )
 
     def _may_ask(self, bind: Bind) -> bool:

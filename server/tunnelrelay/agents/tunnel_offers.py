@@ -1,6 +1,7 @@
 """Checks an agent's offer of a tunnel (a bind or a join), and makes the registry's `Tunnel` from it."""
 
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from tunnelrelay.agents.redirect_uris import redirect_uri
 from tunnelrelay.agents.token_acl import may_bind
 from tunnelrelay.ids import new_id
 from tunnelrelay.model import Token
+from tunnelrelay.policy.compile import PolicyInvalid
 from tunnelrelay.registry.edges import EdgeTable
 from tunnelrelay.registry.registry import Registry
 from tunnelrelay.registry.tunnel import MAX_WEIGHT, Pairs, Tunnel, TunnelLink
@@ -133,7 +135,21 @@ def bound_of(tunnel: Tunnel, address: PublicAddress, registry: Registry) -> Boun
         redirect_uri=redirect_uri(registry.connection_of(host), host, address) if host else None,
         id=tunnel.id,
         urls=tuple(address.url(each) for each in tunnel.hosts),
+        run_token_accepted=registry.accepts_run_token(host),
     )
+
+
+def run_token_digest(bind: Bind) -> bytes:
+    """Return the digest of the token of the agent's own run; b"" without one.
+
+    Raises:
+        PolicyInvalid: It is no SHA-256 in hex.
+    """
+    if not bind.run_token_sha256:
+        return b""
+    if not re.fullmatch("[0-9a-f]{64}", bind.run_token_sha256):
+        raise PolicyInvalid([Problem("run_token_sha256", "it is no SHA-256 in hex")])
+    return bytes.fromhex(bind.run_token_sha256)
 
 
 def mark_of(key: bytes, agent: str, number: int) -> bytes:

@@ -78,7 +78,9 @@ def _how(session: VisitorSession | Program | None, policy: Policy, exempt: str) 
             return wire.SESSION
         case Program():
             issuer = issuer_of(policy, session.identity.issuer)
-            return wire.BEARER if issuer is not None and issuer.is_of_login else wire.JWT
+            if issuer is None:
+                return wire.RUN_TOKEN
+            return wire.BEARER if issuer.is_of_login else wire.JWT
         case None if policy.basic:
             return wire.BASIC
         case None if exempt:

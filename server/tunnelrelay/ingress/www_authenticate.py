@@ -11,7 +11,7 @@ _UNSPEAKABLE = re.compile(r'[^\x20-\x7e]|["\\]')
 
 def challenges(policy: Policy, host: str) -> tuple[Field, ...]:
     """Return a `WWW-Authenticate` field for each way to authenticate at the endpoint: an access token, a login."""
-    schemes = [b"Bearer"] * (policy.bearer is not None) + [b"OpenID"] * (policy.connection is not None)
+    schemes = [b"Bearer"] * policy.asks_for_tokens + [b"OpenID"] * (policy.connection is not None)
     return tuple((b"WWW-Authenticate", b'%b realm="%b"' % (scheme, host.encode())) for scheme in schemes)
 
 

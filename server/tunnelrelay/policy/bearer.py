@@ -26,20 +26,26 @@ if TYPE_CHECKING:
     from tunnelrelay.policy.rules import Policy
 
 
-def compile_bearer(spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes) -> Bearer | None:
+def compile_bearer(
+    spec: PolicySpec, connection: Connection | None, *, owner: str, key: bytes, run_token_sha256: bytes = b""
+) -> Bearer | None:
     """Compile the rules about which tokens give access to an endpoint; None when no token does.
 
     Args:
         connection: The login connection compiled from the same spec; None without a login.
         owner: Owner of the endpoint.
         key: Secret of this relay that does not change across restarts.
+        run_token_sha256: As in `Bearer`.
     """
     issuers = [_compile_issuer(jwt, owner=owner, key=key) for jwt in spec.jwt]
     if connection is not None and connection.bearer:
         issuers.insert(0, TokenIssuer(connection=connection, audiences=connection.bearer))
-    if not issuers:
+    if not issuers and not run_token_sha256:
         return None
-    return Bearer(tuple(issuers), digest(key, "bearer", [text for issuer in issuers for text in _canonical(issuer)]))
+    texts = [text for issuer in issuers for text in _canonical(issuer)]
+    if run_token_sha256:
+        texts.append(f"run {run_token_sha256.hex()}")
+    return Bearer(tuple(issuers), digest(key, "bearer", texts), run_token_sha256)
 
 
 def admits(issuer: TokenIssuer, claims: Claims) -> Literal[True] | Refusal:

@@ -58,6 +58,7 @@ def compile_policy(
     resolve: Resolve = knows_none,
     refuses_issuer: RefusesIssuer = calls_any,
     is_kept: bool = False,
+    run_token_sha256: bytes = b"",
 ) -> Policy:
     """Compile the rules of an endpoint to its policy.
 
@@ -69,6 +70,7 @@ def compile_policy(
         resolve: Function that resolves named providers.
         refuses_issuer: Function that decides which providers this relay may call.
         is_kept: The passwords come from the store and may be shorter than the minimum, as older releases had none.
+        run_token_sha256: As in `Bearer`.
 
     Raises:
         PolicyInvalid: Lists all problems.
@@ -91,7 +93,7 @@ def compile_policy(
         basic=frozenset(hmac.digest(basic_key, pair.encode(), "sha256") for pair in spec.basic_auth),
         basic_key=basic_key,
         connection=connection,
-        bearer=compile_bearer(spec, connection, owner=owner, key=key),
+        bearer=compile_bearer(spec, connection, owner=owner, key=key, run_token_sha256=run_token_sha256),
         origins=frozenset() if oidc is None else compile_origins(oidc),
         exemptions=compile_exemptions(oidc),
         rate_limit=None if spec.rate_limit is None else _rate_limit(spec.rate_limit),

@@ -48,6 +48,8 @@ def let_in_program(policy: Policy, issuer: str) -> str:
         issuer: The issuer in the token; the one in the settings may differ by a trailing slash.
     """
     found = issuer_of(policy, issuer)
+    if found is None and policy.bearer is not None and policy.bearer.run_token_sha256:
+        return "token of the agent's own run"
     return ", ".join(_asked_of_programs(found)) if found is not None else "bearer token"
 
 
@@ -67,7 +69,7 @@ def let_in_without_login(policy: Policy | None, exempt: str) -> str:
         return "open to everybody"
     if policy.basic:
         return "basic auth"
-    if policy.connection is not None or policy.bearer is not None:
+    if policy.connection is not None or policy.asks_for_tokens:
         return exempt or "no login needed"
     return "network" if policy.cidr_allow or policy.cidr_deny else "open to everybody"
 

@@ -155,10 +155,13 @@ class Bearer:
 
     Attributes:
         version: Changes with every setting that decides about tokens; results cached under another version are invalid.
+        run_token_sha256: SHA-256 of the token that the endpoint's agent has made for its own run; b"" for none. The
+            token's holder enters, and only the rules about networks apply.
     """
 
     issuers: tuple[TokenIssuer, ...]
     version: str
+    run_token_sha256: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +245,11 @@ class Policy:
             self.exemptions,
             self.rate_limit,
         )
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether tokens of an issuer give access. The token of the agent's own run alone does not count."""
+        return self.bearer is not None and bool(self.bearer.issuers)
 
     def providers(self) -> tuple[Connection, ...]:
         """Return the connections whose providers the relay must be able to call."""

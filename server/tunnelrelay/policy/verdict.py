@@ -78,7 +78,7 @@ def judge(policy: Policy, *, peer_ip: str, head: RequestHead, is_signed_in: bool
         return Allow.OPEN if has_password(policy, head) else Challenge()
     if policy.connection is None:
         # Only programs may enter, and this request has no token (see bearer.py).
-        return Unauthorized(classify(head)) if policy.bearer is not None else Allow.OPEN
+        return Unauthorized(classify(head)) if policy.asks_for_tokens else Allow.OPEN
     exempt = policy.exemptions.find(head) if policy.exemptions is not None else None
     if exempt is not None and not exempt.yields_to_session:
         return exempt

@@ -117,6 +117,12 @@ class Registry:
         endpoint = self._endpoints.get(host)
         return endpoint.policy.connection if endpoint is not None and endpoint.policy is not None else None
 
+    def accepts_run_token(self, host: str) -> bool:
+        """Return whether a host accepts the token of its agent's own run."""
+        endpoint = self._endpoints.get(host)
+        bearer = endpoint.policy.bearer if endpoint is not None and endpoint.policy is not None else None
+        return bearer is not None and bool(bearer.run_token_sha256)
+
     def connections(self) -> Iterator[Connection]:
         """Iterate over the OpenID connections of all endpoints, including those whose agent is away for a moment."""
         for endpoint in self._endpoints.values():

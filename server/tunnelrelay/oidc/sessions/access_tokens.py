@@ -6,6 +6,7 @@ that are not cached, `judge` checks whether the token is from an accepted issuer
 not cached.
 """
 
+import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,6 +39,9 @@ BURST_REFUSED, REFUSED_PER_SECOND = 60, 2.0
 """Invalid tokens allowed from one address at one endpoint, at once and per second, before it must wait. Each costs up
 to about 7 ms, so this is about 1 % of a core. Counted per endpoint, so that pages of its owner cannot use up what their
 visitors may do elsewhere."""
+RUN_SUBJECT = "run"
+"""Subject of the identity that the app gets for the token of the agent's own run; its issuer is the relay."""
+NEVER = float("inf")
 MAX_TOKENS = 64
 """Maximum cached tokens of one endpoint. A hostile owner, who can sign any number, pushes out only the owner's own."""
 MAX_TOKEN_BYTES = 128 * 1024
@@ -175,6 +179,9 @@ class AccessTokens:
             # The app might read the other one.
             return self._refused("bearer_invalid", "`Authorization` was sent more than once", host, peer, request_id)
         token = token_in(authorization[0])
+        if bearer.run_token_sha256 and hmac.compare_digest(sha256(token.encode("latin-1")), bearer.run_token_sha256):
+            identity = Identity(issuer=self._address.url(self._address.domain), subject=RUN_SUBJECT)
+            return self._remember(host, authorization[0], identity, bearer, NEVER)
         issuer = _issuer_named(bearer, claimed_issuer(token))
         if issuer is None:
             return None

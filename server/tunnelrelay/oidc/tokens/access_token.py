@@ -38,13 +38,19 @@ BOUNDS = (
         worst_bytes=0,
     ),
 )
+RUN_TOKEN_PREFIX = b"tr_"
+"""The first bytes of tokens that agents make for their own run (`Bind.run_token`)."""
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
 """Values of `typ` in access tokens: the standard one (RFC 9068 section 2.1), and others from before the standard."""
 
 
 def may_be_token(authorization: bytes) -> bool:
-    """Return whether the value of an `Authorization` field looks like a JWT. Cheap; few other values look like one."""
-    return authorization[:7].lower() == b"bearer " and authorization.count(b".") == 2
+    """Return whether the value of an `Authorization` field looks like a JWT, or like the token of an agent's run.
+
+    Cheap; few other values look like one.
+    """
+    is_bearer = authorization[:7].lower() == b"bearer "
+    return is_bearer and (authorization.count(b".") == 2 or authorization.startswith(RUN_TOKEN_PREFIX, 7))
 
 
 def token_in(authorization: bytes) -> str:
