@@ -229,3 +229,24 @@ async def test_what_cannot_be_is_refused_with_the_field_s_name(
     with pytest.raises(ManageError) as refused:
         await office.keys.create(await office.actor("ann"), **wish)
     assert (refused.value.kind, list(refused.value.fields)) == (Kind.INVALID, [field])
+
+
+async def test_no_key_is_made_for_a_user_whom_another_relay_removes_meanwhile(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Office(office.store, office.clock)
+    ann = await office.person("ann")
+    add = office.store.api_keys.add
+
+    async def after_the_removal(row: Any, **more: Any) -> bool:
+        """The user goes after the service has looked, and before the key is kept."""
+        await other.users.delete(OPERATOR, ann.id)
+        return await add(row, **more)
+
+    monkeypatch.setattr(office.store.api_keys, "add", after_the_removal)
+
+    with pytest.raises(ManageError) as refused:
+        await office.keys.create(OPERATOR, user_id=ann.id)
+
+    assert refused.value.kind is Kind.MISSING
+    assert await office.store.api_keys.all() == []

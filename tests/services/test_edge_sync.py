@@ -326,7 +326,7 @@ async def test_an_agent_loses_a_host_that_becomes_an_edge(managed):
 
 
 async def test_a_store_that_goes_away_during_a_change_is_told(managed):
-    async def away(_row):
+    async def away(_row, **_more):
         raise StoreError("locked")
 
     made = await guarded(managed)
@@ -361,9 +361,9 @@ async def test_a_change_that_was_written_before_the_store_went_away_acts_with_th
     async def away(_id):
         raise StoreError("gone")
 
-    async def last_act(row):
+    async def last_act(row, **more):
         store.edges.get = away
-        return await replaced(row)
+        return await replaced(row, **more)
 
     store.edges.replace = last_act
     with pytest.raises(ManageError) as refused:

@@ -75,6 +75,16 @@ async def test_what_one_ends_is_over_at_the_other(relays: Two) -> None:
     assert not await two.is_in(cookie)
 
 
+async def test_no_key_is_left_of_a_user_whom_one_removes_while_the_other_makes_a_key(relays: Two) -> None:
+    one, two = relays
+    for number in range(10):
+        ann = await one.person(f"ann {number}")
+        tries: list[Any] = [one.users.delete(OPERATOR, ann.id), two.keys.create(OPERATOR, user_id=ann.id)]
+        await asyncio.gather(*tries, return_exceptions=True)
+        assert await one.store.users.get(ann.id) is None
+        assert await one.store.api_keys.all(user_id=ann.id) == []
+
+
 async def test_one_owner_gets_a_name_that_two_ask_for_at_once(relays: Two) -> None:
     one, two = relays
     red, blue = await one.actor("ann", owner="red"), await two.actor("bob", owner="blue")

@@ -211,6 +211,45 @@ async def test_an_owner_who_may_name_it_no_longer_is_closed_and_open_again_when_
     assert managed.policy("demo.tun.example").connection is not None
 
 
+async def test_an_edge_does_not_begin_to_name_a_provider_that_is_deleted_meanwhile(managed, monkeypatch):
+    provider = await work(managed)
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
+    replace_edge = managed.store.edges.replace
+
+    async def after_a_deletion(row, **more):
+        """The provider goes after the service has looked at it, and before the edge is written."""
+        await managed.store.providers.delete(provider.id)
+        return await replace_edge(row, **more)
+
+    monkeypatch.setattr(managed.store.edges, "replace", after_a_deletion)
+
+    with pytest.raises(ManageError) as refused:
+        await managed.services.edges.set_policy(ANN, made.id, by_name())
+
+    assert (refused.value.kind, refused.value.code) == (Kind.CONFLICT, "changed_meanwhile")
+    (kept,) = await managed.store.edges.all()
+    assert "@work" not in kept.settings
+
+
+async def test_a_provider_that_an_edge_begins_to_name_meanwhile_is_not_deleted(managed, monkeypatch):
+    provider = await work(managed)
+    made = await managed.services.edges.create(ANN, EdgeDraft(host="demo"))
+    delete = managed.store.providers.delete
+
+    async def after_an_edge(row_id, **more):
+        """The edge begins to name it after the service has looked, and before the provider is deleted."""
+        await managed.services.edges.set_policy(ANN, made.id, by_name())
+        return await delete(row_id, **more)
+
+    monkeypatch.setattr(managed.store.providers, "delete", after_an_edge)
+
+    with pytest.raises(ManageError) as refused:
+        await managed.services.providers.delete(ADMIN, provider.id)
+
+    assert (refused.value.kind, refused.value.code) == (Kind.CONFLICT, "in_use")
+    assert await managed.store.providers.get(provider.id) is not None
+
+
 async def test_a_provider_that_an_edge_names_is_not_deleted(managed):
     provider = await work(managed)
     await edge(managed)

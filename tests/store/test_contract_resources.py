@@ -14,11 +14,13 @@ from tunnelrelay.store.resources import (
     Collection,
     DomainRow,
     EdgeRow,
+    Named,
     ProviderRow,
     Row,
     SignInRow,
     TrustRuleRow,
     UserRow,
+    Uses,
 )
 
 USER = UserRow(id="usr_1", owner="ann", created_at=1.0, updated_at=1.0, name="Ann", key="usr_1")
@@ -412,3 +414,91 @@ async def test_of_many_who_claim_a_name_that_is_given_up_meanwhile_one_gets_it(s
     held = await store.name(HOST)
     assert held is not None
     assert {held.owner} == (winners or {"ann"})
+
+
+USERS_KEY = replace(ROWS["api_keys"], user_id="usr_1")
+NEEDS_USER = (Named("users", "id", "usr_1"),)
+NAMES_OKTA = Uses("edges", lambda edge: edge.settings == "okta")
+EDGE = EdgeRow(id="edghts_9", owner="bob", created_at=1.0, updated_at=1.0, host=None, settings="okta")
+NEEDS_OKTA = (Named("providers", "name", "okta"),)
+
+
+async def test_a_row_is_only_added_while_what_it_needs_is_there(store: Store) -> None:
+    assert not await store.api_keys.add(USERS_KEY, needs=NEEDS_USER)
+    assert await store.api_keys.all() == []
+    assert (await store.revisions())["api_keys"] == 0
+
+    await store.users.add(USER)
+
+    assert await store.api_keys.add(USERS_KEY, needs=NEEDS_USER)
+    assert (await store.revisions())["api_keys"] == 1
+
+
+async def test_a_row_is_only_changed_while_what_it_newly_needs_is_there(store: Store) -> None:
+    await store.edges.add(EDGE)
+    changed = replace(EDGE, version=2, description="by okta")
+
+    assert not await store.edges.replace(changed, needs=NEEDS_OKTA)
+    assert await store.edges.all() == [EDGE]
+
+    await store.providers.add(ROWS["providers"])
+
+    assert await store.edges.replace(changed, needs=NEEDS_OKTA)
+    assert await store.edges.all() == [changed]
+
+
+async def test_rows_that_go_along_with_another_are_deleted_with_it_and_no_others(store: Store) -> None:
+    await store.users.add(USER)
+    await store.api_keys.add(USERS_KEY)
+    other = replace(USERS_KEY, id="ak_2", user_id="usr_2", digest=b"2" * 32)
+    await store.api_keys.add(other)
+    before = await store.revisions()
+
+    gone = await store.users.delete("usr_1", along=[Named("api_keys", "user_id", "usr_1")])
+
+    assert gone == USER
+    assert await store.api_keys.all() == [other]
+    after = await store.revisions()
+    assert (after["users"], after["api_keys"]) == (before["users"] + 1, before["api_keys"] + 1)
+
+
+async def test_what_goes_along_stays_when_the_row_is_not_deleted(store: Store) -> None:
+    await store.users.add(USER)
+    await store.api_keys.add(USERS_KEY)
+
+    along = [Named("api_keys", "user_id", "usr_1")]
+    assert await store.users.delete("usr_1", version=7, along=along) is None
+    assert await store.api_keys.all() == [USERS_KEY]
+
+
+async def test_a_row_that_is_used_is_not_deleted(store: Store) -> None:
+    provider = ROWS["providers"]
+    await store.providers.add(provider)
+    await store.edges.add(EDGE)
+    before = await store.revisions()
+
+    assert await store.providers.delete(provider.id, unless=NAMES_OKTA) is None
+    assert await store.providers.all() == [provider]
+    assert await store.revisions() == before
+
+    await store.edges.delete(EDGE.id)
+    assert await store.providers.delete(provider.id, unless=NAMES_OKTA) == provider
+
+
+async def test_no_row_is_left_whose_need_is_deleted_at_the_same_time(store: Store) -> None:
+    for number in range(10):
+        await store.users.add(USER)
+        await store.providers.add(ROWS["providers"])
+        key = replace(USERS_KEY, id=f"ak_{number}", digest=bytes([number]) * 32)
+        edge = replace(EDGE, id=f"edghts_{number}")
+        await asyncio.gather(
+            store.api_keys.add(key, needs=NEEDS_USER),
+            store.users.delete(USER.id, along=[Named("api_keys", "user_id", USER.id)]),
+            store.edges.add(edge, needs=NEEDS_OKTA),
+            store.providers.delete("prv_1", unless=NAMES_OKTA),
+        )
+        assert await store.users.all() == []
+        assert await store.api_keys.all() == []
+        assert bool(await store.edges.all()) == bool(await store.providers.all())
+        await store.edges.delete(edge.id)
+        await store.providers.delete("prv_1")

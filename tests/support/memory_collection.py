@@ -1,12 +1,12 @@
 """An implementation of `resources.Collection`, the rows of one kind of resource, in a dict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Generic
 
 from sqlalchemy import Table
 
-from tunnelrelay.store.resources import R
+from tunnelrelay.store.resources import Named, R, Uses
 from tunnelrelay.store.texts import fitted
 
 
@@ -17,9 +17,17 @@ class MemoryCollection(Generic[R]):
         table: The table of the real stores, which limits the length of texts.
         unique: Columns besides the id in which no two rows may have the same value; None counts as no value.
         revised: Called after every change except `touch`.
+        others: Returns the store's collection of a kind.
     """
 
-    def __init__(self, table: Table, unique: tuple[str, ...], revised: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        unique: tuple[str, ...],
+        revised: Callable[[], None],
+        others: "Callable[[str], MemoryCollection[Any]]",
+    ) -> None:
+        self._others = others
         self._table = table
         self._unique = unique
         self._revised = revised
@@ -42,9 +50,9 @@ class MemoryCollection(Generic[R]):
         """Delete all rows without calling `revised`, so that no relay notices."""
         self._rows.clear()
 
-    async def add(self, row: R) -> bool:
+    async def add(self, row: R, *, needs: Sequence[Named] = ()) -> bool:
         row = fitted(self._table, row)
-        if row.id in self._rows or self._collides(row):
+        if row.id in self._rows or self._collides(row) or not self._has_all(needs):
             return False
         self._rows[row.id] = row
         self._revised()
@@ -69,9 +77,9 @@ class MemoryCollection(Generic[R]):
     async def all(self, **equal: object) -> list[R]:
         return sorted((row for row in self._rows.values() if _matches(row, equal)), key=lambda row: row.id)
 
-    async def replace(self, row: R) -> bool:
+    async def replace(self, row: R, *, needs: Sequence[Named] = ()) -> bool:
         row, known = fitted(self._table, row), self._rows.get(row.id)
-        if known is None or known.version != row.version - 1 or self._collides(row):
+        if known is None or known.version != row.version - 1 or self._collides(row) or not self._has_all(needs):
             return False
         self._rows[row.id] = row
         self._revised()
@@ -83,10 +91,24 @@ class MemoryCollection(Generic[R]):
             moved: dict[str, Any] = {column: at}
             self._rows[row_id] = replace(row, **moved)
 
-    async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
-        equal: dict[str, object] = {"id": row_id} if version is None else {"id": row_id, "version": version}
-        gone = await self.delete_where(**equal)
-        return gone[0] if gone else None
+    async def delete(
+        self,
+        row_id: str,
+        *,
+        version: int | None = None,
+        along: Sequence[Named] = (),
+        unless: Uses | None = None,
+    ) -> R | None:
+        row = self._rows.get(row_id)
+        if row is None or version not in (None, row.version):
+            return None
+        if unless is not None and any(map(unless.is_use, self._others(unless.kind).rows())):
+            return None
+        del self._rows[row_id]
+        self._revised()
+        for named in along:
+            await self._others(named.kind).delete_where(**{named.column: named.value})
+        return row
 
     async def delete_where(self, **equal: object) -> list[R]:
         if not equal:
@@ -97,6 +119,12 @@ class MemoryCollection(Generic[R]):
         if gone:
             self._revised()
         return gone
+
+    def _has_all(self, needs: Sequence[Named]) -> bool:
+        return all(
+            any(_matches(row, {named.column: named.value}) for row in self._others(named.kind).rows())
+            for named in needs
+        )
 
     def _collides(self, row: R) -> bool:
         others = [other for other in self._rows.values() if other.id != row.id]

@@ -67,7 +67,8 @@ class MemoryStore:
         self.trust_rules = self._collection("trust_rules", TrustRuleRow)
 
     def _collection(self, kind: str, _made_of: type[R], *unique: str) -> MemoryCollection[R]:
-        return MemoryCollection(schema.metadata.tables[kind], unique, lambda: self._revise(kind))
+        table = schema.metadata.tables[kind]
+        return MemoryCollection(table, unique, lambda: self._revise(kind), lambda other: getattr(self, other))
 
     def _revise(self, kind: str) -> None:
         self._revisions[kind] += 1

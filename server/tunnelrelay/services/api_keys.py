@@ -15,7 +15,7 @@ from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, as
 from tunnelrelay.services.service_base import ServiceBase, expiry_problem
 from tunnelrelay.services.sign_in_rows import BY_KEY
 from tunnelrelay.services.users import ADMIN
-from tunnelrelay.store.resources import ApiKeyRow, UserRow
+from tunnelrelay.store.resources import ApiKeyRow, Named, UserRow
 
 MAX_KEYS = 200
 """Maximum keys of one user: more than the user's programs need, to limit how much of the store one user can fill."""
@@ -49,7 +49,8 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
     audited = ("scopes", "description", "metadata", "expires_at")
 
     def __init__(self, base: ServiceBase) -> None:
-        super().__init__(base, _Keys(base), as_it_is)
+        self._stored = _Keys(base)
+        super().__init__(base, self._stored, as_it_is)
 
     async def create(
         self,
@@ -90,7 +91,7 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
             description=description,
             metadata=metadata,
         )
-        return await self._add(actor, row, self.base.store.api_keys.add), text
+        return await self._add(actor, row, self._stored.add), text
 
     async def update(
         self, actor: Actor, key_id: str, *, description: str | None = None, metadata: str | None = None
@@ -141,6 +142,10 @@ class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
     def audit_fields(self, row: ApiKeyRow) -> Mapping[str, object]:
         return {"user": row.user_id, **super().audit_fields(row)}
 
+    async def _check_needs(self, before: ApiKeyRow | None, after: ApiKeyRow) -> None:
+        if before is None and await self.base.store.users.get(after.user_id) is None:
+            raise missing("user")
+
     def _quota(self) -> Quota:
         return Quota(limit=MAX_KEYS, holder="A user", things="API keys", hint="Delete some.")
 
@@ -159,7 +164,7 @@ class _Keys(StoredRows[ApiKeyRow]):
     """The rows of API keys. Deleting one also ends its user's dashboard sign-ins that were begun with an API key."""
 
     def __init__(self, base: ServiceBase) -> None:
-        super().__init__(base.store.api_keys, base.clock)
+        super().__init__(base.store.api_keys, base.clock, lambda row: (Named("users", "id", row.user_id),))
         self._store = base.store
 
     async def drop(self, row: ApiKeyRow) -> bool:

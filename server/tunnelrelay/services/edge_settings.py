@@ -11,7 +11,7 @@ import msgspec
 
 from tunnelctl.policy.fields import POINTERS
 from tunnelctl.policy.modules import MODULES
-from tunnelctl.policy.named import is_named
+from tunnelctl.policy.named import SIGN, is_named
 from tunnelctl.wire.messages import HeaderEdit, OidcSpec, PolicySpec
 from tunnelctl.wire.problem import Problem
 
@@ -68,6 +68,17 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def parse(cls, text: str) -> "EdgeSettings":
         """Parse the JSON from `encode`. Raises `msgspec.MsgspecError` for settings that cannot be read completely."""
         return msgspec.json.decode(text, type=cls)
+
+
+def provider_name(settings: str) -> str:
+    """Return the name of the provider that an edge's stored settings log in by; "" without one, or if they cannot be
+    read.
+    """
+    try:
+        oidc = EdgeSettings.parse(settings).policy.oidc
+    except msgspec.MsgspecError:
+        return ""
+    return oidc.issuer.removeprefix(SIGN) if oidc is not None and is_named(oidc.issuer) else ""
 
 
 class EdgeSecrets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -4,7 +4,7 @@ Every change of an edge is one compare-and-swap in the store, is applied to the 
 and is audited. Only `set_policy` changes modules. Secrets can be written but not read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from tunnelrelay.services.edge_settings import (
     RouteSettings,
     by_field,
     module_problems,
+    provider_name,
     users_of,
     with_values,
     without_secrets,
@@ -38,7 +39,7 @@ from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, 
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests
 from tunnelrelay.services.resource import Quota, Resource, StoredRows, Terms, without_none
 from tunnelrelay.services.service_base import ServiceBase
-from tunnelrelay.store.resources import DomainRow, EdgeRow
+from tunnelrelay.store.resources import DomainRow, EdgeRow, Named
 
 __all__ = ["MAX_EDGES", "Change", "EdgeDraft", "EdgeView", "Edges", "Reserves"]
 
@@ -112,7 +113,9 @@ class Edges(Resource[EdgeRow, EdgeView]):
     def __init__(
         self, base: ServiceBase, sync: EdgeSync, views: EdgeViews, domains: Reserves, tests: ProviderTests
     ) -> None:
-        super().__init__(base, StoredRows(base.store.edges, base.clock), lambda actor, row: views.view(row))
+        stored = StoredRows(base.store.edges, base.clock, _needs)
+        super().__init__(base, stored, lambda actor, row: views.view(row))
+        self._stored = stored
         self.views = views
         self._sync = sync
         self._domains = domains
@@ -145,7 +148,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
         self._check_size(None, row)
         if new.host:  # last, as a reserved name stays reserved
             row = replace(row, host=await self._host(actor, new.host, owner))
-        return await self._add(actor, row, self.base.store.edges.add)
+        return await self._add(actor, row, self._stored.add)
 
     async def update(
         self,
@@ -312,6 +315,10 @@ class Edges(Resource[EdgeRow, EdgeView]):
         is_other_group = before is None or before.backend_id != after.backend_id
         if after.backend_id and is_other_group and await self.base.store.backends.get(after.backend_id) is None:
             raise changed_meanwhile("tunnel group")
+        provider = provider_name(after.settings)
+        is_other = before is None or provider_name(before.settings) != provider
+        if provider and is_other and await self.base.store.providers.find(name=provider) is None:
+            raise changed_meanwhile("provider")
 
     def _quota(self) -> Quota:
         return Quota(limit=MAX_EDGES, things="edges")
@@ -383,6 +390,12 @@ class Edges(Resource[EdgeRow, EdgeView]):
         if known is not None and known.owner == owner:
             return host
         return (await self._domains.create(actor, host, owner=owner)).host
+
+
+def _needs(edge: EdgeRow) -> Sequence[Named]:
+    """The provider that the edge logs in by."""
+    provider = provider_name(edge.settings)
+    return (Named("providers", "name", provider),) if provider else ()
 
 
 def _password_problems(pairs: tuple[str, ...]) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from tunnelrelay.agents.authtokens import owner_problem
 from tunnelrelay.policy.connections import connection_problems
 from tunnelrelay.policy.named_provider import NamedOidc
 from tunnelrelay.services.actor import Actor
-from tunnelrelay.services.edge_settings import EdgeSettings, by_field
+from tunnelrelay.services.edge_settings import by_field, provider_name
 from tunnelrelay.services.edge_sync import EdgeSync
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, invalid
 from tunnelrelay.services.provider_directory import may_name, open_secret, seal_secret
@@ -25,7 +25,7 @@ from tunnelrelay.services.provider_settings import ProviderSettings, merged, nam
 from tunnelrelay.services.provider_tests import FailedTest, ProviderTests, redirect_uri
 from tunnelrelay.services.resource import Resource, StoredRows, Terms, without_none
 from tunnelrelay.services.service_base import ServiceBase
-from tunnelrelay.store.resources import EdgeRow, ProviderRow
+from tunnelrelay.store.resources import EdgeRow, ProviderRow, Uses
 
 MAX_OWNERS = 1000
 MAX_SECRET = 4096
@@ -67,7 +67,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
     )
 
     def __init__(self, base: ServiceBase, sync: EdgeSync, tests: ProviderTests) -> None:
-        super().__init__(base, StoredRows(base.store.providers, base.clock), self._view)
+        super().__init__(base, _Providers(base.store.providers, base.clock), self._view)
         self._sync = sync
         self._tests = tests
 
@@ -213,7 +213,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return found[:limit]
 
     async def _check_unused(self, row: ProviderRow) -> None:
-        users = [edge.host or edge.id for edge in await self.base.store.edges.all() if _names(edge, row.name)]
+        users = [edge.host or edge.id for edge in await self.base.store.edges.all() if _names(edge, row)]
         if users:
             others = f" and {len(users) - 1} more" if len(users) > 1 else ""
             raise ManageError(
@@ -261,6 +261,14 @@ class Providers(Resource[ProviderRow, ProviderView]):
         return ProviderView(row=shown, settings=settings, redirect_uri=uri, has_secret=has_secret)
 
 
+class _Providers(StoredRows[ProviderRow]):
+    """The rows of providers. One that an edge names is not deleted."""
+
+    async def drop(self, row: ProviderRow) -> bool:
+        uses = Uses("edges", lambda edge: _names(edge, row))
+        return await self.collection.delete(row.id, unless=uses) is not None
+
+
 def settings_of(row: ProviderRow) -> ProviderSettings:
     """Return the row's settings; empty ones for an unreadable row, with which no login works until it is saved
     again.
@@ -282,12 +290,8 @@ def _same_client(old: ProviderSettings, new: ProviderSettings) -> bool:
     return (old.issuer, old.client_id) == (new.issuer, new.client_id)
 
 
-def _names(edge: EdgeRow, name: str) -> bool:
-    try:
-        oidc = EdgeSettings.parse(edge.settings).policy.oidc
-    except msgspec.MsgspecError:
-        return False
-    return oidc is not None and oidc.issuer == SIGN + name
+def _names(edge: EdgeRow, provider: ProviderRow) -> bool:
+    return provider_name(edge.settings) == provider.name
 
 
 def _checked_owners(owners: Iterable[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A service (`domains.Domains`, `edges.Edges`, …) is a `Resource` with its rows,
 overriding hooks, which all have a default here. `Rows` is the interface of a kind of rows.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from tunnelrelay.ids import new_id
 from tunnelrelay.services.actor import Access, Actor
 from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, missing
 from tunnelrelay.services.service_base import ServiceBase, check_texts, page_size
-from tunnelrelay.store.resources import Collection, R
+from tunnelrelay.store.resources import Collection, Named, R
 
 
 class Owned(Protocol):
@@ -43,18 +43,34 @@ class Rows(Protocol[T]):
         """
 
     async def write(self, before: T, after: T) -> T | None:
-        """Write a changed row and return it; None when it was changed meanwhile, or a unique value is taken."""
+        """Write a changed row and return it; None when it was changed meanwhile, a unique value is taken, or a row that
+        it newly needs does not exist any more.
+        """
 
     async def drop(self, row: T) -> bool:
-        """Delete a row. Return False when it does not exist any more."""
+        """Delete a row. Return False when it does not exist any more, or another row needs it."""
 
 
 class StoredRows(Generic[R]):
-    """The rows of one of the store's collections."""
+    """The rows of one of the store's collections.
 
-    def __init__(self, collection: Collection[R], clock: Callable[[], float]) -> None:
+    Args:
+        needs: Returns the rows of other kinds that a row needs.
+    """
+
+    def __init__(
+        self,
+        collection: Collection[R],
+        clock: Callable[[], float],
+        needs: Callable[[R], Sequence[Named]] = lambda row: (),
+    ) -> None:
         self.collection = collection
         self.clock = clock
+        self._needs = needs
+
+    async def add(self, row: R) -> bool:
+        """Store a new row. Return False when a unique value of it is taken, or a row that it needs does not exist."""
+        return await self.collection.add(row, needs=self._needs(row))
 
     async def get(self, row_id: str) -> R | None:
         return await self.collection.get(row_id)
@@ -64,7 +80,9 @@ class StoredRows(Generic[R]):
 
     async def write(self, before: R, after: R) -> R | None:
         after = replace(after, version=before.version + 1, updated_at=self.clock())
-        return after if await self.collection.replace(after) else None
+        had = self._needs(before)
+        needs = [named for named in self._needs(after) if named not in had]
+        return after if await self.collection.replace(after, needs=needs) else None
 
     async def drop(self, row: R) -> bool:
         return await self.collection.delete(row.id) is not None
@@ -171,6 +189,7 @@ class Resource(Generic[T, V]):
             with self.base.store_calls():
                 await self._check_unused(row)
                 if not await self.rows.drop(row):
+                    await self._check_unused(row)  # by another relay meanwhile
                     raise missing(self.terms.noun)
                 self._record(actor, self.terms.deleted, before=row)
                 await self._apply(row_id)
@@ -215,7 +234,8 @@ class Resource(Generic[T, V]):
         """Store a new row if the quota allows it, audit it and apply it.
 
         Args:
-            add: Function that writes the row; returns False when a unique value of it is taken.
+            add: Function that writes the row; returns False when a unique value of it is taken, or a row that it needs
+                does not exist any more.
         """
         async with self.base.owner_turn(row.owner):
             return await self._added(actor, row, add)
@@ -228,6 +248,7 @@ class Resource(Generic[T, V]):
             self._check_size(None, row)
             await self._check_needs(None, row)
             if not await add(row):
+                await self._check_needs(None, row)  # by another relay meanwhile
                 raise self._taken(row)
             self._record(actor, self.terms.created, after=row)
             await self._apply(row.id)
@@ -264,6 +285,7 @@ class Resource(Generic[T, V]):
                     self._record(actor, self.terms.updated, before=before, after=written, **details)
                     await self._apply(row_id)
                     return self.to_view(actor, written)
+                await self._check_needs(before, after)  # by another relay meanwhile
                 if await self._is_taken(after):
                     raise self._taken(after)
         raise changed_meanwhile(self.terms.noun)

@@ -15,7 +15,7 @@ from tunnelrelay.services.problems import Kind, ManageError, changed_meanwhile, 
 from tunnelrelay.services.resource import Resource, StoredRows, Terms, as_it_is, without_none
 from tunnelrelay.services.service_base import ServiceBase
 from tunnelrelay.store.base import ResourceStore
-from tunnelrelay.store.resources import UserRow
+from tunnelrelay.store.resources import Named, UserRow
 
 ADMIN, MEMBER = "admin", "member"
 ROLES = (ADMIN, MEMBER)
@@ -155,8 +155,8 @@ class _Users(StoredRows[UserRow]):
         # Disable first, so that the user's requests in progress are refused from now on.
         if await self.write(row, replace(row, disabled_at=row.disabled_at or self.clock())) is None:
             raise changed_meanwhile("user")
-        await self._store.api_keys.delete_where(user_id=row.id)
-        return await super().drop(row)
+        along = [Named(kind, "user_id", row.id) for kind in ("api_keys", "sign_ins")]
+        return await self.collection.delete(row.id, along=along) is not None
 
 
 async def has_enabled_admin(store: ResourceStore, but: str = "") -> bool:

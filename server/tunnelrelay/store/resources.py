@@ -5,9 +5,9 @@ Each kind is a `Collection` of rows with an id. The store keeps rows and their o
 and who may change them. Sessions, names and events are in `base.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -175,6 +175,32 @@ class TrustRuleRow(Row):
 R = TypeVar("R", bound=Row)
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names rows of one kind: those that have this value in a column.
+
+    Attributes:
+        kind: A name of `COLLECTIONS`.
+    """
+
+    kind: str
+    column: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Names rows of one kind that use a row of another kind.
+
+    Attributes:
+        kind: A name of `COLLECTIONS`.
+        is_use: Whether a row of this kind uses it.
+    """
+
+    kind: str
+    is_use: Callable[[Any], bool]
+
+
 class Collection(Protocol[R]):
     """All rows of one kind of resource. Every method may raise `StoreError`.
 
@@ -182,8 +208,12 @@ class Collection(Protocol[R]):
     transaction.
     """
 
-    async def add(self, row: R) -> bool:
-        """Store a new row. Return False when its id, or another unique value, already exists."""
+    async def add(self, row: R, *, needs: Sequence[Named] = ()) -> bool:
+        """Store a new row. Return False when its id, or another unique value, already exists, or a needed row does not.
+
+        Args:
+            needs: At least one row of each of these must exist, also when another relay deletes it at the same time.
+        """
 
     async def get(self, row_id: str) -> R | None:
         """Return the row with this id; None when it does not exist."""
@@ -204,17 +234,34 @@ class Collection(Protocol[R]):
     async def all(self, **equal: object) -> list[R]:
         """Return every row that matches, the oldest first."""
 
-    async def replace(self, row: R) -> bool:
+    async def replace(self, row: R, *, needs: Sequence[Named] = ()) -> bool:
         """Replace a row by its changed version, if the stored version is one less.
 
-        Return False if it is not, if the row is gone, or if another row has a unique value of it.
+        Return False if it is not, if the row is gone, if another row has a unique value of it, or if a needed row does
+        not exist.
+
+        Args:
+            needs: As for `add`.
         """
 
     async def touch(self, row_id: str, column: str, at: float) -> None:
         """Move a time (`last_used_at`, `last_seen_at`) forward, without changing version or revision."""
 
-    async def delete(self, row_id: str, *, version: int | None = None) -> R | None:
-        """Delete a row and return it; None when it does not exist (in this version)."""
+    async def delete(
+        self,
+        row_id: str,
+        *,
+        version: int | None = None,
+        along: Sequence[Named] = (),
+        unless: Uses | None = None,
+    ) -> R | None:
+        """Delete a row and return it; None when it does not exist (in this version), or another row uses it.
+
+        Args:
+            along: Rows of other kinds that are deleted with it, in the same transaction.
+            unless: Rows of another kind, any of which prevents the deletion, also when another relay adds one at the
+                same time.
+        """
 
     async def delete_where(self, **equal: object) -> list[R]:
         """Delete every row that matches (at least one criterion is required) and return them."""
