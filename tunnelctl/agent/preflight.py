@@ -41,7 +41,7 @@ s."""
 INFO_PATH = "/_tunnel/info"
 
 FoundBy = dict[str, list[Finding]]
-"""Findings by issuer."""
+"""The findings of provider checks, by issuer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,8 +47,8 @@ from tunnelctl.wire.messages import (
 from tunnelctl.wire.stream import Stream
 
 BURST_BINDS, BINDS_PER_SECOND = MAX_TUNNELS, 2.0
-"""Offers on one link: all tunnels at once, and then one every half second. Relays of any release end a link with more.
-Further offers wait."""
+"""Maximum offers of tunnels on one link: all tunnels at once, and then one every half second. Relays of any release end
+a link with more. Further offers wait."""
 AGAIN_SECONDS = 5.0
 """Seconds after which a tunnel that the relay cannot accept for now is offered again on the same link."""
 MAX_REASON = 200

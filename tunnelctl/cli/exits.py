@@ -20,7 +20,7 @@ import click
 from tunnelctl.agent.ngrok_codes import with_ngrok_code
 
 MIN_WIDTH = 40
-"""Columns of a terminal below which lines are not folded, as single words per line would be unreadable."""
+"""Width of a terminal, in columns, below which lines are not folded, as single words per line would be unreadable."""
 _GLUE = "\0"
 """Placeholder for a space at which lines must not be folded."""
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan"}

@@ -19,9 +19,10 @@ from tunnelctl.cli.flags import CONFIG, NO_LOG, option
 LIST_PATH, EVENTS_PATH = "/api/requests/http", "/api/requests/events"
 MAX_LISTED = 10_000
 PIPE_WIDTH = 200
-"""Columns when the output is not a terminal, wide enough that nothing is cut that a program could look for."""
+"""Width of lines in columns when the output is not a terminal, wide enough that nothing is cut that a program could
+look for."""
 NARROW = 100
-"""Columns below which the size and the visitor are left out."""
+"""Width of a terminal, in columns, below which the size and the visitor are left out."""
 MAX_DATA = 128 * 1024
 """Maximum bytes of a body given on the command line, so that its base64 fits into a request to the local API."""
 WEB_ADDR = option(

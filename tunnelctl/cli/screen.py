@@ -38,7 +38,7 @@ MAX_REQUESTS = 100
 """Maximum requests in memory; a terminal shows as many as it has lines left."""
 REQUESTS_HEADING = ("HTTP Requests", "-------------", "")
 LINES_FOR_REQUESTS = len(REQUESTS_HEADING) + 3
-"""Lines that long lists of tunnels leave for the requests."""
+"""Number of lines that are left for the list of requests, however long the lists of tunnels are."""
 REFRESHES_PER_SECOND = 4
 
 

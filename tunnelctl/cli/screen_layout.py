@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 WIDE = 78
-"""Columns from which the screen has ngrok's layout: 30 columns for labels and six cells of 8."""
+"""Width of a terminal, in columns, from which the screen has ngrok's layout: 30 columns for labels and six cells of
+8."""
 LABEL_WIDTH = 30
 NARROW_LABEL_WIDTH = 16
 """Columns for labels on a terminal narrower than WIDE; longer labels are folded."""

@@ -23,7 +23,7 @@ _WORDS = {
     Code.UPSTREAM_UNREACHABLE: "the local service cannot be reached",
     Code.UPSTREAM_BROKEN: "the local service broke it off",
 }
-"""Texts for failures without a reason."""
+"""Texts that describe failures of exchanges for which no reason is known."""
 
 Headers = tuple[tuple[str, str], ...]
 

@@ -8,14 +8,14 @@ theirs. It reads lengths only; the websockets library checks whether frames are 
 from typing import Final
 
 MAX_FRAMES_PER_TURN: Final = 16
-"""Frames of one link, websocket frames and our frames inside them together, that are read in one turn of the loop: the
-heads and bodies of eight small responses, about half a millisecond of work. A busy link with more costs one extra poll
-of the sockets for every sixteen frames."""
+"""Maximum frames of one link, websocket frames and our frames inside them together, that are read in one turn of the
+loop: the heads and bodies of eight small responses, about half a millisecond of work. A busy link with more costs one
+extra poll of the sockets for every sixteen frames."""
 MAX_IDLE_FRAMES: Final = 1024
-"""Burst of frames that carry nothing: control frames, frames shorter than the header of one of ours, and small
-fragments. We send none; a proxy in between may send a ping now and then. One more ends the link."""
+"""Maximum burst of frames without useful content: control frames, frames shorter than the header of one of ours, and
+small fragments. We send none; a proxy in between may send a ping now and then. One more ends the link."""
 IDLE_FRAMES_PER_SECOND: Final = 20.0
-"""Rate at which the allowance of `MAX_IDLE_FRAMES` refills."""
+"""Frames per second by which the allowance of `MAX_IDLE_FRAMES` refills."""
 
 _MIN_LENGTH: Final = 8
 """Payload bytes of the smallest websocket message that we send: the header of one frame."""

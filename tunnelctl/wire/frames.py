@@ -46,9 +46,9 @@ MAX_CREDIT: Final = 2**31 - 1
 """Maximum credit in bytes that a sender may hold. Far above any window that is granted; it only prevents overflow."""
 
 OPTIONAL: Final = 0x80
-"""Bit of a frame's first byte: a peer that does not know this kind of frame skips it."""
+"""Bit of a frame's first byte which means that a peer that does not know this kind of frame skips it."""
 FIN: Final = 0x40
-"""Bit of a frame's first byte: this frame ends the sender's half of the stream."""
+"""Bit of a frame's first byte which means that this frame ends the sender's half of the stream."""
 KIND_MASK: Final = 0x3F
 
 OPEN: Final = 1

@@ -21,7 +21,7 @@ LOW_WATER: Final = 64 * 1024
 empty."""
 
 MAX_SMALL: Final = 4096
-"""Payloads up to this size are sent without waiting for a turn if their stream has no queue."""
+"""Maximum bytes of a payload that is sent without waiting for a turn, if its stream has no queue."""
 MAX_DIRECT: Final = 64 * 1024
 """Maximum bytes of small frames sent without a turn between two calls of `take`; further ones are queued and counted in
 `queued`."""

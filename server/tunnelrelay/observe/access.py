@@ -19,7 +19,7 @@ FLUSH_SECONDS = 0.25
 """Maximum age of a record in seconds before it is written. A person who watches the log does not notice the delay, and
 a busy relay writes hundreds of records at once."""
 MAX_RECORDS = 250
-"""Records in a batch. Formatting one takes well under 1 ms, short enough not to delay visitors."""
+"""Maximum records in a batch. Formatting one batch takes well under 1 ms, short enough not to delay visitors."""
 MAX_PATH = 2048
 """Maximum characters of a path; longer ones are cut, so that visitors cannot fill the disk quickly."""
 

@@ -34,7 +34,7 @@ MAX_WINDOWS = 4096
 further hosts are counted together, one counter for each kind. An owner with very many hosts therefore cannot hide
 events of other owners."""
 ALWAYS = 32
-"""Counters that every owner may use while any are free; beyond these, half as many as are free."""
+"""Number of counters that every owner may use while any are free; beyond these, half as many as are free."""
 WINDOW_SECONDS = 60.0
 FEW, SOME, MANY = 10, 60, 600
 """Limits in events a minute. FEW per host for what any stranger can cause; SOME for what needs a token or a session.

@@ -31,7 +31,8 @@ class HeaderGroup(Enum):
     """
 
     ADDRESS = "where a request comes from, under which scheme and host"
-    """Proxies of the visitor set these fields legitimately: they are removed without a report."""
+    """Fields about the visitor's address, scheme and host. Proxies of the visitor set them legitimately: they are
+    removed without a report."""
     IDENTITY = "who sent it"
     TARGET = "what it really asks for"
 

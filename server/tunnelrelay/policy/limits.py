@@ -18,7 +18,7 @@ KEY_BYTES = 750
 """Bytes of memory for a key and its bucket: an address and a host of 253 characters, the bucket's four numbers, and the
 table's overhead."""
 ALWAYS_HAD = 32
-"""Places that each owner or address may have while any are free, even above its fair share."""
+"""Number of places that each owner or address may have while any are free, even above its fair share."""
 IPV6_PREFIX = 64
 """Number of leading bits of an IPv6 address by which requests are counted: a client usually has all 2**64 addresses of
 its network (RFC 6177)."""

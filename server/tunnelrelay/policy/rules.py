@@ -19,7 +19,7 @@ from tunnelrelay.policy.rate_limit import RateLimit
 Claims = Mapping[str, object]
 
 NO_NETWORKS = Networks()
-"""An empty set of networks: no rule."""
+"""An empty set of networks, which means that there is no rule about networks."""
 
 
 @dataclass(frozen=True, slots=True)

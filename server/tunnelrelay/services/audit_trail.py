@@ -115,7 +115,7 @@ def for_member(row: AuditRow, owner: str, colleagues: Collection[str]) -> AuditR
 
 
 def _own(values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Return one side of a change, without names of other owners."""
+    """Return the values before or after a change, as JSON, without names of other owners."""
     own: dict[str, Any] = {}
     for name, value in values.items():
         if name == "owners" and isinstance(value, list):

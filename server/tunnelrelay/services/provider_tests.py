@@ -19,8 +19,8 @@ from tunnelrelay.services.problems import Kind, ManageError
 from tunnelrelay.services.service_base import ServiceBase
 
 BURST_TESTS, TESTS_PER_SECOND = 10, 0.1
-"""Tests of one user, at once and per second. Each may cause a dozen calls to a URL of the user's choice, some of which
-wait for 8 s."""
+"""Maximum tests of one user, at once and per second. Each may cause a dozen calls to a URL of the user's choice, some
+of which wait for 8 s."""
 
 
 MAX_AT_ONCE, MAX_OF_ONE = 20, 2

@@ -31,11 +31,11 @@ MAX_PAGE = 1000
 TOPICS = {"backend": "edges", "token": "credentials", "trust_rule": "credentials", "api_key": "credentials"}
 """Topics for live pages, by the first word of an event's kind; for others it is that word in the plural."""
 BURST_CHANGES, CHANGES_A_MINUTE = 600, 30
-"""Changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges with all
-their modules, and per minute. Limits on the number of resources do not limit how many are created: a user who created
-and revoked tokens without end wrote 15 GB a day. A change writes at most about 5 KB for its row and 8 KB of audit
-event, so that one user can write at most 30 x 1440 x 13 KB = 560 MB a day. The budgets of 8,192 users are kept (about 1
-MB); beyond that, the user without changes for the longest time gets a new one."""
+"""Maximum changes of one user, through dashboard and API together: at once, which is enough to set up a hundred edges
+with all their modules, and per minute. Limits on the number of resources do not limit how many are created: a user who
+created and revoked tokens without end wrote 15 GB a day. A change writes at most about 5 KB for its row and 8 KB of
+audit event, so that one user can write at most 30 x 1440 x 13 KB = 560 MB a day. The budgets of 8,192 users are kept
+(about 1 MB); beyond that, the user without changes for the longest time gets a new one."""
 BOUNDS = (
     DeclaredBound(
         name="changes through dashboard and API",

@@ -28,8 +28,9 @@ from tunnelrelay.store.resources import SignInRow, UserRow
 AREA = "users"
 WHAT = "sign-in"
 BURST_ATTEMPTS, ATTEMPTS_PER_SECOND = 10, 1 / 30
-"""Attempts from one address, and with one code or key, right or wrong. Guessing 256 bits is impossible; the limit
-bounds the load on the store, and a leaked code cannot be tried in a thousand requests at once."""
+"""Maximum attempts to sign in, at once and per second, from one address, and with one code or key, right or wrong.
+Guessing 256 bits is impossible; the limit bounds the load on the store, and a leaked code cannot be tried in a thousand
+requests at once."""
 VIA = "dashboard"
 FIRST_NAME = "admin"
 FIRST_LEASE, FIRST_SECONDS = b"first administrator", 30.0
@@ -230,7 +231,7 @@ class SignIns:
     def _count(self, text: str, peer: str) -> None:
         """Count one attempt for this address and for the entered text.
 
-        Raises `ManageError` BUSY when one has none left.
+        Raises `ManageError` BUSY when either has no attempt left.
         """
         now, address = self._monotonic(), address_key(peer)
         waits = self._of_target.wait(authtokens.digest(text[:256]).hex(), now)

@@ -38,7 +38,7 @@ from tunnelrelay.store.texts import fitted_text
 
 TABLES: tuple[Table, ...] = tuple(schema.metadata.sorted_tables)
 AT_ONCE = 500
-"""Rows read or written at once; no more are in memory."""
+"""Maximum rows that are read or written at once; no more are in memory."""
 
 _MADE_OF: tuple[tuple[type, tuple[type, ...]], ...] = (
     (String, (str,)),

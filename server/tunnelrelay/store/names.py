@@ -13,7 +13,7 @@ from tunnelrelay.store.schema import domains, names
 from tunnelrelay.store.texts import fitted
 
 PAGE = 500
-"""Names processed in one transaction."""
+"""Maximum names that are processed in one transaction."""
 TCP_END = TCP[:-1] + chr(ord(TCP[-1]) + 1)
 """The smallest text that sorts after the hosts of all TCP ports."""
 _OF_DOMAINS = DomainRow.__dataclass_fields__.keys()

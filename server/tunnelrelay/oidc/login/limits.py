@@ -15,11 +15,11 @@ from tunnelrelay.pages.page import error_reply
 from tunnelrelay.policy.limits import KEY_BYTES, Buckets, address_key
 
 BURST, PER_SECOND = 30, 0.5
-"""Logins that one address may begin, at once and per second. Enough for a browser that restores thirty tabs, and more
-than people need who share an address and sign in once a day."""
+"""Maximum logins that one address may begin, at once and per second. Enough for a browser that restores thirty tabs,
+and more than people need who share an address and sign in once a day."""
 CONNECTION_BURST, CONNECTION_PER_SECOND = 1000, 100.0
-"""Logins that may begin at one connection, from all addresses: about 2 % of a core. Only reached by very many addresses
-at once."""
+"""Maximum logins that may begin at one OpenID connection, at once and per second, from all addresses: about 2 % of a
+core. Only reached by very many addresses at once."""
 
 
 BOUNDS = (

@@ -206,7 +206,9 @@ class _Client:
 
 
 def _away(connection_id: str, claimed: _Claimed) -> _Client:
-    """Return a client for a connection without an endpoint here, built from issuer and client id of its sessions."""
+    """Return the client of a connection that no endpoint of this relay has, built from issuer and client id of the
+    connection's sessions.
+    """
     # It gets its own cache entry; metadata about clients is not checked.
     return _Client(connection_id, claimed.audience, without_client(f"{connection_id} away", claimed.issuer))
 

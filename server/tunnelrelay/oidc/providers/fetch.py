@@ -34,7 +34,8 @@ MAX_PARTS = 2_000
 """Maximum pieces in which a body may arrive. Each chunk is a piece, and a small one costs about as much time as a large
 one."""
 PARTS_AT_A_TIME = 128
-"""Pieces that are read before other tasks get their turn, as pieces that arrived together are read without waiting."""
+"""Number of pieces of a body that are read before other tasks get their turn, as pieces that arrived together are read
+without waiting."""
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 8.0
 """Maximum seconds for a whole call. A visitor waits for it."""

@@ -59,7 +59,8 @@ BOUNDS = (
     ),
 )
 READS_AT_A_TIME = 32
-"""Reads before other tasks get their turn, as TLS records that arrived together are read without waiting."""
+"""Number of reads of a response before other tasks get their turn, as TLS records that arrived together are read
+without waiting."""
 HEAD_READ = 2 * 1024
 """Bytes per read up to the end of the final head, so that MAX_HEAD is checked before h11 has worked for long."""
 

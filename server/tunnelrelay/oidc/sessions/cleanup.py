@@ -20,7 +20,7 @@ including the store's time for writing and reading."""
 SWEEP_EVERY = 5.0
 """Seconds between two searches for expired sessions."""
 SWEPT_AT_ONCE = 1000
-"""Sessions examined before other tasks get their turn: half a millisecond."""
+"""Number of sessions that are examined before other tasks get their turn: half a millisecond."""
 PURGE_EVERY = 300.0
 """Seconds between two deletions of expired rows in the store."""
 

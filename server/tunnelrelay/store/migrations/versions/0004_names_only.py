@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 AT_ONCE = 500
-"""Events processed at once; no more are in memory."""
+"""Maximum events that are processed at once; no more are in memory."""
 HEADERS = ("request_headers.add", "response_headers.add")
 PAIRS = ("request_params", "oidc.request_params")
 NOT_TOLD = "(not shown)"
