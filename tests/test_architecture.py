@@ -40,7 +40,8 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.agent": f"{SHARED} tunnelctl.oidc tunnelctl.nearest",
     "tunnelctl.localapi": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent",
     "tunnelctl.devissuer": "tunnelctl.localapi",
-    "tunnelctl.inspector": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent tunnelctl.localapi tunnelctl.secret",
+    "tunnelctl.inspector": "tunnelctl.wire tunnelctl.http1 tunnelctl.agent tunnelctl.localapi tunnelctl.secret "
+    "tunnelctl.look tunnelctl.series",
     "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.localapi tunnelctl.devissuer "
     "tunnelctl.inspector tunnelctl.secret tunnelctl.secret_source tunnelctl.line_writer tunnelctl.nearest "
     "tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio",

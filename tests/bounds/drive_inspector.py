@@ -61,11 +61,11 @@ def drive_body(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @drives("readers of inspected exchanges")
 async def drive_readers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
-    feed, refused = EventFeed(CaptureStore(), lambda capture: {}), 0
+    feed, refused = EventFeed(CaptureStore()), 0
     with measured() as memory:
         for _ in range(2 * bound.limit):
             try:
-                feed.open()
+                feed.open(lambda capture: {})
             except TooManyReaders:
                 refused += 1
         assert (len(table(feed, bound)), refused) == (bound.limit, bound.limit)
@@ -75,7 +75,7 @@ async def drive_readers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
 @drives("inspected exchanges to tell a reader about")
 async def drive_untold(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CaptureStore()
-    reader = EventFeed(store, lambda capture: {"id": "x"}).open()
+    reader = EventFeed(store).open(lambda capture: {"id": "x"})
     with measured() as memory:
         for number in range(2 * bound.limit):
             reader.changed(number)

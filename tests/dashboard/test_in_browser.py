@@ -10,12 +10,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.dashboard.test_logins import session
-from tests.pages.test_style import TEXT, contrast
 from tests.support.app_routes import sample_app
-from tests.support.axe import contrast_violations, violations, with_axe
+from tests.support.axe import with_axe
 from tests.support.browser import fresh_profile, launched
 from tests.support.dashboard import actor_for, browse_signed_in, code_of
 from tests.support.every import every
+from tests.support.looks import DESK, PHONE, Look, look_at, unreadable
 from tests.support.world import World, world
 from tunnelrelay.services.actor import Actor
 from tunnelrelay.services.edges import EdgeDraft
@@ -23,7 +23,6 @@ from tunnelrelay.services.provider_settings import ProviderSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-PHONE, DESK, NARROWEST = (375, 720), (1280, 800), (320, 568)
 HOSTILE = "\"><script>window.hit = 1</script><img src=x onerror='window.hit = 1'>" + "long-" * 20
 PATHS = (
     "/edges",
@@ -64,34 +63,6 @@ PATHS = (
 )
 LIVE = ("/", "/endpoints", "{endpoint}", "/tunnels", "{tunnel}", "{agent}", "/traffic")
 """Pages of what is connected and asked for at this moment."""
-
-FITS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-COLOURS = """() => {
-    const canvas = document.createElement('canvas').getContext('2d')
-    const see = colour => { canvas.fillStyle = colour; return canvas.fillStyle }
-    return [...document.querySelectorAll('h1, h2, h3, p, dt, dd, td, th, label, a, button, span, code, li')]
-    .filter(e => e.checkVisibility() && !e.closest('.aside, [popover], :disabled') && e.innerText.trim()
-        && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())).map(e => {
-    let under = e
-    while (under.parentElement && getComputedStyle(under).backgroundColor === 'rgba(0, 0, 0, 0)')
-        under = under.parentElement
-    return [see(getComputedStyle(e).color), see(getComputedStyle(under).backgroundColor), e.innerText] }) }"""
-NAMELESS = """() => [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a, summary')]
-    .filter(e => e.checkVisibility() && !(e.labels && e.labels.length) && !e.innerText.trim()
-        && !e.getAttribute('aria-label')).map(e => e.outerHTML)"""
-TARGETS = """() => [...document.querySelectorAll('button, summary, a.button, nav a')].filter(e => e.checkVisibility())
-    .map(e => [e.innerText, e.getBoundingClientRect().height]).filter(([, height]) => height < 36)"""
-INDENTED = """() => [...document.querySelectorAll('table.folds tbody td')].filter(e => e.checkVisibility()
-    && getComputedStyle(e).paddingInlineStart !== '0px').map(e => e.innerText)"""
-SAME_IDS = """() => { const ids = [...document.querySelectorAll('[id]')].map(e => e.id)
-    return ids.filter((id, n) => ids.indexOf(id) !== n) }"""
-MAINS = "() => [...document.querySelectorAll('main, h1')].filter(e => e.checkVisibility()).map(e => e.localName)"
-BROKEN = f"""() => Object.fromEntries(Object.entries({{
-    "wider than the screen": {FITS} ? [] : [document.documentElement.scrollWidth], "without a name": ({NAMELESS})(),
-    "the same id": ({SAME_IDS})(), "too low to hit": innerWidth === {PHONE[0]} ? ({TARGETS})() : [],
-    "beside the edge of a folded row": innerWidth === {PHONE[0]} ? ({INDENTED})() : [],
-    "other than one main and one h1": ({MAINS})().join() === "main,h1" ? [] : ({MAINS})(),
-}}).filter(([, found]) => found.length))"""
 
 
 class Desk:
@@ -183,67 +154,53 @@ async def set_up(w: World, admin: Actor) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Seen:
     """What a browser has found out about one page, which was loaded once.
 
     Attributes:
-        broken: `BROKEN`, by the width of the screen.
-        colours: Of each text, of what is behind it, and the text, by the scheme.
-        complaints: Those of axe, in light and dark.
         is_hit: Whether hostile words ran.
         said: What the browser complained about.
     """
 
-    broken: dict[int, dict[str, object]]
-    colours: dict[str, list[tuple[str, str, str]]]
-    complaints: list[str]
+    look: Look
     is_hit: bool
     said: list[str]
 
 
-async def look_at(desk: Desk, path: str) -> Look:
+async def see(desk: Desk, path: str) -> Seen:
     desk.said.clear()
     page = await desk.open(path)
-    is_hit, said, broken = await page.evaluate("window.hit !== undefined"), list(desk.said), {}
-    for width, height in (PHONE, NARROWEST, DESK):
-        await page.set_viewport_size({"width": width, "height": height})
-        broken[width] = await page.evaluate(BROKEN)
-    colours, complaints = {"light": await page.evaluate(COLOURS)}, await violations(page)
-    await page.emulate_media(color_scheme="dark")
-    colours["dark"] = await page.evaluate(COLOURS)
-    complaints += await contrast_violations(page)
-    return Look(broken=broken, colours=colours, complaints=complaints, is_hit=is_hit, said=said)
+    is_hit, said = await page.evaluate("window.hit !== undefined"), list(desk.said)
+    return Seen(look=await look_at(page), is_hit=is_hit, said=said)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def looks(desk: Desk) -> dict[str, Look]:
+async def seen(desk: Desk) -> dict[str, Seen]:
     await with_axe(desk.page)
     await desk.page.emulate_media(reduced_motion="reduce")  # or colours would be seen on their way to others
-    return {path: await look_at(desk, path) for path in (*PATHS, *LIVE, "/sign-in")}
+    return {path: await see(desk, path) for path in (*PATHS, *LIVE, "/sign-in")}
 
 
 @every("path", [*PATHS, *LIVE, "/sign-in"])
-async def test_nothing_sticks_out_and_everything_has_a_name(looks: dict[str, Look], path):
-    assert {width: broken for width, broken in looks[path].broken.items() if broken} == {}
+async def test_nothing_sticks_out_and_everything_has_a_name(seen: dict[str, Seen], path):
+    assert seen[path].look.broken == {}
 
 
 @every("path", [*PATHS, *LIVE, "/sign-in"])
-async def test_every_word_can_be_read(looks: dict[str, Look], path):
-    for scheme, colours in looks[path].colours.items():
-        for colour, ground, words in colours:
-            assert contrast(colour, ground) >= TEXT, (scheme, words, colour, ground)
+async def test_every_word_can_be_read(seen: dict[str, Seen], path):
+    assert unreadable(seen[path].look) == []
 
 
 @every("path", [*PATHS, *LIVE, "/sign-in"])
-async def test_axe_finds_nothing_to_complain_about(looks: dict[str, Look], path):
-    assert looks[path].complaints == []
+async def test_axe_finds_nothing_to_complain_about(seen: dict[str, Seen], path):
+    assert seen[path].look.complaints == []
 
 
 @every("path", [*PATHS[:-1], *LIVE, "/sign-in"])
-async def test_hostile_words_do_not_run_and_nothing_breaks_the_policy(looks: dict[str, Look], path):
+async def test_hostile_words_do_not_run_and_nothing_breaks_the_policy(seen: dict[str, Seen], path):
     """Row 139."""
-    assert not looks[path].is_hit
-    assert looks[path].said == []
+    assert not seen[path].is_hit
+    assert seen[path].said == []
 
 
 async def test_hostile_words_that_come_live_or_stand_in_a_form_do_nothing(desk: Desk):

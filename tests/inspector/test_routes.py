@@ -281,3 +281,21 @@ async def test_the_root_names_the_paths():
     async with inspected() as here:
         _, root = await here.json("GET", "/api")
         assert root["http_requests_uri"] == LIST
+
+
+async def test_summaries_have_headers_only_for_a_reader_who_asks():
+    async with inspected() as here:
+        captured(here.store, "GET /a HTTP/1.1", "Authorization: Bearer canary", response=("X-Own: 1",))
+        _, plain = await here.json("GET", f"{LIST}?format=summary")
+        assert "raw" not in plain["requests"][0]["request"]
+        assert "headers" not in plain["requests"][0]["request"]
+        _, whole = await here.json("GET", f"{LIST}?format=summary&headers=true")
+        (one,) = whole["requests"]
+        assert one["request"]["headers"]["Authorization"] == ["Bearer ***"]
+        assert one["response"]["headers"] == {"X-Own": ["1"]}
+        following = await here.ask("GET", f"{EVENTS}?headers=true")
+        assert following.stream is not None
+        await anext(following.stream)
+        captured(here.store, "GET /b HTTP/1.1", "X-Asked: 2")
+        assert b'"X-Asked":["2"]' in await anext(following.stream)
+        await following.stream.aclose()

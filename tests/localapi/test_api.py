@@ -395,8 +395,12 @@ async def test_the_roots():
         }  # fmt: skip
         root = await here.ask("GET", "/")
         assert (root.status, root.fields) == (302, (("Location", "/inspect/http"),))
-        page = await here.ask("GET", "/status")
-        assert (page.status, page.body) == (200, b"online\n")
+
+
+async def test_visitors_of_a_tunnel_to_the_api_see_the_state_as_text():
+    async with api() as here:
+        seen = await here.ask("GET", "/status", x_forwarded_for="203.0.113.9")
+        assert (seen.status, seen.body) == (200, b"online\n")
 
 
 async def test_the_status_is_that_of_the_session():

@@ -8,10 +8,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page
 
 from tests.pages.gallery import HOSTILE, LONG_EMAIL, LONG_HOST, pages, show
-from tests.pages.test_style import TEXT, contrast
 from tests.support.axe import contrast_violations, violations, with_axe
 from tests.support.browser import fresh_profile
 from tests.support.every import every
+from tests.support.looks import TEXT, contrast
 from tunnelrelay.model import Reply
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

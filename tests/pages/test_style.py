@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.every import every
+from tests.support.looks import SHAPE, TEXT, contrast
 from tunnelrelay.pages import page
 
 CSS = (Path(page.__file__).parent / "templates" / "style.css").read_text()
-TEXT, SHAPE = 4.5, 3.0
-"""The least contrast of text, and of what is drawn and says something."""
-
 PAIRS = [
     ("ink", "card", TEXT),
     ("ink", "ground", TEXT),
@@ -55,18 +53,6 @@ SCHEMES = {
     "print of light": {**LIGHT, **PRINT},
     "print of dark": {**LIGHT, **DARK, **PRINT},
 }
-
-
-def luminance(colour: str) -> float:
-    """WCAG 2.2, relative luminance."""
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def test_the_measure_is_wcags():

@@ -218,6 +218,11 @@ class Agent:
     # Tunnels
 
     @property
+    def config(self) -> AgentConfig:
+        """What the agent was started with."""
+        return self._config
+
+    @property
     def tunnels(self) -> Mapping[str, AgentTunnel]:
         """The tunnels that are offered now, by name, the oldest first. A tunnel that ends is removed."""
         return MappingProxyType(self._by_name)

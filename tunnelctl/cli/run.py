@@ -11,8 +11,10 @@ from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.outcome import Outcome
 from tunnelctl.cli.output_mode import Output
 from tunnelctl.eventlog import EventLog
+from tunnelctl.inspector.pages import page_routes
 from tunnelctl.inspector.routes import inspector_routes
 from tunnelctl.inspector.store import CaptureStore
+from tunnelctl.inspector.traffic import AgentTraffic
 from tunnelctl.localapi.address import WebAddress, listen
 from tunnelctl.localapi.api import Build, LocalApi
 from tunnelctl.openfiles import raise_limit
@@ -64,8 +66,11 @@ async def _run(config: AgentConfig, output: Output, api: ApiSettings | None) -> 
         if api is None:
             outcome = await agent.run()
         else:
+            traffic = AgentTraffic()
+            agent.watchers.add(traffic)
+            routes = (*inspector_routes(agent, store), *page_routes(agent, traffic.series, api.version))
+            local_api = LocalApi(agent, api.build, version=api.version, routes=routes)
             listener = listen(api.address, output.api_watcher.taken)
-            local_api = LocalApi(agent, api.build, version=api.version, routes=inspector_routes(agent, store))
             async with local_api.serve(listener, output.api_watcher):
                 outcome = await agent.run()
     if output.has_lost_reader:

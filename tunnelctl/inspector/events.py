@@ -122,26 +122,24 @@ class EventReader:
 
 
 class EventFeed:
-    """The readers of one store of captures.
+    """The readers of one store of captures."""
 
-    Args:
-        summary: Function that returns the data reported for a capture.
-    """
-
-    def __init__(self, store: CaptureStore, summary: Summary) -> None:
+    def __init__(self, store: CaptureStore) -> None:
         self._store = store
-        self._summary = summary
         self._readers: set[EventReader] = set()
 
-    def open(self) -> EventReader:
+    def open(self, summary: Summary) -> EventReader:
         """Open a stream of the events from now on. The reader counts until it is closed.
+
+        Args:
+            summary: Function that returns the data reported for a capture.
 
         Raises:
             TooManyReaders: There is no room for another reader.
         """
         if len(self._readers) >= MAX_READERS:
             raise TooManyReaders
-        reader = EventReader(self._store, self._summary, self._readers.discard)
+        reader = EventReader(self._store, summary, self._readers.discard)
         self._readers.add(reader)
         self._store.listen(reader)
         return reader

@@ -1,10 +1,10 @@
 """The paths of the local API that show captured exchanges, delete them, and replay one; those of ngrok, and more.
 
-    GET    /api/requests/http       list the newest; `limit`, `tunnel_name`, `format=har`
+    GET    /api/requests/http       list the newest; `limit`, `tunnel_name`, `format=har`, `format=summary`
     POST   /api/requests/http       replay one, unchanged or with changes
     DELETE /api/requests/http       delete all
     GET    /api/requests/http/:id   show one; `format=har`
-    GET    /api/requests/events     report new ones, as a stream of events
+    GET    /api/requests/events     report new ones, as a stream of events; `headers=true` adds headers
 
 A list may be as large as the whole store. It is generated and sent in pieces, so that it neither blocks the event loop
 nor needs much memory: only capture numbers are stored meanwhile, and captures deleted before their turn are skipped.
@@ -16,12 +16,13 @@ import binascii
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
 from tunnelctl.agent.agent import Agent
 from tunnelctl.inspector import har, views
-from tunnelctl.inspector.events import EventFeed, TooManyReaders
+from tunnelctl.inspector.events import EventFeed, Summary, TooManyReaders
 from tunnelctl.inspector.replays import ReplayChanges, Replayer, ReplayInvalid, TooManyReplays, TunnelAway
 from tunnelctl.inspector.store import MAX_CAPTURES, Capture, CaptureStore
 from tunnelctl.inspector.views import REQUESTS_PATH
@@ -77,24 +78,25 @@ class InspectorApi:
         self._store = store
         self._agent = agent
         self._replayer = Replayer(agent, store)
-        self._feed = EventFeed(store, self._summary)
+        self._feed = EventFeed(store)
 
     async def show_all(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Return the newest captures, the newest first."""
-        query = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        query = _query(request)
         limit, tunnel = _limit(query.get("limit", "")), query.get("tunnel_name", "")
         numbers = [one.number for one in self._store.newest() if not tunnel or one.tunnel == tunnel][:limit]
         if query.get("format") == "har":
             start: dict[str, Any] = {"log": {**har.archive_head(), "entries": []}}
             stream = self._pieces(start, numbers, self._entry)
             return ApiAnswer(status=200, stream=stream, content_type=JSON, fields=_as_file("requests"))
+        make = self._summary_for(query) if query.get("format") == "summary" else self._view
         start = {"uri": REQUESTS_PATH, "requests": []}
-        return ApiAnswer(status=200, stream=self._pieces(start, numbers, self._view), content_type=JSON)
+        return ApiAnswer(status=200, stream=self._pieces(start, numbers, make), content_type=JSON)
 
     async def show(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Return one capture."""
         capture = self._found(held["id"])
-        if parse_qs(request.query).get("format") != ["har"]:
+        if _query(request).get("format") != "har":
             return json_answer(await _made(self._view, capture))
         log = {**har.archive_head(), "entries": [await _made(self._entry, capture)]}
         return json_answer({"log": log}, fields=_as_file(held["id"]))
@@ -107,9 +109,10 @@ class InspectorApi:
     async def follow(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Return the stream of events from now on."""
         try:
-            return ApiAnswer(status=200, stream=self._feed.open(), content_type="text/event-stream")
+            reader = self._feed.open(self._summary_for(_query(request)))
         except TooManyReaders:
             raise ApiError(503, "too many readers", {"err": "close one of those that follow requests"}) from None
+        return ApiAnswer(status=200, stream=reader, content_type="text/event-stream")
 
     async def replay(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         """Replay a captured request."""
@@ -148,8 +151,13 @@ class InspectorApi:
     def _entry(self, capture: Capture) -> dict[str, Any]:
         return har.entry(capture, self._store.id_of(capture.number))
 
-    def _summary(self, capture: Capture) -> dict[str, Any]:
-        return views.summary(capture, self._store.id_of(capture.number), self._replayed_id(capture))
+    def _summary_for(self, query: Mapping[str, str]) -> Summary:
+        """What makes summaries, with headers where the query asks for them."""
+        return partial(self._summary, has_headers=query.get("headers") == "true")
+
+    def _summary(self, capture: Capture, *, has_headers: bool) -> dict[str, Any]:
+        id_, replayed = self._store.id_of(capture.number), self._replayed_id(capture)
+        return views.summary(capture, id_, replayed, has_headers=has_headers)
 
     def _replayed_id(self, capture: Capture) -> str:
         return self._store.id_of(capture.replay_of) if capture.replay_of else ""
@@ -197,6 +205,10 @@ async def _made(make: Make, capture: Capture) -> dict[str, Any]:
     if len(capture.request_body) + len(capture.response_body) < LARGE_BODIES:
         return make(capture)
     return await asyncio.to_thread(make, capture)
+
+
+def _query(request: ApiRequest) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(request.query).items()}
 
 
 def _limit(text: str) -> int:

@@ -114,15 +114,25 @@ def view(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
     return whole
 
 
-def summary(capture: Capture, id_: str, replay_of: str) -> dict[str, Any]:
-    """Return the JSON object without heads and bodies, for events and lists."""
+def summary(capture: Capture, id_: str, replay_of: str, *, has_headers: bool = False) -> dict[str, Any]:
+    """Return the JSON object without raw bytes and bodies, for events and lists.
+
+    Args:
+        has_headers: Include the headers of request and response, for a reader who filters by them.
+    """
     whole = _common(capture, id_, replay_of)
-    method, target, _ = (*capture.opened.head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2), "", "")[:3]
+    first, _, lines = capture.opened.head.decode("latin-1").partition("\r\n")
+    method, target, _ = (*first.split(" ", 2), "", "")[:3]
     whole["request"] = {"method": method, "uri": mask_address(target), "body": {"size": capture.request_size}}
     whole["response"] = None
+    if has_headers:
+        whole["request"]["headers"] = _grouped(_masked_fields(fields_of(lines)))
     if capture.status:
-        kind = mask_text(field_of(fields_of(capture.lines.decode("latin-1")), "content-type"))
+        fields = fields_of(capture.lines.decode("latin-1"))
+        kind = mask_text(field_of(fields, "content-type"))
         whole["response"] = {**_status(capture.status), "body": {"size": capture.response_size, "type": kind}}
+        if has_headers:
+            whole["response"]["headers"] = _grouped(_masked_fields(fields))
     return whole
 
 
@@ -212,8 +222,11 @@ def _message(first: str, lines: str, kept: bytes | bytearray, size: int) -> Show
         encoding=field_of(fields, "content-encoding"),
         is_whole=len(kept) == size,
     )
-    headers = tuple((name, mask_field(name, value)) for name, value in fields)
-    return ShownMessage(first=first, headers=headers, body=body, size=size, kept=len(kept))
+    return ShownMessage(first=first, headers=_masked_fields(fields), body=body, size=size, kept=len(kept))
+
+
+def _masked_fields(fields: Headers) -> Headers:
+    return tuple((name, mask_field(name, value)) for name, value in fields)
 
 
 def _status(status: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tunnelctl.agent.tunnel import AgentTunnel
 from tunnelctl.agent.tunnelfile import FileTunnel
 from tunnelctl.agent.yamlfile import parse_json
 from tunnelctl.localapi.caller import NOT_YOURS, is_own_user
-from tunnelctl.localapi.guard import refusal
+from tunnelctl.localapi.guard import is_through_tunnel, refusal
 from tunnelctl.localapi.listing import ApiListing, Entry
 from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer, text_answer
 from tunnelctl.localapi.server import ApiWatcher, LocalServer
@@ -76,12 +76,15 @@ class LocalApi:
         self._bound_host = ""
         self._routes = (
             ApiRoute("/", {"GET": self._to_inspector}),
-            ApiRoute("/status", {"GET": self._show_status_page}),
             ApiRoute("/api", {"GET": self._show_root}),
             ApiRoute("/api/status", {"GET": self._show_status}),
             *self._routes_of("tunnels"),
             *self._routes_of("endpoints", {"PUT": self._replace}),
             *routes,
+        )
+        self._tunnel_routes = (
+            ApiRoute("/status", {"GET": self._show_state}),
+            ApiRoute("/api/status", {"GET": self._show_status}),
         )
 
     def serve(self, listener: socket.socket, watcher: ApiWatcher) -> LocalServer:
@@ -98,7 +101,7 @@ class LocalApi:
         hosts = {urlsplit(url).hostname or "" for tunnel in self._agent.tunnels.values() for url in tunnel.urls}
         if (refused := refusal(request, bound_host=self._bound_host, tunnel_hosts=hosts)) is not None:
             return refused
-        for route in self._routes:
+        for route in self._tunnel_routes if is_through_tunnel(request, self._bound_host) else self._routes:
             if (held := _held(route.path, request.path)) is not None:
                 method = "GET" if request.method == "HEAD" else request.method
                 if (handler := route.methods.get(method)) is None:
@@ -143,7 +146,7 @@ class LocalApi:
     async def _show_status(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         return json_answer(status_view(self._agent, self._version))
 
-    async def _show_status_page(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
+    async def _show_state(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
         return text_answer(self._agent.status.state.value)
 
     # Tunnels

@@ -27,10 +27,9 @@ def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[st
         bound_host: IP literal at which the API listens.
         tunnel_hosts: Public names of this agent's tunnels, in lower case.
     """
-    host = host_of(request.host)
     is_status = request.method in ("GET", "HEAD") and request.path in ON_TUNNELS
-    is_here = is_this_machine(host) or host == bound_host
-    if not host or not (is_here or (host in tunnel_hosts and is_status)):
+    is_of_tunnel = host_of(request.host) in tunnel_hosts
+    if not (_is_own_name(request.host, bound_host) or (is_of_tunnel and is_status)):
         said = "The local API answers to localhost and to IP addresses of this machine."
         return text_answer(f'Rejected host "{_printable(request.host)}". {said}', 401)
     if FORWARDED & request.fields.keys() and not is_status:
@@ -39,6 +38,11 @@ def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[st
     if origin is not None and _authority_of(origin) != request.host.lower():
         return text_answer(f'Rejected origin "{_printable(origin)}".', 403)
     return None
+
+
+def is_through_tunnel(request: ApiRequest, bound_host: str) -> bool:
+    """Whether a visitor sent this request, by a tunnel that leads to the local API."""
+    return bool(FORWARDED & request.fields.keys()) or not _is_own_name(request.host, bound_host)
 
 
 def host_of(authority: str) -> str:
@@ -58,6 +62,11 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_own_name(authority: str, bound_host: str) -> bool:
+    host = host_of(authority)
+    return bool(host) and (is_this_machine(host) or host == bound_host)
 
 
 def _authority_of(origin: str) -> str:

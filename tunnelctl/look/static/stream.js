@@ -31,7 +31,7 @@ class Stream extends EventTarget {
     this.timer = setTimeout(() => this.run(), 5000);
   }
   hear(name) {
-    this.source.addEventListener(name, (event) => this.dispatchEvent(new MessageEvent(name, { data: event.data })));
+    this.source.addEventListener(name, (event) => this.dispatchEvent(new MessageEvent(name, event)));
   }
   addEventListener(name, listener) {
     super.addEventListener(name, listener);

@@ -1,0 +1,70 @@
+"""What the inspector's pages show of the agent at this moment, as JSON. Pure, but for reading the agent."""
+
+from dataclasses import asdict
+from typing import Any
+
+from tunnelctl.agent.agent import Agent
+from tunnelctl.agent.config import AgentConfig
+from tunnelctl.agent.metrics import MeterReading
+from tunnelctl.agent.tunnel import AgentTunnel
+from tunnelctl.look.charts import requests_chart, times_chart
+from tunnelctl.series import Series
+
+
+def now_view(agent: Agent, series: Series, *, version: str, clock: float, wall: float) -> dict[str, Any]:
+    """The session, the tunnels and the charts. Times are seconds.
+
+    Args:
+        series: The counts of what the tunnels served.
+        version: Of the agent.
+        clock: As `time.monotonic` has it.
+        wall: Unix time.
+    """
+    status, figures = agent.status, series.last_minutes(wall)
+    return {
+        "state": status.state.value,
+        "reason": status.reason,
+        "relay": status.relay,
+        "owner": status.owner,
+        "latency": status.round_trip,
+        "version": version,
+        "at": wall,
+        "options": _options(agent.config),
+        "tunnels": [_tunnel(tunnel, clock) for tunnel in agent.tunnels.values()],
+        "charts": [asdict(requests_chart(figures)), asdict(times_chart(figures))],
+    }
+
+
+def _tunnel(tunnel: AgentTunnel, clock: float) -> dict[str, Any]:
+    config = tunnel.config
+    return {
+        "name": tunnel.name,
+        "state": tunnel.state.value,
+        "urls": list(tunnel.urls),
+        "upstream": config.upstream.url,
+        "problem": tunnel.upstream.problem or "",
+        "let_in": config.who_may_visit,
+        "is_tcp": config.is_tcp,
+        "metadata": config.metadata,
+        "started_at": tunnel.started_at,
+        "connections": _reading(tunnel.connections(clock)),
+        "requests": _reading(tunnel.http_requests(clock)),
+    }
+
+
+def _reading(reading: MeterReading) -> dict[str, float]:
+    return asdict(reading)
+
+
+def _options(config: AgentConfig) -> list[tuple[str, str]]:
+    """The settings of the whole agent as names and values. Nothing in them is secret."""
+    return [
+        ("Relay", f"{config.relay.url}, {f'from {config.relay_from}' if config.relay_from else 'the default'}"),
+        ("Way to the relay", f"through the proxy {config.proxy.url}" if config.proxy is not None else "direct"),
+        (
+            "Relay's certificate",
+            f"signed by one of {config.relay_ca}" if config.relay_ca else "as the system trusts it",
+        ),
+        ("Authtoken", "given" if config.token else "none"),
+        ("On stop", f"waits {config.drain_seconds:g} s for requests in flight"),
+    ]
