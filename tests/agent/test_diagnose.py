@@ -199,12 +199,12 @@ def test_the_command_exits_with_1_and_writes_a_report_without_secrets(home, monk
     monkeypatch.setenv("TUNNELCTL_OIDC", issuer)
     (home / "tunnel.yml").write_text(f"version: 3\nagent: {{authtoken: sesame, connect_url: '{relay}'}}\n")
     report = home / "report.json"
-    assert run(["diagnose", "--write-report", str(report)]) == 1
+    assert run(["diagnose", "-6", "-r", "eu", "-w", str(report)]) == 1
     out = capsys.readouterr().out
     assert "hint: " in out
     document = json.loads(report.read_text())
     assert (document["relay"], document["ok"]) == (relay, False)
-    assert [one["topic"] for one in document["findings"] if one["level"] == "error"] == ["relay", "provider"]
+    assert [one["topic"] for one in document["findings"] if one["level"] == "error"] == ["ipv6", "relay", "provider"]
     assert "sesame" not in out + report.read_text()
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
 
