@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.agent.fakes import Diary, FakeRelay, make_agent
-from tests.inspector.making import captured
+from tests.inspector.making import Clock, captured
 from tests.support.apps import App
 from tests.support.ports import free_port
 from tests.support.waiting import turns
@@ -50,7 +50,7 @@ async def desk(
 ) -> AsyncIterator[Desk]:
     monkeypatch.setattr("platformdirs.user_config_path", lambda name: tmp_path)
     monkeypatch.delenv("TUNNELCTL_CONFIG", raising=False)
-    store = CaptureStore(now=lambda: 0x548FB5C7)
+    store = CaptureStore(clock=Clock(), now=lambda: 0x548FB5C7)
     async with make_agent(FakeRelay(), Diary(), port=app.port) as agent:
         await agent.online()
         api = LocalApi(agent, pytest.fail, version="0", routes=inspector_routes(agent, store))
