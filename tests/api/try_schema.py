@@ -161,9 +161,6 @@ async def set_up(office: Office, key: str) -> dict[str, dict[str, str]]:
         "/reserved_addrs/{id}": await made("/reserved_addrs"),
         "/credentials/{id}": await made("/credentials"),
         "/api_keys/{id}": await made("/api_keys"),
-        "/trust_rules/{id}": await made(
-            "/trust_rules", issuer="https://gitlab.com", claims={"project_id": "42"}, acl=["bind:pr-*"]
-        ),
         "/users/{id}": office.people["member"].id,
     }
     below = ("", "/oidc", "/backend", *(f"/{module}" for module in MODULES if module != "oidc"))

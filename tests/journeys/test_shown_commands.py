@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.dashboard import DashboardClient, actor_for, signed_in
+from tests.support.issuer import issuer
 from tests.support.ports import free_ports
 from tests.support.processes import Child, commands
 from tests.support.tools import ROOT, require_tool
@@ -29,7 +30,7 @@ COMMAND = re.compile(
 )
 BEGINS = ("tunnel http", "tunnel tcp", "tunnel tunnel")
 """Commands that go on until Ctrl-C."""
-EMPTY = ("/", "/domains", "/tcp-ports", "/credentials", "/logins", "/providers")
+EMPTY = ("/", "/domains", "/tcp-ports", "/credentials", "/trust-rules", "/logins", "/providers")
 """Pages of what there is none of yet."""
 
 
@@ -39,12 +40,13 @@ class Machine:
 
     home: Path
     typed: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
 
     async def paste(self, command: str) -> None:
         """Types a command, and waits until it has ended well or its tunnel is up."""
         self.typed.append(command)
         path = f"{commands()}{os.pathsep}{os.environ['PATH']}"
-        env = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / ".config"), "PATH": path}
+        env = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / ".config"), "PATH": path, **self.variables}
         child = Child("shell", ["sh", "-c", f"exec {command}" if command.startswith(BEGINS) else command], env=env)
         try:
             if command.startswith(BEGINS):
@@ -116,6 +118,12 @@ async def test_what_every_page_shows_works_when_it_is_pasted(relay: World, machi
         edge = await services.edges.create(actor, EdgeDraft(host="shop.localhost"))
         await machine.paste_all(await admin.get(f"/edges/{edge.id}"), 2)
 
+        with issuer() as ci:
+            rule = await services.trust_rules.create(actor, issuer=ci.url, claims={"team": "web"}, acl=["*"])
+            machine.variables["TUNNELCTL_ID_TOKEN"] = ci.token(rule.audience, team="web")
+            await machine.paste_all(empty["/trust-rules"], 1)
+            await machine.paste_all(await admin.get(f"/trust-rules/{rule.id}"), 1)
+
 
 async def test_the_page_at_the_relays_own_domain_shows_a_command_that_works(relay: World, machine: Machine) -> None:
     async with signed_in(relay) as admin:
@@ -157,4 +165,6 @@ def test_every_template_that_shows_a_command_is_among_the_pages_above() -> None:
         "logins/list.html": 1,
         "overview/page.html": 1,
         "providers/one.html": 1,
+        "trust_rules/list.html": 1,
+        "trust_rules/one.html": 1,
     }
