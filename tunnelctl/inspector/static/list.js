@@ -8,7 +8,7 @@ import { size, took } from "./words.js";
 export const MAX_KEPT = 1000; // exchanges that a filter looks through
 export const MAX_ROWS = 500;
 const MAX_WAITING = 500; // events that are not read yet; older ones would be pushed off the list anyway
-const REST = 4; // the list rests so many times as long as a batch took, and leaves the browser to the person
+const REST = 4; // the list rests so many times as long as a batch took to draw, and leaves the browser to the person
 
 const row = (exchange, open) => {
   const { request } = exchange;
@@ -38,7 +38,7 @@ export class List {
     this.waiting = new Map(); // the text of each event that is not read yet, by the exchange's id
     this.selected = "";
     this.isPaused = false;
-    this.restsUntil = 0;
+    this.isScheduled = false;
   }
 
   /* Exchanges that fit the filter and have a row, newest first. */
@@ -84,21 +84,24 @@ export class List {
   schedule() {
     if (this.isScheduled) return;
     this.isScheduled = true;
-    const rest = Math.max(0, this.restsUntil - performance.now());
-    setTimeout(() => requestAnimationFrame(() => this.flush()), rest);
+    requestAnimationFrame(() => this.flush());
   }
 
-  /* Draw what has come since the last batch. */
+  /* Draw what has come since the last batch, then rest. */
   flush() {
-    this.isScheduled = false;
-    if (!this.isPaused && this.waiting.size) {
-      const began = performance.now();
+    const began = performance.now();
+    if (!this.isPaused) {
       for (const text of this.waiting.values()) this.take(JSON.parse(text));
       this.waiting.clear();
       this.trim();
-      this.restsUntil = performance.now() + REST * (performance.now() - began);
     }
     this.changed();
+    requestAnimationFrame(() => setTimeout(() => this.rested(), REST * (performance.now() - began))); // it is painted
+  }
+
+  rested() {
+    this.isScheduled = false;
+    if (this.waiting.size && !this.isPaused) this.schedule();
   }
 
   take(exchange) {
