@@ -68,7 +68,9 @@ class Meter:
         return sum(self._counts[step % STEPS] for step in range(first, min(last, self._step) + 1))
 
     def _clear_up_to(self, step: int) -> None:
-        """Clear the counts of the steps since the last one, which are from a quarter of an hour ago."""
+        """Clear the counts that are reused for the steps since the last call, as they are from a quarter of an hour
+        ago.
+        """
         for skipped in range(max(self._step, step - STEPS) + 1, step + 1):
             self._counts[skipped % STEPS] = 0
         self._step = step

@@ -268,7 +268,7 @@ class _Check:
 
 
 class _Caller:
-    """Makes bounded calls with a client that has no cookies."""
+    """Makes calls that are limited in time and size, with a client that has no cookies."""
 
     def __init__(self, transport: httpx.AsyncBaseTransport, seconds: float) -> None:
         self._seconds = seconds

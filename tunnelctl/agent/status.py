@@ -46,7 +46,7 @@ class SessionStatus(Watcher):
         self._become(SessionState.ONLINE)
 
     def latency(self, seconds: float) -> None:
-        """Store the round trip."""
+        """Store the measured round trip of the link, in seconds."""
         self.round_trip = seconds
 
     def lost(self, reason: str, retry_in: float, error: str) -> None:

@@ -12,7 +12,8 @@ from tunnelctl.agent.agent import Agent
 from tunnelctl.agent.tunnel import AgentTunnel
 
 PLAIN = " (http)"
-"""Suffix of the name of the entry for the http address, beside the one for the https address."""
+"""Suffix that distinguishes the name of a tunnel's entry with the http address from the entry with the https
+address."""
 
 
 @dataclass(frozen=True, slots=True)

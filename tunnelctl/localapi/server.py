@@ -1,8 +1,8 @@
 """The HTTP server of the local API: a few connections from this machine, on the agent's own event loop.
 
-`http1.request_reader` parses requests, as it does visitors': only whole heads, one Host field, and an unambiguous end
-of the body. Each connection is a task of the server and handles one request at a time. The server knows nothing about
-tunnels; see `api`.
+`http1.request_reader` parses requests as strictly as those of visitors: only whole heads, one Host field, and an
+unambiguous end of the body. Each connection is a task of the server and handles one request at a time. The server knows
+nothing about tunnels; see `api`.
 """
 
 import asyncio

@@ -69,7 +69,7 @@ from tunnelctl.wire.stream import ENDED, FLOWING, HEAD_DUE, INTERIM, NEXT, WAS_R
 from tunnelctl.wire.window import Budget, earned, release
 
 MAX_FRAMES_AT_ONCE: Final = 1 << 30
-"""Default of `receive_data`: read all frames of a chunk at once."""
+"""Default maximum of frames that `receive_data` reads at once: no limit, all frames of a chunk."""
 MAX_PINNING: Final = 8
 """Factor by which a received chunk may be larger than DATA that is kept as a view of it. A view keeps the whole chunk
 in memory; without this limit a peer could make single bytes of many slow streams keep whole messages."""

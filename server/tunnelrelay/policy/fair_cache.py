@@ -134,7 +134,7 @@ class FairCache(Generic[K, V]):
         self.pop(next(iter(share.keys)))
 
     def _rank(self, share: "_Share[K]", *, before: int) -> None:
-        """Move an owner to the others with as many entries, as the one used last.
+        """Move an owner into the group of owners with an equal number of entries, as the most recently used one.
 
         Args:
             before: The owner's number of entries when it was last moved.

@@ -71,8 +71,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def provider_name(settings: str) -> str:
-    """Return the name of the provider that an edge's stored settings log in by; "" without one, or if they cannot be
-    read.
+    """Return the name of the named provider that the login in an edge's stored settings uses; "" without one, or if the
+    settings cannot be read.
     """
     try:
         oidc = EdgeSettings.parse(settings).policy.oidc

@@ -393,7 +393,7 @@ class Edges(Resource[EdgeRow, EdgeView]):
 
 
 def _needs(edge: EdgeRow) -> Sequence[Named]:
-    """The provider that the edge logs in by."""
+    """Return the named provider that the edge's login uses; empty without one."""
     provider = provider_name(edge.settings)
     return (Named("providers", "name", provider),) if provider else ()
 

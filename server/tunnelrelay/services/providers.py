@@ -262,7 +262,7 @@ class Providers(Resource[ProviderRow, ProviderView]):
 
 
 class _Providers(StoredRows[ProviderRow]):
-    """The rows of providers. One that an edge names is not deleted."""
+    """The rows of providers. A provider that an edge uses is not deleted."""
 
     async def drop(self, row: ProviderRow) -> bool:
         uses = Uses("edges", lambda edge: _names(edge, row))

@@ -55,7 +55,7 @@ class StoredRows(Generic[R]):
     """The rows of one of the store's collections.
 
     Args:
-        needs: Returns the rows of other kinds that a row needs.
+        needs: Function that returns the rows of other kinds that a row needs.
     """
 
     def __init__(

@@ -80,7 +80,7 @@ class SqlCollection(Part, Generic[R]):
         along: Sequence[Named] = (),
         unless: Uses | None = None,
     ) -> R | None:
-        """See `Collection.delete`.
+        """Delete a row and return it, as described in `Collection.delete`.
 
         The row is deleted before uses are looked for: the deletion waits for the transactions that write a use of it,
         and later ones wait for this one (see `_finished`). So no use is overlooked.
@@ -129,7 +129,7 @@ class SqlCollection(Part, Generic[R]):
         return True
 
     async def _is_used(self, connection: AsyncConnection, uses: Uses) -> bool:
-        """Whether any row of another kind is one of these uses."""
+        """Return whether any row of another kind uses the deleted row."""
         rows = await connection.execute(select(self._table.metadata.tables[uses.kind]))
         made_of = dict(COLLECTIONS)[uses.kind]
         return any(uses.is_use(_made(made_of, row)) for row in rows)
@@ -146,5 +146,5 @@ class SqlCollection(Part, Generic[R]):
 
 
 def _made(made_of: type[R], row: SqlRow[Any]) -> R:
-    """Make a resource of a row of its table."""
+    """Return the resource in a row of its table."""
     return made_of(**{field.name: frozen(getattr(row, field.name)) for field in fields(made_of)})

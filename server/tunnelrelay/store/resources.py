@@ -177,7 +177,7 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Names rows of one kind: those that have this value in a column.
+    """Selects the rows of one kind that have a given value in a column.
 
     Attributes:
         kind: A name of `COLLECTIONS`.
@@ -190,11 +190,11 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """Names rows of one kind that use a row of another kind.
+    """Selects the rows of one kind that use a row of another kind.
 
     Attributes:
         kind: A name of `COLLECTIONS`.
-        is_use: Whether a row of this kind uses it.
+        is_use: Function that returns whether a row of this kind uses that row.
     """
 
     kind: str
@@ -212,7 +212,8 @@ class Collection(Protocol[R]):
         """Store a new row. Return False when its id, or another unique value, already exists, or a needed row does not.
 
         Args:
-            needs: At least one row of each of these must exist, also when another relay deletes it at the same time.
+            needs: Rows that the new row needs. At least one row of each selection must exist, even if another relay
+                deletes rows at the same time.
         """
 
     async def get(self, row_id: str) -> R | None:
@@ -237,8 +238,8 @@ class Collection(Protocol[R]):
     async def replace(self, row: R, *, needs: Sequence[Named] = ()) -> bool:
         """Replace a row by its changed version, if the stored version is one less.
 
-        Return False if it is not, if the row is gone, if another row has a unique value of it, or if a needed row does
-        not exist.
+        Return False if the version differs, if the row is gone, if another row has a unique value of it, or if a needed
+        row does not exist.
 
         Args:
             needs: As for `add`.
@@ -259,8 +260,8 @@ class Collection(Protocol[R]):
 
         Args:
             along: Rows of other kinds that are deleted with it, in the same transaction.
-            unless: Rows of another kind, any of which prevents the deletion, also when another relay adds one at the
-                same time.
+            unless: Rows of another kind that use this row; any such row prevents the deletion, even one that another
+                relay adds at the same time.
         """
 
     async def delete_where(self, **equal: object) -> list[R]:

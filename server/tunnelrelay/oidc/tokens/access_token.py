@@ -39,7 +39,7 @@ BOUNDS = (
     ),
 )
 RUN_TOKEN_PREFIX = b"tr_"
-"""The first bytes of tokens that agents make for their own run (`Bind.run_token`)."""
+"""The first bytes of tokens that agents make for their own run (see `Bind.run_token_sha256`)."""
 KINDS = JWT_KIND | {"at+jwt", "application/at+jwt"}
 """Values of `typ` in access tokens: the standard one (RFC 9068 section 2.1), and others from before the standard."""
 
