@@ -219,7 +219,7 @@ class Agent:
 
     @property
     def config(self) -> AgentConfig:
-        """What the agent was started with."""
+        """The settings with which the agent was started."""
         return self._config
 
     @property

@@ -1,4 +1,4 @@
-"""What the inspector's pages show of the agent at this moment, as JSON. Pure, but for reading the agent."""
+"""Creates the JSON of the agent's current state, for the inspector's pages. Reads the agent; does no I/O."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,13 +12,13 @@ from tunnelctl.series import Series
 
 
 def now_view(agent: Agent, series: Series, *, version: str, clock: float, wall: float) -> dict[str, Any]:
-    """The session, the tunnels and the charts. Times are seconds.
+    """Return the state of the session and the tunnels, and the charts. Times are in seconds.
 
     Args:
-        series: The counts of what the tunnels served.
-        version: Of the agent.
-        clock: As `time.monotonic` has it.
-        wall: Unix time.
+        series: The counts of the requests that the tunnels served.
+        version: Version of the agent.
+        clock: Time from `time.monotonic`.
+        wall: The current Unix time.
     """
     status, figures = agent.status, series.last_minutes(wall)
     return {
@@ -57,7 +57,7 @@ def _reading(reading: MeterReading) -> dict[str, float]:
 
 
 def _options(config: AgentConfig) -> list[tuple[str, str]]:
-    """The settings of the whole agent as names and values. Nothing in them is secret."""
+    """Return the settings of the agent as names and values for display. They contain no secret."""
     return [
         ("Relay", f"{config.relay.url}, {f'from {config.relay_from}' if config.relay_from else 'the default'}"),
         ("Way to the relay", f"through the proxy {config.proxy.url}" if config.proxy is not None else "direct"),

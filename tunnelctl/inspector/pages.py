@@ -1,7 +1,8 @@
 """The pages of the inspector: `/inspect/http` and `/status`, with the files and figures that they load.
 
-The pages hold no data: their scripts ask the JSON API (see `localapi.api`) and `/inspect/now`, which answer under names
-of this machine only, and set what they get as text. The policy below lets nothing else run or load.
+The pages contain no data: their scripts request the JSON API (see `localapi.api`) and `/inspect/now`, which respond
+only under names of this machine, and insert the results as text. The pages' Content-Security-Policy lets nothing else
+run or load.
 """
 
 import time
@@ -28,18 +29,19 @@ SAFETY = (
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-"""Header fields of every page and file, beside those that `localapi.message.encode_answer` gives every answer."""
+"""Header fields of every page and file, in addition to those that `localapi.message.encode_answer` adds to every
+response."""
 PACKAGE = "tunnelctl.inspector"
 
 
 @dataclass(frozen=True, slots=True)
 class InspectorPage:
-    """One page.
+    """A page of the inspector.
 
     Attributes:
-        path: Its address.
-        name: Of its HTML in `html/` and of its script.
-        title, icon: In the navigation.
+        path: Path of the page's URL.
+        name: Name of the page's HTML file in `html/`, and of its script.
+        title, icon: Text and icon of the page in the navigation.
     """
 
     path: str
@@ -55,12 +57,12 @@ PAGES = (
 
 
 def page_routes(agent: Agent, series: Series, version: str) -> tuple[ApiRoute, ...]:
-    """The paths of the pages.
+    """Return the routes of the inspector's pages, of their files, and of the agent's state.
 
     Args:
-        agent: Whose tunnels they show.
-        series: The counts of what they served.
-        version: Of the agent.
+        agent: The agent whose state and tunnels the pages show.
+        series: The counts of the requests that the tunnels served.
+        version: Version of the agent.
     """
     assets = read_assets(LOOK, PACKAGE)
     icons = sprite()
@@ -93,7 +95,7 @@ def _page_route(page: InspectorPage) -> ApiRoute:
 
 
 def _html(page: InspectorPage) -> str:
-    """The frame that all pages have, around what this one has."""
+    """Return the HTML of a page: the frame that all pages share, with the page's own content."""
     return Template(_part("frame")).substitute(
         title=page.title,
         name=page.name,

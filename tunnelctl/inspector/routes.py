@@ -152,7 +152,7 @@ class InspectorApi:
         return har.entry(capture, self._store.id_of(capture.number))
 
     def _summary_for(self, query: Mapping[str, str]) -> Summary:
-        """What makes summaries, with headers where the query asks for them."""
+        """Return the function that creates the summary of a capture, with headers if the query asks for them."""
         return partial(self._summary, has_headers=query.get("headers") == "true")
 
     def _summary(self, capture: Capture, *, has_headers: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Counts what the agent's tunnels served, for the charts of the inspector's pages."""
+"""Counts the requests that the agent's tunnels served, for the charts of the inspector's pages."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from tunnelctl.series import FAILED, OTHER, UNTIMED, Series, bucket_of
 from tunnelctl.wire.errors import Code
 
 _FAILURES = (Code.UPSTREAM_UNREACHABLE, Code.UPSTREAM_BROKEN, Code.UPSTREAM_TIMEOUT)
-"""Ends of an exchange that are the local service's fault; a visitor who left is none."""
+"""Error codes of exchanges that the local service failed; the code for a visitor who left is not among them."""
 
 
 class AgentTraffic(Watcher):
-    """Counts every HTTP exchange that is over, whether its tunnel is inspected or not.
+    """Counts every HTTP exchange that has ended, whether its tunnel is inspected or not.
 
     Attributes:
         series: The counts of the last ten minutes.
@@ -24,7 +24,7 @@ class AgentTraffic(Watcher):
         self._now = now
 
     def exchange(self, name: str, exchange: Exchange) -> None:
-        """Count the exchange. Connections of tcp tunnels are no requests."""
+        """Count an exchange that has ended. Connections of TCP tunnels are not counted."""
         if isinstance(exchange, TcpExchange):
             return
         is_failed = exchange.status >= 500 or exchange.code in _FAILURES

@@ -41,7 +41,7 @@ def refusal(request: ApiRequest, *, bound_host: str, tunnel_hosts: Collection[st
 
 
 def is_through_tunnel(request: ApiRequest, bound_host: str) -> bool:
-    """Whether a visitor sent this request, by a tunnel that leads to the local API."""
+    """Return whether a visitor sent this request, through a tunnel that leads to the local API."""
     return bool(FORWARDED & request.fields.keys()) or not _is_own_name(request.host, bound_host)
 
 

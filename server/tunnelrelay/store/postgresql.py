@@ -38,8 +38,8 @@ _HAS_TABLES = text(
     "SELECT max(relname) FROM pg_class WHERE relname = 'alembic_version'"
     " AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = ANY (current_schemas(false)))"
 )
-"""Returns whether the database has our tables. `to_regclass` would not do: within one transaction it keeps returning
-nothing, even if another transaction creates the table."""
+"""SQL query whose result is null if the database does not have our tables. `to_regclass` would not do: within one
+transaction it keeps returning nothing, even if another transaction creates the table."""
 
 
 class PostgresqlStore(SqlStore):
