@@ -7,6 +7,7 @@ from tests.wire.pair import EARLY_HINTS, OK, REQUEST
 from tunnelctl.oidc.base64url import b64url
 from tunnelctl.wire.errors import Code
 from tunnelctl.wire.frames import (
+    ABOUT,
     CONTROL,
     DATA,
     DATA_FIN,
@@ -185,6 +186,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
     "from_relay": (
         frame(CONTROL, 0, HELLO) + frame(OPEN_FIN, 1, REQUEST) + frame(PING, 0, b"12345678"),
         frame(OPEN, 1, REQUEST) + frame(DATA, 1, b"x" * 20) + frame(END_FIN, 1) + frame(WINDOW, 1, pack_window(5)),
+        frame(OPEN_FIN, 1, REQUEST) + frame(ABOUT | OPTIONAL, 1, b'{"address":"192.0.2.7","gate_ns":5}'),
         frame(OPEN, 3, REQUEST) + frame(RESET, 3, pack_reset(Code.CANCELLED, "gone")),
         frame(0x3F | OPTIONAL, 0, b"later") + frame(GOAWAY, 0, pack_go_away(Code.NO_ERROR, 1, "bye")),
     ),
@@ -192,6 +194,7 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         frame(HEAD, 1, EARLY_HINTS) + frame(HEAD, 1, OK) + frame(DATA_FIN, 1, b"hello"),
         frame(HEAD, 2, OK) + frame(WINDOW, 2, pack_window(1)) + frame(END_FIN, 2, b"Digest: x\r\n"),
         frame(PONG, 0, b"12345678") + frame(CONTROL, 0, b'{"type":"unbind","tunnel":1}'),
+        frame(CONTROL, 0, b'{"type":"bind","tunnel":1,"policy":{"jwt":[{"later":1}],"later":{}}}'),
         frame(GOAWAY, 0, pack_go_away(Code.NO_ERROR, 0, "")) + frame(RESET, 1, pack_reset(Code.REFUSED, "")),
     ),
 }
