@@ -94,7 +94,7 @@ class InspectorApi:
         return ApiAnswer(status=200, stream=self._pieces(start, numbers, make), content_type=JSON)
 
     async def show(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
-        """Return one capture."""
+        """Return one captured exchange, complete and with secrets masked."""
         capture = self._found(held["id"])
         if _query(request).get("format") != "har":
             return json_answer(await _made(self._view, capture))

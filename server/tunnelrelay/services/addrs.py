@@ -33,7 +33,7 @@ BOUNDS = (
 
 
 class Addrs(Resource[DomainRow, DomainRow]):
-    """The service of reserved TCP ports.
+    """Lists, reserves, changes and releases TCP ports, for the API and the dashboard.
 
     Args:
         names: Claims ports in the store, and ends sessions of former owners' visitors.

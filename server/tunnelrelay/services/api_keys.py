@@ -36,7 +36,10 @@ VIA = "api"
 
 
 class ApiKeys(Resource[ApiKeyRow, ApiKeyRow]):
-    """The service of API keys. A key acts for one user: other members of the same owner do not see it."""
+    """Lists, creates, changes, checks and deletes API keys.
+
+    A key acts for one user: other members of the same owner do not see it.
+    """
 
     terms = Terms(
         area="credentials",

@@ -30,7 +30,7 @@ OF_FORMER_OWNER: Mapping[str, frozenset[str]] = {"name.changed_hands": frozenset
 
 @dataclass(frozen=True, slots=True)
 class AuditTrail:
-    """The service of the audit log."""
+    """Returns pages of the audit log, as far as the actor may see them."""
 
     base: ServiceBase
 

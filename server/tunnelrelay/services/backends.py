@@ -28,7 +28,7 @@ BOUNDS = (
 
 
 class Backends(Resource[BackendRow, BackendRow]):
-    """The service of tunnel groups."""
+    """Lists, creates, changes and deletes tunnel groups, for the API and the dashboard."""
 
     terms = Terms(
         area="edges",

@@ -31,7 +31,7 @@ BOUNDS = (
 
 
 class Credentials(Resource[Token, Token]):
-    """The service of authtokens.
+    """Lists, creates, changes and revokes agents' authtokens, for the API and the dashboard.
 
     Args:
         revoke_here: Ends the links with a token on this relay, and returns how many there were.

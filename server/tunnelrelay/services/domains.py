@@ -34,7 +34,7 @@ BOUNDS = (
 
 
 class Domains(Resource[DomainRow, DomainRow]):
-    """The service of reserved host names.
+    """Lists, reserves, changes and releases host names, for the API and the dashboard.
 
     Args:
         names: Claims names in the store, and ends the sessions of former owners' visitors.

@@ -98,7 +98,7 @@ class EdgeDraft:
 
 
 class Edges(Resource[EdgeRow, EdgeView]):
-    """The service of edges."""
+    """Lists, creates, changes and deletes edges, for the API and the dashboard."""
 
     terms = Terms(
         area="edges",

@@ -41,7 +41,7 @@ class LoginView:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """The service of visitors' logins.
+    """Lists and ends visitors' logins, for the API and the dashboard.
 
     Attributes:
         apply_revocations: Ends sessions on this relay at once that were ended in the store; other relays do so within 5

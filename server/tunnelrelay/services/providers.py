@@ -54,7 +54,7 @@ class ProviderView:
 
 
 class Providers(Resource[ProviderRow, ProviderView]):
-    """The service of named providers."""
+    """Lists, creates, changes, deletes and tests named providers, for the API and the dashboard."""
 
     terms = Terms(
         area="providers",

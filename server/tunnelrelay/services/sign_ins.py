@@ -74,7 +74,7 @@ class SignedIn:
 
 
 class SignIns:
-    """The service of sign-ins to the dashboard.
+    """Lists, begins and ends users' sign-ins to the dashboard.
 
     Args:
         keys: Checks API keys that are entered instead of a code.

@@ -82,7 +82,7 @@ class TunnelFigures:
 
 
 class Traffic:
-    """The service of traffic: the last requests, figures, and streams of changes, as far as the actor may see them."""
+    """Returns the last requests, figures, and streams of changes, as far as the actor may see them."""
 
     def __init__(self, base: ServiceBase, log: TrafficLog, feed: Feed) -> None:
         self._base = base

@@ -44,7 +44,7 @@ class TrustRuleError(Exception):
 
 
 class TrustRules(Resource[TrustRuleRow, TrustRuleRow]):
-    """The service of trust rules.
+    """Lists, creates, changes and deletes trust rules, for the API and the dashboard.
 
     Args:
         reread_here: Makes this relay check the connected jobs against changed rules at once.

@@ -114,7 +114,7 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnels:
-    """The service of tunnels, agent sessions and endpoints of this relay."""
+    """Lists the tunnels, agent sessions and endpoints of this relay; drains tunnels and ends sessions."""
 
     base: ServiceBase
     registry: Registry

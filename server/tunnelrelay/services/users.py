@@ -26,7 +26,7 @@ MAX_EMAIL = 254
 
 
 class Users(Resource[UserRow, UserRow]):
-    """The service of users."""
+    """Lists, creates, changes and deletes users of the dashboard, for administrators."""
 
     terms = Terms(
         area="users",
