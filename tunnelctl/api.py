@@ -11,10 +11,11 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tunnelctl.cli.flag_values import TunnelFlags
 from tunnelctl.cli.settings import SettingsInvalid, resolve
+from tunnelctl.forwarding.embedded import EMBEDDED, embedded_relay
 from tunnelctl.forwarding.endpoint import AsyncEndpoint, open_endpoint
 from tunnelctl.forwarding.errors import (
     AddressTaken,
@@ -107,7 +108,8 @@ def forward(
 
     Args:
         upstream: Port, `host:port` or URL of the app.
-        relay: URL of the relay; "" for `TUNNELCTL_RELAY`, the configuration file, or a relay on this machine.
+        relay: URL of the relay, or `embedded` for one that runs on this machine while the block runs and needs no
+            authtoken; "" for `TUNNELCTL_RELAY`, the configuration file, or a relay on this machine.
         authtoken: The token itself, `env:NAME`, `file:PATH`, or `oidc` in a CI job; "" for `TUNNELCTL_AUTHTOKEN` or the
             configuration file.
         subdomain: Name under the relay's domain; "" for one that the relay chooses.
@@ -187,15 +189,26 @@ async def _forward(
         ready_path.startswith("/") and ready_path.isascii() and ready_path.isprintable()
     ):
         raise SettingsRefused(f"ready_path: {ready_path!r} is no path, such as /healthz")
-    try:
-        settings = resolve(flags, environ=os.environ, stdin=sys.stdin)
-    except SettingsInvalid as error:
-        raise SettingsRefused("; ".join(error.problems), error.hint) from error
-    serving = open_endpoint(
-        settings.agent, ready_path=ready_path, ready_timeout=ready_timeout, require_hits=require_hits
-    )
-    async with serving as endpoint:
-        yield endpoint
+    async with _at_a_relay(flags) as flags:
+        try:
+            settings = resolve(flags, environ=os.environ, stdin=sys.stdin)
+        except SettingsInvalid as error:
+            raise SettingsRefused("; ".join(error.problems), error.hint) from error
+        serving = open_endpoint(
+            settings.agent, ready_path=ready_path, ready_timeout=ready_timeout, require_hits=require_hits
+        )
+        async with serving as endpoint:
+            yield endpoint
+
+
+@asynccontextmanager
+async def _at_a_relay(flags: TunnelFlags) -> AsyncIterator[TunnelFlags]:
+    """Run a relay while the block runs, if the flags ask for an embedded one. Returns the flags with its URL."""
+    if flags.relay != EMBEDDED:
+        yield flags
+        return
+    async with embedded_relay() as url:
+        yield replace(flags, relay=url, authtoken="")
 
 
 def _entries(
