@@ -41,7 +41,7 @@ BOUNDS = (
         unit="exchanges",
         per="reader",
         when_full="the oldest are passed over, and the reader is told how many",
-        worst_bytes=MAX_UNTOLD * 128,
+        worst_bytes=MAX_UNTOLD * 200,
         holds=("EventReader._untold",),
     ),
 )
