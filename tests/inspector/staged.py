@@ -68,14 +68,18 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(data_dir: Path, app: App) -> AsyncIterator[Stage]:
-    """The stage, with both tunnels online."""
+async def staged(data_dir: Path, app: App, *, inspects: bool = True) -> AsyncIterator[Stage]:
+    """The stage, with both tunnels online.
+
+    Args:
+        inspects: Whether requests are kept.
+    """
     async with world(data_dir) as w:
         store, traffic = CaptureStore(), AgentTraffic()
         agent = w.agent_with(
             tunnel_to(app.port, name="shop", subdomain="shop"),
             tunnel_to(free_port(), name="preview", subdomain="preview"),
-            open_tap=store.begin,
+            open_tap=store.begin if inspects else None,
         )
         agent.agent.watchers.add(traffic)
         for _ in range(2):

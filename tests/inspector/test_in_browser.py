@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from tests.inspector.making import captured
 from tests.inspector.staged import Stage, staged
@@ -142,6 +142,15 @@ async def test_what_comes_while_the_list_is_paused_waits(stage: Stage, page: Pag
     await expect(row(page, "/echo?waits")).to_have_count(0)
     await page.get_by_role("button", name="Resume").click()
     await expect(row(page, "/echo?waits")).to_have_count(1)
+
+    await page.get_by_role("button", name="Pause").click()
+    await page.evaluate(HIDE, True)
+    await stage.visit("GET", "/echo?missed")
+    async with page.expect_response("**/inspect/now"):
+        await page.evaluate(HIDE, False)
+    await expect(row(page, "/echo?missed")).to_have_count(0)
+    await page.get_by_role("button", name="Resume").click()
+    await expect(row(page, "/echo?missed")).to_have_count(1)
 
 
 async def test_a_flood_leaves_the_newest_rows_and_no_more(stage: Stage, page: Page):
@@ -309,6 +318,38 @@ async def test_what_is_open_stays_so_after_a_reload(stage: Stage, page: Page):
     await open_row(page, "/echo?kept-open")
     await page.reload()
     await expect(page.get_by_role("region", name="Details")).to_contain_text("/echo?kept-open")
+
+
+async def test_an_agent_that_keeps_no_requests_says_so(tmp_path, browser: Browser):
+    with sample_app() as app:
+        async with staged(tmp_path, app, inspects=False) as stage, stage.page(browser) as page:
+            await stage.visit("GET", "/")
+            await expect(page.get_by_role("heading", name="Requests are not kept")).to_be_visible()
+            await expect(page.locator("#empty")).to_contain_text("--inspect=false")
+            await expect(page.locator("#empty").get_by_role("link")).to_have_count(0)
+
+
+async def test_what_comes_while_the_list_is_fetched_is_not_lost(stage: Stage, page: Page):
+    fetched, going_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        fetched.set()
+        await going_on.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/api/requests/http?format=summary*", hold)
+    await page.evaluate(HIDE, True)
+    await page.evaluate(HIDE, False)
+    await fetched.wait()
+    await stage.visit("GET", "/echo?meanwhile")
+    await expect(row(page, "/echo?meanwhile")).to_contain_text("200")
+    async with page.expect_response("**/api/requests/http?format=summary*") as answer:
+        going_on.set()
+    await (await answer.value).finished()
+    await stage.visit("GET", "/echo?later")
+    await expect(row(page, "/echo?later")).to_contain_text("200")
+    await expect(row(page, "/echo?meanwhile")).to_contain_text("200")
 
 
 # Sent again
@@ -541,7 +582,9 @@ async def test_the_status_tells_of_the_session_the_tunnels_and_the_options(stage
         await page.reload()
         shop = page.get_by_role("region", name="shop")
         await expect(shop).to_contain_text("anyone who has the address")
-        await expect(shop.get_by_role("link")).to_have_attribute("href", f"http://shop.localhost:{stage.world.port}")
+        await expect(shop.get_by_role("link").first).to_have_attribute(
+            "href", f"http://shop.localhost:{stage.world.port}"
+        )
         await expect(shop).to_contain_text(f"http://127.0.0.1:{stage.app.port}")
         count = shop.get_by_role("row", name="Requests").get_by_role("cell").first
         before = int((await count.inner_text()).replace(",", ""))

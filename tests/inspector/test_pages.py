@@ -105,7 +105,7 @@ async def test_the_figures_tell_of_the_session_and_its_tunnels():
         assert (web["name"], web["state"], web["urls"]) == ("web", "online", ["https://web.tun.example"])
         assert (web["upstream"], web["metadata"]) == ("http://localhost:3000", "<b>mine</b>")
         assert web["let_in"] == "everyone who knows the password of ann"
-        assert web["requests"]["count"] == 0
+        assert (web["requests"]["count"], web["is_inspected"]) == (0, False)
         assert [chart["title"] for chart in now["charts"]] == ["Requests", "Response time"]
         assert "secret" not in str(now)
         assert "long-enough" not in str(now)

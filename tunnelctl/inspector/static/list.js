@@ -26,6 +26,13 @@ const row = (exchange, open) => {
       el("span", { class: "sub cut" }, exchange.response ? size(sizeOf(exchange.response)) : exchange.error || "")));
 };
 
+/* Note an event as the newest, and forget the oldest when there are too many. */
+const note = (events, id, text) => {
+  events.delete(id);
+  events.set(id, text);
+  if (events.size > MAX_WAITING) events.delete(events.keys().next().value);
+};
+
 export class List {
   /* `open` is called with the id of a row that is chosen, `changed` after each batch. */
   constructor(body, open, changed) {
@@ -36,6 +43,7 @@ export class List {
     this.kept = new Map(); // newest last
     this.rows = new Map();
     this.waiting = new Map(); // the text of each event that is not read yet, by the exchange's id
+    this.meanwhile = new Map(); // the same, of those that came since all were last fetched
     this.selected = "";
     this.isPaused = false;
     this.isScheduled = false;
@@ -48,17 +56,27 @@ export class List {
 
   /* Take the text of an event about this exchange. It is read later, if it is still among the newest then. */
   add(id, text) {
-    this.waiting.delete(id);
-    this.waiting.set(id, text);
-    if (this.waiting.size > MAX_WAITING) this.waiting.delete(this.waiting.keys().next().value);
+    note(this.waiting, id, text);
+    note(this.meanwhile, id, text);
     this.schedule();
+  }
+
+  /* All exchanges are about to be fetched: events that come meanwhile count after them. */
+  fetching() {
+    this.meanwhile.clear();
   }
 
   /* Show these, newest first, instead of all that there was. */
   replaceAll(exchanges) {
-    this.waiting.clear();
+    this.waiting = new Map(this.meanwhile);
     this.kept = new Map(exchanges.slice(0, MAX_KEPT).reverse().map((exchange) => [exchange.id, exchange]));
     this.redraw();
+    if (this.waiting.size) this.schedule();
+  }
+
+  clear() {
+    this.meanwhile.clear();
+    this.replaceAll([]);
   }
 
   filter(fits) {
@@ -106,6 +124,7 @@ export class List {
 
   take(exchange) {
     const before = this.kept.get(exchange.id);
+    if (before && before.is_over && !exchange.is_over) return; // an event that is older than the list
     this.kept.set(exchange.id, exchange);
     const old = this.rows.get(exchange.id);
     if (!this.fits(exchange)) {

@@ -104,20 +104,35 @@ function tellCount() {
 
 /* What to do when there is nothing to see. Made anew only when it says something else, so that it can be copied from. */
 const tellEmpty = () => {
-  const urls = isFiltered ? [] : tunnels.flatMap((tunnel) => (tunnel.is_tcp ? [] : tunnel.urls));
-  const said = JSON.stringify([isFiltered, urls]);
+  const web = tunnels.filter((tunnel) => !tunnel.is_tcp);
+  const kept = web.filter((tunnel) => tunnel.is_inspected);
+  const urls = isFiltered ? [] : kept.flatMap((tunnel) => tunnel.urls);
+  const isOff = web.length > 0 && !kept.length;
+  const said = JSON.stringify([isFiltered, isOff, urls]);
   if ($("empty").dataset.said === said) return;
   $("empty").dataset.said = said;
   const [title, words] = isFiltered
     ? ["Nothing fits", "None of the requests that are kept fits every field of the filter."]
-    : ["No requests yet", urls.length ? "They show up here as they come. Open one of these addresses, or run:" : "They show up here as they come, once a tunnel is online."];
+    : isOff
+      ? ["Requests are not kept", "The tunnels were started with --inspect=false, or inspect_db_size is -1 in the configuration file."]
+      : ["No requests yet", urls.length ? "They show up here as they come. Open one of these addresses, or run:" : "They show up here as they come, once a tunnel is online."];
   $("empty").replaceChildren(
     el("div", { class: "empty" }, el("span", { class: "empty-icon" }, icon("traffic")), el("h2", {}, title), el("p", {}, words),
       urls.length ? el("ul", { class: "addresses" }, urls.slice(0, 10).map((url) => el("li", {}, el("a", { href: url, target: "_blank", rel: "noreferrer" }, url)))) : null),
     ...(urls.length ? [el("div", { class: "first-command" }, command(`curl ${urls[0]}`))] : []));
 };
 
-const reload = async () => list.replaceAll(await api.newest(MAX_KEPT, hasHeaders));
+let reloading = Promise.resolve();
+let isStale = false; // the list is paused, and something was missed
+const reload = () => {
+  isStale = list.isPaused;
+  if (isStale) return reloading;
+  reloading = reloading.catch(() => {}).then(async () => { // one at a time
+    list.fetching();
+    list.replaceAll(await api.newest(MAX_KEPT, hasHeaders));
+  });
+  return reloading;
+};
 
 /* Events are lost while more come than a page can be told. */
 let waitsForRest;
@@ -134,7 +149,7 @@ const follow = () => {
   stream.onopen = () => act(reload());
   stream.addEventListener("exchange", (event) => list.add(event.lastEventId, event.data));
   stream.addEventListener("gap", reloadLater);
-  stream.addEventListener("cleared", () => list.replaceAll([]));
+  stream.addEventListener("cleared", () => list.clear());
 };
 
 /* The pane */
@@ -200,12 +215,13 @@ document.addEventListener("keydown", (event) => {
 
 $("pause").addEventListener("click", () => {
   list.pause(!list.isPaused);
+  if (isStale) act(reload());
   $("pause").setAttribute("aria-pressed", String(list.isPaused));
   tellCount();
 });
 $("clear-now").addEventListener("click", () => {
   $("clear-dialog").hidePopover();
-  act(api.clear().then(() => { closeDetail(); list.replaceAll([]); }));
+  act(api.clear().then(() => { closeDetail(); list.clear(); }));
 });
 form.addEventListener("input", applyFilter);
 form.addEventListener("submit", (event) => event.preventDefault());
