@@ -1,6 +1,7 @@
 """The local API of an agent behind a real relay: what programs that drive `ngrok` do with it, and what visitors get."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,6 +118,25 @@ async def test_a_tunnel_to_the_api_shows_visitors_the_status_and_nothing_else(tm
         assert (await agent.visit(made["url"], "/status")).text == "online\n"
         assert '"status":"online"' in (await agent.visit(made["url"], "/api/status")).text
         assert (await agent.visit(made["url"], "/api/tunnels")).status == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_row152_a_tcp_tunnel_to_the_api_connects_no_visitor(tmp_path, host):
+    """A visitor's bytes could not be told from a request of this machine's user, who may even publish files."""
+    port = free_port()
+    async with world(tmp_path / "data", tcp_ports=(PortRange(None, port, port),)) as w, driven(w) as agent:
+        await agent.tunnel.agent.online()
+        own = f"{host}:{agent.client.base_url.port}"
+        body = {"name": "api", "upstream": {"url": own}, "url": "tcp://"}
+        (await agent.client.post("/api/endpoints", json=body)).raise_for_status()
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            async with connect(port) as visitor:
+                await visitor.send(b"GET /api/tunnels HTTP/1.1\r\nHost: localhost:4040\r\nConnection: close\r\n\r\n")
+                answer = await visitor.rest()
+        assert answer == b""
+        await turns(lambda: agent.tunnel.diary.exchanges)
+        assert (await agent.client.get("/api/tunnels")).status_code == 200
 
 
 async def test_two_hundred_tunnels_go_over_one_link(tmp_path, app: App):

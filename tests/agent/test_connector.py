@@ -14,7 +14,7 @@ from tests.link.ends import linked
 from tests.support.asgi_tasks import requests_ended
 from tunnelctl.agent.address import UpstreamAddress, parse_upstream
 from tunnelctl.agent.config import TunnelConfig
-from tunnelctl.agent.connector import MAX_SOCKET_PATH, directory_error, open_connector, path_problem
+from tunnelctl.agent.connector import MAX_SOCKET_PATH, directory_error, leads_to, open_connector, path_problem
 from tunnelctl.agent.tunnel import open_upstream
 from tunnelctl.wire.errors import Code
 
@@ -162,3 +162,32 @@ def test_a_path_that_cannot_be_used_is_told_before_the_start(tmp_path, monkeypat
     assert path_problem(UpstreamAddress("file", path=str(tmp_path))) == "this user may not read the directory"
     monkeypatch.setattr(sys, "platform", "win32")
     assert path_problem(UpstreamAddress("http", path="/a")).startswith("unix sockets cannot be used on Windows")
+
+
+class Connected(asyncio.BaseTransport):
+    """A transport that knows only its two ends."""
+
+    def __init__(self, peer: object, own: object) -> None:
+        super().__init__({"peername": peer, "sockname": own})
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "listening", "leads"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", "127.0.0.1", True),
+        ("192.0.2.7", "192.0.2.1", "127.0.0.1", False),
+        ("192.0.2.1", "192.0.2.1", "0.0.0.0", True),
+        ("127.0.0.2", "127.0.0.1", "0.0.0.0", True),
+        ("192.0.2.7", "192.0.2.1", "0.0.0.0", False),
+        ("fe80::1%eth0", "fe80::1%eth0", "::", True),
+        ("::1", "::1", "127.0.0.1", False),
+    ],
+)
+def test_a_connection_to_a_socket_of_this_machine_is_known_by_its_ends(peer, own, listening, leads):
+    assert leads_to(Connected((peer, 4040), (own, 50000)), (listening, 4040)) is leads
+    assert not leads_to(Connected((peer, 4041), (own, 50000)), (listening, 4040))
+
+
+def test_a_unix_socket_leads_to_no_port():
+    assert not leads_to(Connected("/run/app.sock", ""), ("127.0.0.1", 4040))

@@ -28,6 +28,7 @@ from typing import Any, Protocol, Self
 from tunnelctl.agent.address import RelayAddress
 from tunnelctl.agent.backoff import Backoff
 from tunnelctl.agent.config import AgentConfig, TunnelConfig
+from tunnelctl.agent.connector import leads_to
 from tunnelctl.agent.errors import AgentEnded, DuplicateName, NotBound, NotConnected
 from tunnelctl.agent.job_identity import JobTokenAway, NoJobToken
 from tunnelctl.agent.outcome import (
@@ -46,6 +47,7 @@ from tunnelctl.agent.ready import OTHER_AGENT, probe
 from tunnelctl.agent.service import Service
 from tunnelctl.agent.status import SessionState, SessionStatus
 from tunnelctl.agent.tap import OpenTap
+from tunnelctl.agent.tcp import TcpUpstream
 from tunnelctl.agent.tunnel import AgentTunnel, LocalService, open_upstream
 from tunnelctl.agent.watcher import Started, Waiting, Watcher, Watchers
 from tunnelctl.link.dial import DialFailed, dial
@@ -129,6 +131,7 @@ class Agent:
         status: State of the session with the relay.
         watchers: The watchers that get the agent's events. They can be added and removed at any time.
         outcome: How the agent ended; None before that.
+        local_api: IP literal and port at which the local API listens, where no TCP tunnel may lead; None without one.
     """
 
     def __init__(
@@ -143,6 +146,7 @@ class Agent:
         self.status = SessionStatus(config.relay.url)
         self.watchers = Watchers(self.status, *([watcher] if watcher is not None else []))
         self.outcome: Outcome | None = None
+        self.local_api: tuple[str, int] | None = None
         self._config = config
         self._world = surroundings or Surroundings()
         self._open_tap = open_tap
@@ -292,6 +296,8 @@ class Agent:
                 service.report(tunnel)
 
         upstream = self._world.open_upstream(config, tell)
+        if isinstance(upstream, TcpUpstream):
+            upstream.is_own_api = lambda transport: self.local_api is not None and leads_to(transport, self.local_api)
         tunnel = AgentTunnel(self._free_number(), config, upstream, self.watchers, self._open_tap)
         self._by_name[config.name] = self._by_number[tunnel.number] = tunnel
         self._tasks[tunnel] = asyncio.create_task(tunnel.upstream.watch()), asyncio.create_task(self._prove_all(tunnel))

@@ -5,6 +5,7 @@
 
 import asyncio
 import errno
+import ipaddress
 import os
 import ssl
 import stat
@@ -108,6 +109,21 @@ def open_connector(address: UpstreamAddress) -> Connector:
     return UnixConnector(address.path) if address.path else TcpConnector(address.host, address.port)
 
 
+def leads_to(transport: asyncio.BaseTransport, listening: tuple[str, int]) -> bool:
+    """Return whether a connection was accepted by the socket of this machine that listens at this address.
+
+    The two ends of the connection decide, as a name can resolve to any address.
+
+    Args:
+        listening: IP literal and port; the literal may mean all addresses of the machine.
+    """
+    peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    if not isinstance(peer, tuple) or not isinstance(own, tuple) or peer[1] != listening[1]:
+        return False
+    far, near, listener = map(_plain_ip, (peer[0], own[0], listening[0]))
+    return far == listener or (listener.is_unspecified and (far.is_loopback or far == near))
+
+
 def path_problem(address: UpstreamAddress) -> str:
     """Return why the path of an address cannot be used on this machine; "" when it can, and for hosts and ports.
 
@@ -138,6 +154,13 @@ def directory_error(path: str) -> int:
     if not stat.S_ISDIR(mode):
         return errno.ENOTDIR
     return 0 if os.access(path, os.R_OK | os.X_OK) else errno.EACCES
+
+
+def _plain_ip(literal: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address; an IPv4-mapped IPv6 address as IPv4."""
+    address = ipaddress.ip_address(literal.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _file_server(path: str) -> "FileServer":

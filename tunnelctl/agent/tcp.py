@@ -18,6 +18,7 @@ from tunnelctl.wire.frames import OpenHead, pack_head
 from tunnelctl.wire.stream import Stream
 
 READ_BYTES = 64 * 1024
+OWN_API = "it is the agent's own local API, which has no credentials and is not for visitors"
 
 
 class TcpExchange:
@@ -130,6 +131,8 @@ class TcpUpstream:
 
     Attributes:
         on_connected: Called with an exchange whose connection was opened, before bytes are copied.
+        is_own_api: Returns whether a connection leads to the agent's local API. Visitors get no such connection: the
+            API takes requests without X-Forwarded-For for those of this machine's users.
         problem: Why the service did not accept the last connection; "" when it did, None before the first.
     """
 
@@ -151,6 +154,7 @@ class TcpUpstream:
         self._failed = asyncio.Event()
         self._is_closed = False
         self.on_connected: Callable[[TcpExchange], None] = lambda exchange: None
+        self.is_own_api: Callable[[asyncio.BaseTransport], bool] = lambda transport: False
         self.problem: str | None = None
 
     async def watch(self) -> None:
@@ -206,6 +210,8 @@ class TcpUpstream:
             raise
         else:
             self._note("")
+            if self.is_own_api(transport):
+                exchange.fail(Code.UPSTREAM_UNREACHABLE, OWN_API)
             if not exchange.is_over:
                 self.on_connected(exchange)
             if self._proxy_protocol:

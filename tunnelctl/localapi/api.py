@@ -89,7 +89,8 @@ class LocalApi:
 
     def serve(self, listener: socket.socket, watcher: ApiWatcher) -> LocalServer:
         """Return the server for this socket, as an async context manager."""
-        self._bound_host = str(listener.getsockname()[0])
+        self._bound_host, port = listener.getsockname()[:2]
+        self._agent.local_api = self._bound_host, port
         return LocalServer(listener, self.answer, watcher)
 
     async def answer(self, request: ApiRequest) -> ApiAnswer:
