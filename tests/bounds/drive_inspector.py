@@ -59,13 +59,17 @@ def drive_body(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
         assert memory.taken <= bound.worst_bytes
 
 
+async def no_summary(capture: Capture) -> dict[str, Any]:
+    return {"id": "x"}
+
+
 @drives("readers of inspected exchanges")
 async def drive_readers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     feed, refused = EventFeed(CaptureStore()), 0
     with measured() as memory:
         for _ in range(2 * bound.limit):
             try:
-                feed.open(lambda capture: {})
+                feed.open(no_summary)
             except TooManyReaders:
                 refused += 1
         assert (len(table(feed, bound)), refused) == (bound.limit, bound.limit)
@@ -75,7 +79,7 @@ async def drive_readers(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -
 @drives("inspected exchanges to tell a reader about")
 async def drive_untold(bound: DeclaredBound, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CaptureStore()
-    reader = EventFeed(store).open(lambda capture: {"id": "x"})
+    reader = EventFeed(store).open(no_summary)
     with measured() as memory:
         for number in range(2 * bound.limit):
             reader.changed(number)

@@ -1,8 +1,10 @@
 """The inspector's paths of the local API, asked without a network."""
 
+import asyncio
 import base64
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +12,14 @@ from typing import Any
 import pytest
 
 from tests.agent.fakes import Diary, FakeRelay, FakeUpstream, make_agent
-from tests.inspector.making import captured, opened
+from tests.inspector.making import Clock, captured, opened
 from tests.support.canaries import Canaries
 from tunnelctl.agent.address import UpstreamAddress
 from tunnelctl.agent.config import TunnelConfig
 from tunnelctl.inspector import events as events_module
+from tunnelctl.inspector import views
 from tunnelctl.inspector.routes import inspector_routes
-from tunnelctl.inspector.store import MAX_BODY, CaptureStore
+from tunnelctl.inspector.store import MAX_BODY, Capture, CaptureStore
 from tunnelctl.localapi.api import LocalApi
 from tunnelctl.localapi.caller import NOT_YOURS
 from tunnelctl.localapi.message import ApiAnswer, ApiError, ApiRequest
@@ -255,6 +258,54 @@ async def test_a_slow_reader_is_told_how_much_it_missed(monkeypatch):
         assert batch[0] == ("gap", {"missed": 7})
         assert [one["id"][-1] for _, one in batch[1:]] == ["8", "9", "a"]
         await stream.aclose()
+
+
+@pytest.mark.parametrize("path", [LIST, f"{LIST}?format=summary", f"{LIST}?format=har", f"{EVENTS}?headers=true"])
+async def test_row155_a_long_head_is_masked_beside_the_loop_which_visitors_wait_for(path, monkeypatch):
+    """Visitors choose how long it is, and masking 32 KB takes as long as serving a hundred requests."""
+    threads = set()
+    masked = views.mask_address
+
+    def mask(address: str) -> str:
+        threads.add(threading.get_ident())
+        return masked(address)
+
+    monkeypatch.setattr(views, "mask_address", mask)
+    async with inspected() as here:
+        following = (await here.ask("GET", path)).stream if path.startswith(EVENTS) else None
+        if following is not None:
+            await anext(following)
+        captured(here.store, f"GET /?{'a=b&' * 5000} HTTP/1.1")
+        if following is None:
+            await here.json("GET", path)
+        else:
+            await anext(following)
+            await following.aclose()
+    assert threads
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_row155_a_reader_rests_three_times_as_long_as_its_last_batch_took(monkeypatch):
+    clock, slept, sleep = Clock(), [], asyncio.sleep
+
+    async def rest(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    async def summarize(capture: Capture) -> dict[str, Any]:
+        clock.time += 2.0
+        return {"id": "x"}
+
+    store = CaptureStore(clock=clock)
+    reader = events_module.EventFeed(store).open(summarize)
+    monkeypatch.setattr(events_module.asyncio, "sleep", rest)
+    await anext(reader)
+    for _ in range(2):
+        captured(store)
+        await anext(reader)
+    await reader.aclose()
+    assert [seconds for seconds in slept if seconds] == [events_module.BATCH_SECONDS, 6.0]
 
 
 async def test_only_so_many_can_follow_and_one_that_leaves_makes_room(monkeypatch):

@@ -9,7 +9,7 @@ A reader never delays traffic: changes are stored as numbers, and reported in ba
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 from tunnelctl.bounds import DeclaredBound
@@ -22,6 +22,9 @@ MAX_UNTOLD = 200
 event reports that: no person can read ten thousand requests a second."""
 BATCH_SECONDS = 0.1
 """Seconds between two batches for one reader; with `MAX_UNTOLD` this limits what a reader costs."""
+REST = 3
+"""A reader waits this many times as long as its last batch took to generate: visitors choose the length of addresses
+and headers, so one event may take 50 ms, and a reader may take only a quarter of the agent's time."""
 BEAT_SECONDS = 15.0
 """Seconds without an event after which a comment is sent, to notice a reader that has gone."""
 
@@ -46,7 +49,7 @@ BOUNDS = (
     ),
 )
 
-Summary = Callable[[Capture], dict[str, Any]]
+Summarize = Callable[[Capture], Awaitable[dict[str, Any]]]
 
 
 class TooManyReaders(Exception):
@@ -60,14 +63,15 @@ class EventReader:
         on_closed: Called when the reader has gone.
     """
 
-    def __init__(self, store: CaptureStore, summary: Summary, on_closed: Callable[["EventReader"], None]) -> None:
+    def __init__(self, store: CaptureStore, summarize: Summarize, on_closed: Callable[["EventReader"], None]) -> None:
         self._store = store
-        self._summary = summary
+        self._summarize = summarize
         self._on_closed = on_closed
         self._has_begun = False
         self._untold: dict[int, None] = {}
         self._missed = 0
         self._is_cleared = False
+        self._rest = 0.0
         self._news = asyncio.Event()
 
     def changed(self, number: int) -> None:
@@ -97,7 +101,7 @@ class EventReader:
         if not self._has_begun:
             self._has_begun = True
             return b": open\n\n"
-        await asyncio.sleep(BATCH_SECONDS)
+        await asyncio.sleep(max(BATCH_SECONDS, self._rest))
         try:
             async with asyncio.timeout(BEAT_SECONDS):
                 await self._news.wait()
@@ -109,10 +113,13 @@ class EventReader:
         is_cleared, self._is_cleared = self._is_cleared, False
         parts = [event("cleared", {})] if is_cleared else []
         parts += [event("gap", {"missed": missed})] if missed else []
+        began = self._store.clock()
         for number in untold:
             if (capture := self._store.find(number)) is not None:
-                told = self._summary(capture)
+                told = await self._summarize(capture)
                 parts.append(event("exchange", told, told["id"]))
+                await asyncio.sleep(0)
+        self._rest = REST * (self._store.clock() - began)
         return b"".join(parts) or b": passed over\n\n"
 
     async def aclose(self) -> None:
@@ -128,18 +135,18 @@ class EventFeed:
         self._store = store
         self._readers: set[EventReader] = set()
 
-    def open(self, summary: Summary) -> EventReader:
+    def open(self, summarize: Summarize) -> EventReader:
         """Open a stream of the events from now on. The reader counts until it is closed.
 
         Args:
-            summary: Function that returns the data reported for a capture.
+            summarize: Function that returns the data reported for a capture.
 
         Raises:
             TooManyReaders: There is no room for another reader.
         """
         if len(self._readers) >= MAX_READERS:
             raise TooManyReaders
-        reader = EventReader(self._store, summary, self._readers.discard)
+        reader = EventReader(self._store, summarize, self._readers.discard)
         self._readers.add(reader)
         self._store.listen(reader)
         return reader

@@ -14,7 +14,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from urllib.parse import parse_qs
 
 from tunnelctl.agent.agent import Agent
 from tunnelctl.inspector import har, views
-from tunnelctl.inspector.events import EventFeed, Summary, TooManyReaders
+from tunnelctl.inspector.events import EventFeed, TooManyReaders
 from tunnelctl.inspector.replays import ReplayChanges, Replayer, ReplayInvalid, TooManyReplays, TunnelAway
 from tunnelctl.inspector.store import MAX_CAPTURES, Capture, CaptureStore
 from tunnelctl.inspector.views import REQUESTS_PATH
@@ -31,15 +31,15 @@ from tunnelctl.localapi.caller import NOT_YOURS, is_own_user
 from tunnelctl.localapi.message import JSON, ApiAnswer, ApiError, ApiRequest, json_answer
 
 EVENTS_PATH = "/api/requests/events"
-LARGE_BODIES = 8 * 1024
-"""Bytes of bodies from which an exchange is formatted in a thread: masking a full one takes up to 50 ms, which must not
-delay visitors."""
+LARGE = 8 * 1024
+"""Bytes to mask from which an exchange is formatted in a thread: a head of 32 KB or a full body takes up to 50 ms,
+which must not delay visitors."""
 DEFAULT_LIMIT = 500
 """Number of exchanges in a list requested without `limit`."""
 WAIT_SECONDS = 25.0
 """Maximum seconds that the response to a replay request is delayed until the replay has ended, if the client asks for
 that; below `server.ANSWER_SECONDS`."""
-Make = Callable[[Capture], dict[str, Any]]
+Make = Callable[[Capture], Awaitable[dict[str, Any]]]
 _REPLAY_KEYS: Mapping[str, type] = {
     "method": str,
     "uri": str,
@@ -97,8 +97,8 @@ class InspectorApi:
         """Return one captured exchange, complete and with secrets masked."""
         capture = self._found(held["id"])
         if _query(request).get("format") != "har":
-            return json_answer(await _made(self._view, capture))
-        log = {**har.archive_head(), "entries": [await _made(self._entry, capture)]}
+            return json_answer(await self._view(capture))
+        log = {**har.archive_head(), "entries": [await self._entry(capture)]}
         return json_answer({"log": log}, fields=_as_file(held["id"]))
 
     async def clear(self, request: ApiRequest, held: Mapping[str, str]) -> ApiAnswer:
@@ -145,19 +145,21 @@ class InspectorApi:
             raise ApiError(404, "request entry not found", {"id": id_}, 106)
         return capture
 
-    def _view(self, capture: Capture) -> dict[str, Any]:
-        return views.view(capture, self._store.id_of(capture.number), self._replayed_id(capture))
+    async def _view(self, capture: Capture) -> dict[str, Any]:
+        id_, replayed = self._store.id_of(capture.number), self._replayed_id(capture)
+        return await _made(_whole_size(capture), views.view, capture, id_, replayed)
 
-    def _entry(self, capture: Capture) -> dict[str, Any]:
-        return har.entry(capture, self._store.id_of(capture.number))
+    async def _entry(self, capture: Capture) -> dict[str, Any]:
+        return await _made(_whole_size(capture), har.entry, capture, self._store.id_of(capture.number))
 
-    def _summary_for(self, query: Mapping[str, str]) -> Summary:
+    def _summary_for(self, query: Mapping[str, str]) -> Make:
         """Return the function that creates the summary of a capture, with headers if the query asks for them."""
         return partial(self._summary, has_headers=query.get("headers") == "true")
 
-    def _summary(self, capture: Capture, *, has_headers: bool) -> dict[str, Any]:
+    async def _summary(self, capture: Capture, *, has_headers: bool) -> dict[str, Any]:
         id_, replayed = self._store.id_of(capture.number), self._replayed_id(capture)
-        return views.summary(capture, id_, replayed, has_headers=has_headers)
+        summarize = partial(views.summary, has_headers=has_headers)
+        return await _made(_heads_size(capture), summarize, capture, id_, replayed)
 
     def _replayed_id(self, capture: Capture) -> str:
         return self._store.id_of(capture.replay_of) if capture.replay_of else ""
@@ -169,7 +171,7 @@ class InspectorApi:
         comma = b""
         for number in numbers:
             if (capture := self._store.find(number)) is not None:
-                yield comma + json.dumps(await _made(make, capture), separators=(",", ":")).encode()
+                yield comma + json.dumps(await make(capture), separators=(",", ":")).encode()
                 comma = b","
                 await asyncio.sleep(0)
         yield f"]{tail}\n".encode()
@@ -200,11 +202,17 @@ class InspectorApi:
         return _AskedReplay(capture, given.get("tunnel_name", ""), changes, given.get("wait", False))
 
 
-async def _made(make: Make, capture: Capture) -> dict[str, Any]:
-    """Return what `make` returns for a capture, in a thread for large bodies, so that the loop is not blocked."""
-    if len(capture.request_body) + len(capture.response_body) < LARGE_BODIES:
-        return make(capture)
-    return await asyncio.to_thread(make, capture)
+async def _made(size: int, make: Callable[..., dict[str, Any]], *args: object) -> dict[str, Any]:
+    """Return what `make` returns, which masks `size` bytes; in a thread for many, so that the loop is not blocked."""
+    return make(*args) if size < LARGE else await asyncio.to_thread(make, *args)
+
+
+def _heads_size(capture: Capture) -> int:
+    return len(capture.opened.head) + len(capture.lines)
+
+
+def _whole_size(capture: Capture) -> int:
+    return _heads_size(capture) + len(capture.request_body) + len(capture.response_body)
 
 
 def _query(request: ApiRequest) -> dict[str, str]:
