@@ -40,6 +40,8 @@ def body(data: bytes | str, content_type: str = "", encoding: str = "") -> bytes
         ("X-Amz-Security-Token", CANARY, "***"),
         ("X-CSRF-Token", CANARY, "***"),
         ("X-Vault-Token", CANARY, "***"),
+        ("X-Auth", CANARY, "***"),
+        ("X-Session", CANARY, "***"),
         ("X-Amzn-Oidc-Data", JWT, "***"),
         ("Sec-WebSocket-Protocol", f"graphql-ws, {CANARY}zzz", "graphql-ws, ***"),
         ("Location", f"/cb?code={CANARY}&state={CANARY}'x", "/cb?code=***&state=***"),
@@ -136,6 +138,30 @@ MULTIPART = (
 )
 def test_row153_a_body_shows_no_credential(text, content_type, shown):
     assert body(text, content_type).decode() == shown
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("is_labelled", [True, False])
+@pytest.mark.parametrize("charset", ["utf-16le", "utf-16be", "utf-32le", "utf-32be"])
+@pytest.mark.parametrize(
+    ("text", "kind", "shown"),
+    [
+        (
+            f'{{"password": "{CANARY}", "name": "Zo\u0117"}}',
+            "application/json",
+            '{"password": "***", "name": "Zo\u0117"}',
+        ),
+        (f"token={CANARY}&page=2", "application/x-www-form-urlencoded", "token=***&page=2"),
+        (f"password: {CANARY}\n", "text/yaml", "password: ***\n"),
+    ],
+)
+def test_row153_a_body_in_wide_characters_shows_no_credential(text, kind, shown, charset, is_labelled, mark):
+    """The page decodes what its label names, and secrets are found by names in ASCII."""
+    content_type = f"{kind}; charset={charset}" if is_labelled else kind
+    assert body(f"{mark}{text}".encode(charset), content_type).decode(charset) == f"{mark}{shown}"
+    assert body(f"{mark}{text}", kind) == f"{mark}{shown}".encode()
+    cut = f"{mark}{text}".encode(charset)[:-1]
+    assert CANARY not in body(cut, content_type).decode(charset, "replace")
 
 
 def test_row153_a_form_with_files_shows_no_credential():

@@ -5,7 +5,8 @@ place: header fields, cookies, parameters of URLs and forms, members of JSON, el
 the redactor of the logs (`tunnelctl.secret`) finds secrets by their form. The replacement `***` reveals nothing about a
 secret, not even its length.
 
-Texts are bytes decoded as Latin-1, so that all bytes are preserved.
+Texts are bytes decoded as Latin-1, so that all bytes are preserved; only bodies in UTF-16 and UTF-32 are decoded as
+such.
 """
 
 import re
@@ -46,11 +47,30 @@ MAX_LEVELS = 3
 _COOKIE_ATTRIBUTES = frozenset(
     {"path", "domain", "expires", "max-age", "secure", "httponly", "samesite", "partitioned", "priority"}
 )
+_CHARSET = re.compile(r"charset=[\"']?([\w-]+)", re.IGNORECASE)
+_WIDE_CHARSETS = {
+    **dict.fromkeys(
+        ("utf-16", "utf-16le", "ucs-2", "iso-10646-ucs-2", "unicode", "csunicode", "unicodefeff"), "utf-16-le"
+    ),
+    **dict.fromkeys(("utf-16be", "unicodefffe"), "utf-16-be"),
+    **dict.fromkeys(("utf-32", "utf-32le"), "utf-32-le"),
+    "utf-32be": "utf-32-be",
+}
+"""Codecs of the encodings in which ASCII characters take several bytes, by the labels of the WHATWG. In Latin-1 no name
+of a secret could be found in them."""
+_WIDE_BEGINNINGS = (
+    (re.compile(rb"\xff\xfe\0\0|[^\0]\0\0\0", re.DOTALL), "utf-32-le"),
+    (re.compile(rb"\0\0\xfe\xff|\0\0\0[^\0]", re.DOTALL), "utf-32-be"),
+    (re.compile(rb"\xff\xfe|[^\0]\0", re.DOTALL), "utf-16-le"),
+    (re.compile(rb"\xfe\xff|\0[^\0]", re.DOTALL), "utf-16-be"),
+)
+"""First bytes of texts in these encodings: a byte order mark, or an ASCII character."""
+_TEXTS = re.compile(r"text/|application/(x-www-form-urlencoded|.*(json|xml|yaml|javascript|graphql))")
 _MEDIA = ("image/", "audio/", "video/", "font/")
 
 _PARAMETER = re.compile(r"(?:(?<=[?&;#\n])|^)([^=&;#?\s\"'<>]{1,128})=([^&;#\s\"'<>]*)")
-_LINE = re.compile(r"^([ \t-]*)([\w.-]{1,64}):([ \t]+)(\S[^\r\n]*)", re.MULTILINE)
-"""Matches a line of the form `name: value`, as in YAML and in header fields."""
+_LINE = re.compile(r"^((?:\ufeff|\xef\xbb\xbf)?[ \t-]*)([\w.-]{1,64}):([ \t]+)(\S[^\r\n]*)", re.MULTILINE)
+"""Matches a line of the form `name: value`, as in YAML and in header fields; the first may follow a byte order mark."""
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s@\"<>]{1,512}(?=@)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:(?P<key>"(?=\s{0,64}:))|"|\\?\Z)', re.DOTALL)
 """Matches a string in double quotes. The last one may be cut off; one followed by a colon is a key of JSON."""
@@ -114,7 +134,7 @@ def mask_field(name: str, value: str) -> str:
         return "; ".join([_masked_cookie(first), *map(_masked_attribute, attributes)])
     if name == "sec-websocket-protocol":
         return ", ".join(MASK if len(one.strip()) >= _LONG_WORD else one.strip() for one in value.split(","))
-    if is_secret_name(name):
+    if is_secret_name(name.removeprefix("x-")):
         return MASK
     return mask_address(value) if name in _ADDRESS_FIELDS else mask_text(value)
 
@@ -171,10 +191,25 @@ def _inflated(data: bytes, encoding: str) -> tuple[bytes, bool] | None:
 
 def _masked_body(data: bytes, content_type: str) -> bytes:
     kind = content_type.partition(";")[0].strip().lower()
-    text = data.decode("latin-1")
+    codec = _wide_codec(data, kind, content_type)
+    if codec:
+        return _masked_content(data.decode(codec, "replace"), kind).encode(codec, "replace")
+    return _masked_content(data.decode("latin-1"), kind).encode("latin-1")
+
+
+def _wide_codec(data: bytes, kind: str, content_type: str) -> str:
+    """Return the codec of a text in UTF-16 or UTF-32; "" for any other body. The first bytes count before the label."""
+    found = _CHARSET.search(content_type)
+    label = _WIDE_CHARSETS.get(found[1].lower(), "") if found is not None else ""
+    if not label and not _TEXTS.match(kind):
+        return ""
+    return next((codec for beginning, codec in _WIDE_BEGINNINGS if beginning.match(data)), label)
+
+
+def _masked_content(text: str, kind: str) -> str:
     is_xml = kind.endswith(("/xml", "+xml"))
     if kind.startswith(_MEDIA) and not is_xml:
-        return redact(text).replace(REDACTED, MASK).encode("latin-1")
+        return redact(text).replace(REDACTED, MASK)
     if kind == "application/x-www-form-urlencoded":
         text = _masked_form(text)
     elif kind == "multipart/form-data":
@@ -184,7 +219,7 @@ def _masked_body(data: bytes, content_type: str) -> bytes:
     elif is_xml:
         text = _ATTRIBUTE.sub(_masked_value, _ELEMENT.sub(_masked_value, text))
     text = _LINE.sub(_masked_line, text)
-    return (_masked_strings(text) if '"' in text else mask_text(text)).encode("latin-1")
+    return _masked_strings(text) if '"' in text else mask_text(text)
 
 
 def _masked_cookie(cookie: str) -> str:
