@@ -458,6 +458,25 @@ async def test_an_owner_whose_claims_hang_leaves_a_place_to_the_others() -> None
     assert store.running == 0
 
 
+async def test_a_claim_that_waits_for_its_owners_turn_keeps_the_name_from_nobody() -> None:
+    """Otherwise an owner with many claims could keep any name from its own owner for as long as it goes on."""
+    store = SlowShelf()
+    store.hangs.add("mallory")
+    store.goes_on.set()
+    node = Node(store, [0.0])
+    hosts = [*hosts_of("mallory", MAX_OWNERS_CLAIMS), "ann-0.tun.example"]
+    stuck = [asyncio.create_task(node.keeper.claim(host, "mallory")) for host in hosts]
+    await turns(lambda: store.running == MAX_OWNERS_CLAIMS)
+
+    async with asyncio.timeout(PATIENCE):
+        row = await node.keeper.claim("ann-0.tun.example", "ann")
+
+    assert row.owner == "ann"
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+
+
 async def test_a_claim_that_hangs_gives_its_place_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(name_claims, "CLAIM_SECONDS", 0.01)
     monkeypatch.setattr(name_claims, "CLAIM_PAUSES", ())

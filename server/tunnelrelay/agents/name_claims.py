@@ -322,7 +322,8 @@ class NameClaims:
         """Run the body when no other claim of this name is running, and only some of the owner's and of all owners'.
 
         Without this, claims would wait for the store's connections: they would time out when many names are claimed at
-        once, and one owner could take nearly all connections.
+        once, and one owner could take nearly all connections. The owner's turn comes first: a claim that waits for it
+        must not keep another owner from the name.
 
         Raises:
             NoTurn: The turn did not come within `WAIT_SECONDS`.
@@ -332,7 +333,7 @@ class NameClaims:
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(WAIT_SECONDS):
-                    for turn in (self._turn(host), owners, self._claims):
+                    for turn in (owners, self._turn(host), self._claims):
                         await turns.enter_async_context(turn)
             except TimeoutError:
                 raise NoTurn("too many host names are being claimed at the moment") from None
