@@ -294,7 +294,12 @@ async def test_another_sites_page_signs_nobody_in(client: Client):
 
     for origin in ("https://evil.example", "http://localhost:1", f"http://{HOST}.evil.example"):
         assert (await client.ask("POST", "/authorize", body=form, origin=origin)).status == 403
+    for site in ("cross-site", "same-site"):
+        framed = {"origin": "null", "sec-fetch-site": site}
+        assert (await client.ask("POST", "/authorize", body=form, **framed)).status == 403
     assert client.notes == []
+    own = {"origin": "null", "sec-fetch-site": "same-origin"}
+    assert (await client.ask("POST", "/authorize", body=form, **own)).status == 303
 
 
 async def test_what_clients_and_users_are_called_is_text_on_the_page(client: Client):
@@ -338,6 +343,7 @@ async def test_a_program_without_its_secret_gets_none(client: Client):
     form = {"grant_type": "client_credentials", "client_id": "robot"}
 
     assert (await client.token(form)).status == 401
+    assert (await client.token(form, authorization="Basic \xe4")).status == 401
     assert (await client.token({**form, "client_secret": "x"})).status == 401
     assert json_of(await client.token({**form, "client_secret": CLIENT_SECRET, "user": "eve"}))["error"] == (
         "invalid_request"

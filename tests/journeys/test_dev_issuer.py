@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.support import processes
@@ -47,6 +48,11 @@ async def test_a_person_signs_in_at_the_test_issuer_and_another_is_kept_out(
     assert not page.url.startswith(issuer)
     assert SECRET not in await page.content()
 
+    form = {"grant_type": "client_credentials", "client_id": "\x1b[2J", "client_secret": "unsafe-dev-secret"}
+    async with httpx.AsyncClient(trust_env=False) as program:
+        (await program.post(f"{issuer}/token", data=form)).raise_for_status()
+    dev_issuer.wait_for(lambda line: "got a token" in line)
+    assert not any("\x1b" in line for line in dev_issuer.err)
     assert any(line.startswith("warning: this issuer is UNSAFE") for line in dev_issuer.err)
     assert [line for line in dev_issuer.err if "signed in" in line] == [
         "unsafe dev issuer: alice@example.com signed in at the client dev",

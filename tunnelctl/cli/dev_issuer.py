@@ -7,7 +7,7 @@ import socket
 import click
 
 from tunnelctl.cli.command import Command
-from tunnelctl.cli.exits import Exit, Failure, say
+from tunnelctl.cli.exits import Exit, Failure, plain, say
 from tunnelctl.cli.flags import NO_CONFIG, NO_LOG
 
 DEFAULT_PORT = 9400
@@ -67,7 +67,7 @@ def dev_issuer(users: tuple[str, ...], port: int) -> None:
     from tunnelctl.signals import stopped_by_signals
 
     def note(text: str) -> None:
-        click.echo(f"unsafe dev issuer: {text}", err=True)
+        click.echo(f"unsafe dev issuer: {plain(text)}", err=True)
 
     issuer = DevIssuer(f"http://localhost:{listener.getsockname()[1]}", known, note=note)
 
