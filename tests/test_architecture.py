@@ -44,7 +44,7 @@ MAY_USE: dict[str, str] = {
     "tunnelctl.look tunnelctl.series",
     "tunnelctl.cli": f"{SHARED} tunnelctl.oidc tunnelctl.agent tunnelctl.localapi tunnelctl.devissuer "
     "tunnelctl.inspector tunnelctl.secret tunnelctl.secret_source tunnelctl.line_writer tunnelctl.nearest "
-    "tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio",
+    "tunnelctl.signals tunnelctl.openfiles tunnelctl.stdio tunnelctl.forwarding",
     "tunnelctl.forwarding": "tunnelctl.wire tunnelctl.policy tunnelctl.link tunnelctl.agent tunnelctl.secret",
     "tunnelctl.api": "tunnelctl.policy tunnelctl.forwarding tunnelctl.cli tunnelctl.secret",
     # The relay, floor by floor.

@@ -7,8 +7,9 @@ The names of the API (`tunnelctl.forward` and others, see `tunnelctl.api`) are l
 __version__ = "0.1.0"
 
 API = (
-    "AddressTaken", "CredentialRefused", "AsyncEndpoint", "Jwt", "NoHits", "NotReady", "Oidc", "RelayUnreachable",
-    "RunRefused", "SettingsRefused", "SyncEndpoint", "TunnelError", "TunnelLost", "forward", "forward_sync",
+    "AddressTaken", "AppEnded", "AsyncEndpoint", "CredentialRefused", "Jwt", "NoHits", "NotReady", "Oidc",
+    "RelayUnreachable", "RunRefused", "SettingsRefused", "SyncEndpoint", "TunnelError", "TunnelLost", "forward",
+    "forward_sync",
 )  # fmt: skip
 """Names of `tunnelctl.api` that can be used as `tunnelctl.NAME`."""
 

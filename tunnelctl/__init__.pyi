@@ -1,4 +1,5 @@
 from tunnelctl.api import AddressTaken as AddressTaken
+from tunnelctl.api import AppEnded as AppEnded
 from tunnelctl.api import AsyncEndpoint as AsyncEndpoint
 from tunnelctl.api import CredentialRefused as CredentialRefused
 from tunnelctl.api import Jwt as Jwt

@@ -8,17 +8,16 @@ does the work.
 """
 
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tunnelctl.cli.flag_values import TunnelFlags
-from tunnelctl.cli.settings import SettingsInvalid, resolve
-from tunnelctl.forwarding.embedded import EMBEDDED, embedded_relay
+from tunnelctl.cli.run_settings import run_settings
 from tunnelctl.forwarding.endpoint import AsyncEndpoint, open_endpoint
 from tunnelctl.forwarding.errors import (
     AddressTaken,
+    AppEnded,
     CredentialRefused,
     NoHits,
     NotReady,
@@ -35,6 +34,7 @@ from tunnelctl.secret import Secret
 
 __all__ = (
     "AddressTaken",
+    "AppEnded",
     "AsyncEndpoint",
     "CredentialRefused",
     "Jwt",
@@ -49,7 +49,7 @@ __all__ = (
     "TunnelLost",
     "forward",
     "forward_sync",
-)  # fmt: skip
+)
 
 Entries = Iterator[tuple[str, str]]
 """Texts of a policy's settings, each with the path of its setting."""
@@ -185,30 +185,10 @@ def forward_sync(
 async def _forward(
     flags: TunnelFlags, *, ready_path: str | None, ready_timeout: float, require_hits: int
 ) -> AsyncIterator[AsyncEndpoint]:
-    if ready_path is not None and not (
-        ready_path.startswith("/") and ready_path.isascii() and ready_path.isprintable()
-    ):
-        raise SettingsRefused(f"ready_path: {ready_path!r} is no path, such as /healthz")
-    async with _at_a_relay(flags) as flags:
-        try:
-            settings = resolve(flags, environ=os.environ, stdin=sys.stdin)
-        except SettingsInvalid as error:
-            raise SettingsRefused("; ".join(error.problems), error.hint) from error
-        serving = open_endpoint(
-            settings.agent, ready_path=ready_path, ready_timeout=ready_timeout, require_hits=require_hits
-        )
+    async with run_settings(flags, ready_path) as config:
+        serving = open_endpoint(config, ready_path=ready_path, ready_timeout=ready_timeout, require_hits=require_hits)
         async with serving as endpoint:
             yield endpoint
-
-
-@asynccontextmanager
-async def _at_a_relay(flags: TunnelFlags) -> AsyncIterator[TunnelFlags]:
-    """Run a relay while the block runs, if the flags ask for an embedded one. Returns the flags with its URL."""
-    if flags.relay != EMBEDDED:
-        yield flags
-        return
-    async with embedded_relay() as url:
-        yield replace(flags, relay=url, authtoken="")
 
 
 def _entries(

@@ -16,7 +16,7 @@ from tests.support.every import every
 from tunnelctl.agent.configfile import AGENT_KEYS, load
 from tunnelctl.agent.tunnelfile import TUNNEL_KEYS
 from tunnelctl.agent.unsupported import IN_A_DEFINITION, MAY_BE_OFF, OF_THE_AGENT, WITHOUT_EFFECT
-from tunnelctl.cli.exits import Exit
+from tunnelctl.cli.exits import Exit, RunExit
 from tunnelctl.cli.main import tunnel
 from tunnelctl.cli.ngrok import NGROK
 from tunnelrelay.cli.main import cli as tunnelrelay
@@ -42,9 +42,14 @@ def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Com
 COMMANDS = dict(pair for name, command in PROGRAMS.items() for pair in commands(name, command))
 
 
+AS_HTTP = "All flags of [`tunnel http`](#tunnel-http) below **Login**, **Other rules** and **Headers** hold here too."
+"""Stands in the section of a command for the tables of these flags."""
+
+
 def section(path: str) -> str:
     """What the reference says about one command."""
-    return re.split(r"\n#{2,3} ", TEXT.partition(f"\n### `{path}`\n")[2])[0]
+    text = re.split(r"\n#{2,3} ", TEXT.partition(f"\n### `{path}`\n")[2])[0]
+    return text.replace(AS_HTTP, TEXT.partition(policy_tables.BEGIN)[2].partition(policy_tables.END)[0])
 
 
 def rows(text: str) -> list[list[str]]:
@@ -138,14 +143,14 @@ def test_every_example_is_a_command_line(line):
 
 def test_the_exit_codes_are_the_codes():
     table = TEXT.partition("### Exit codes")[2].partition("###")[0]
-    assert [int(row[0]) for row in rows(table) if row[0].isdigit()] == [0, *map(int, Exit)]
+    assert [int(row[0]) for row in rows(table) if row[0].isdigit()] == sorted([0, *map(int, Exit), *map(int, RunExit)])
 
 
-@pytest.mark.parametrize("code", Exit)
+@pytest.mark.parametrize("code", [*Exit, *RunExit])
 def test_an_exit_code_means_what_the_code_says(code):
     table = TEXT.partition("### Exit codes")[2].partition("###")[0]
     (meaning,) = (row[1] for row in rows(table) if row[0] == str(int(code)))
-    source = inspect.getsource(Exit).partition(f"{code.name} = ")[2].partition('"""')[2].partition('"""')[0]
+    source = inspect.getsource(type(code)).partition(f"{code.name} = ")[2].partition('"""')[2].partition('"""')[0]
     assert plain_words(source)[:4] == plain_words(meaning)[:4]
 
 

@@ -114,8 +114,8 @@ def test_the_data_directory_is_described_whole() -> None:
 
 
 def command_of(line: str) -> tuple[click.Command | None, list[str]]:
-    """The command a shell line calls, and the words behind it."""
-    words = [word for word in line.split() if not re.match(r"[A-Z_]+=", word)]
+    """The command a shell line calls, and the words behind it, up to `--`: what follows is for another program."""
+    words = [word for word in line.partition(" -- ")[0].split() if not re.match(r"[A-Z_]+=", word)]
     words = words[1:] if words[:1] == ["sudo"] else words
     command: click.Command | None = {"tunnel": tunnel, "tunnelrelay": relay}.get(words[0] if words else "")
     while isinstance(command, click.Group):

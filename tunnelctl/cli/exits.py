@@ -45,6 +45,29 @@ class Exit(IntEnum):
     head -1`."""
 
 
+class RunExit(IntEnum):
+    """Exit codes of `tunnel exec` for errors of its own. Others are those of the command that it ran."""
+
+    RELAY_UNREACHABLE = 110
+    """No relay answers at the address."""
+    CREDENTIAL_REFUSED = 111
+    """The relay does not accept the credential, or the credential may not serve this name."""
+    ADDRESS_TAKEN = 112
+    """Another owner has the name, or another agent took it over during the run."""
+    NOT_READY = 113
+    """The app did not answer at its public address in time."""
+    TUNNEL_LOST = 114
+    """The link to the relay was lost during the run, and not back in time."""
+    NO_HITS = 115
+    """Fewer requests than required reached the app."""
+    USAGE = 116
+    """The command line or the configuration file is invalid."""
+    APP_ENDED = 117
+    """The app's own command ended before the run did, or something else listened at its port."""
+    RUN_REFUSED = 118
+    """The endpoint does not let the token of the run in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """One of several problems in an error, with a hint of its own.
@@ -67,7 +90,9 @@ class Failure(click.ClickException):
         error: The relay's name for the error; "" without one.
     """
 
-    def __init__(self, code: Exit, problems: Sequence[str | Mistake], hint: str = "", error: str = "") -> None:
+    def __init__(
+        self, code: Exit | RunExit, problems: Sequence[str | Mistake], hint: str = "", error: str = ""
+    ) -> None:
         self.mistakes = tuple(Mistake(one) if isinstance(one, str) else one for one in problems)
         super().__init__("; ".join(one.text for one in self.mistakes))
         self.code = int(code)

@@ -16,6 +16,7 @@ from tunnelctl.stdio import open_missing
 
 COMMANDS = {
     "http": ("tunnelctl.cli.http:http", "Give a local web service a public address."),
+    "exec": ("tunnelctl.cli.exec:exec_", "Run a command while a local web service has a public address."),
     "tcp": ("tunnelctl.cli.tcp:tcp", "Give a local TCP service a port of the relay."),
     "tunnel": ("tunnelctl.cli.tunnel_command:tunnel", "Serve an edge that is set up at the relay."),
     "start": ("tunnelctl.cli.start:start", "Start tunnels of the configuration file."),

@@ -32,6 +32,16 @@ READY = "relay ready"
 
 
 @asynccontextmanager
+async def at_a_relay(relay: str) -> AsyncIterator[str]:
+    """Return the relay's URL; that of a new relay, which runs while the block runs, for `embedded`."""
+    if relay != EMBEDDED:
+        yield relay
+        return
+    async with embedded_relay() as url:
+        yield url
+
+
+@asynccontextmanager
 async def embedded_relay() -> AsyncIterator[str]:
     """Run a relay while the block runs, and return its URL.
 

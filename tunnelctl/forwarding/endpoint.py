@@ -105,6 +105,7 @@ async def open_endpoint(
     ready_path: str | None = None,
     ready_timeout: float = 60.0,
     require_hits: int = 0,
+    app_ended: asyncio.Future[Any] | None = None,
     watcher: Watcher | None = None,
 ) -> AsyncIterator[AsyncEndpoint]:
     """Serve a local app while the block runs. It begins once a request has come back from the app, and ends with the
@@ -115,6 +116,7 @@ async def open_endpoint(
         ready_path: Path that must answer with 2xx; None for `/`, which may answer anything below 500.
         ready_timeout: Maximum seconds until the app is ready.
         require_hits: Minimum requests that the app must have answered at the end.
+        app_ended: Done when the app's process has ended, so that waiting for it is pointless; None if that is unknown.
         watcher: Gets the agent's events too.
 
     Raises:
@@ -132,7 +134,8 @@ async def open_endpoint(
     agent = Agent(config, watcher)
     agent.watchers.add(tracker)
     async with agent:
-        bound = await Readiness(config, agent, tracker, token, path=ready_path, probe=probe).wait(ready_timeout)
+        readiness = Readiness(config, agent, tracker, token, path=ready_path, probe=probe)
+        bound = await readiness.wait(ready_timeout, app_ended)
         async with LocalAddress(PublicConnector(config, bound.url), token) as local:
             yield AsyncEndpoint(bound, tracker, local, token)
             lost = await _loss(tracker, local)

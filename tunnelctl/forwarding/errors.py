@@ -89,6 +89,12 @@ class SettingsRefused(TunnelError, ValueError):
     exit_code = 116
 
 
+class AppEnded(TunnelError):
+    """The app's own command ended before the run did."""
+
+    exit_code = 117
+
+
 class RunRefused(TunnelError):
     """The endpoint does not let the token of the run in."""
 

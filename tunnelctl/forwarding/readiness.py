@@ -111,18 +111,19 @@ class Readiness:
         self._clock = clock
         self._missing = Missing("agent", "the relay has not answered yet")
 
-    async def wait(self, timeout: float) -> AgentTunnel:
+    async def wait(self, timeout: float, app_ended: asyncio.Future[Any] | None = None) -> AgentTunnel:
         """Wait until the app is ready, and return its tunnel.
 
         Args:
             timeout: Maximum seconds.
+            app_ended: As for `open_endpoint`.
 
         Raises:
-            TunnelError: The agent has ended, the rules refuse the run's token, or the time is over.
+            TunnelError: The agent or the app has ended, the rules refuse the run's token, or the time is over.
         """
         checks = asyncio.create_task(self._check())
         try:
-            ends: set[asyncio.Future[Any]] = {checks, self._tracker.closed}
+            ends: set[asyncio.Future[Any]] = {checks, self._tracker.closed, *([app_ended] if app_ended else [])}
             await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if checks.done():
                 return checks.result()
@@ -131,6 +132,8 @@ class Readiness:
             await asyncio.gather(checks, return_exceptions=True)
         if self._tracker.closed.done():
             raise self._tracker.closed.result() or NotReady("agent", "it was stopped")
+        if app_ended is not None and app_ended.done():
+            raise NotReady("app", "its process has ended")
         raise self._too_late(timeout)
 
     def _too_late(self, timeout: float) -> TunnelError:
