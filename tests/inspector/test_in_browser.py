@@ -129,10 +129,13 @@ async def test_a_request_that_goes_on_is_shown_and_then_its_answer(stage: Stage,
     await expect(row(page, "/held")).to_contain_text("…")
     pane = await open_row(page, "/held")
     await expect(pane).to_contain_text("not yet")
+    button = await row(page, "/held").get_by_role("button").element_handle()
+    assert button is not None
     stage.app.open_gate("held")
     await waiting
     await expect(row(page, "/held")).to_contain_text("200")
     await expect(pane).to_contain_text("200 OK")
+    assert await button.evaluate("button => button.isConnected")  # a click that began before the answer is not lost
 
 
 async def test_what_comes_while_the_list_is_paused_waits(stage: Stage, page: Page):

@@ -33,6 +33,11 @@ const note = (events, id, text) => {
   if (events.size > MAX_WAITING) events.delete(events.keys().next().value);
 };
 
+/* Bring a row up to date. Its button stays the same element: a click on it would be lost with it. */
+const update = (old, fresh) => {
+  for (const cell of [".r-status", ".r-who", ".r-served"]) old.querySelector(cell).replaceWith(fresh.querySelector(cell));
+};
+
 export class List {
   /* `open` is called with the id of a row that is chosen, `changed` after each batch. */
   constructor(body, open, changed) {
@@ -130,7 +135,7 @@ export class List {
     if (!this.fits(exchange)) {
       if (old) this.drop(exchange.id);
     } else if (old) {
-      old.replaceWith(this.make(exchange));
+      update(old, row(exchange, this.open));
     } else if (!before || !this.fits(before)) {
       this.body.prepend(this.make(exchange));
     }
