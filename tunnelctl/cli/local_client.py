@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -81,8 +81,8 @@ class LocalClient:
             _checked(response)
             yield "open", None
             name = ""
-            for line in response.iter_lines():
-                kind, _, value = line[:MAX_LINE].partition(": ")
+            for line in _lines(response.iter_bytes()):
+                kind, _, value = line.partition(": ")
                 if kind == "event":
                     name = value
                 elif kind == "data":
@@ -139,6 +139,16 @@ def _reachable(address: WebAddress) -> WebAddress:
     if not literal.is_unspecified:
         return address
     return replace(address, host="127.0.0.1" if literal.version == 4 else "::1")
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[str]:
+    """Yield the lines of a stream. Raises ValueError for one longer than `MAX_LINE`."""
+    kept = b""
+    for part in parts:
+        *lines, kept = (kept + part).split(b"\n")
+        yield from (line.decode() for line in lines)
+        if len(kept) > MAX_LINE:
+            raise ValueError("a line without an end")
 
 
 @contextmanager
