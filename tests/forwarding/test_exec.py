@@ -161,7 +161,8 @@ def test_row20_an_app_that_ends_before_it_is_ready(runs: Runs) -> None:
 
 def test_row21_an_app_that_ends_while_the_command_runs(runs: Runs) -> None:
     port = free_port()
-    script = f"{HIT}; kill $(pgrep -f 'http.server.test.* {port}$'); exit "
+    ends_the_app = f"app=$(pgrep -f 'http.server.test.* {port}$'); kill $app; while kill -0 $app; do sleep 0.02; done"
+    script = f"{HIT}; {ends_the_app} 2> /dev/null; exit"
     assert runs.run(port, up(port), script=f"{script} 0").code == 117
     assert runs.run(port, up(port), script=f"{script} 4").code == 4
 

@@ -90,11 +90,11 @@ async def _run(plan: RunPlan, worker: Worker) -> None:
             async with serving as endpoint:
                 await _command(plan, worker, endpoint)
         except TunnelError:
-            if app is not None and app.ended.done():
-                raise _ended(app) from None
+            if app is not None and app.has_ended:
+                raise await _ended(app) from None
             raise
-        if app is not None and app.ended.done():
-            raise _ended(app)
+        if app is not None and app.has_ended:
+            raise await _ended(app)
 
 
 @asynccontextmanager
@@ -138,9 +138,10 @@ async def _command(plan: RunPlan, worker: Worker, endpoint: AsyncEndpoint) -> No
         raise CommandFailed(code)
 
 
-def _ended(app: RunningCommand) -> AppEnded:
+async def _ended(app: RunningCommand) -> AppEnded:
+    code = await asyncio.shield(app.ended)
     said = "".join(f"\n{line}" for line in app.last_lines)
-    return AppEnded(f"the app of --up ended with {app.ended.result()}{said}")
+    return AppEnded(f"the app of --up ended with {code}{said}")
 
 
 def _environ(endpoint: AsyncEndpoint | None = None) -> Mapping[str, str]:

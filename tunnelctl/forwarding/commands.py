@@ -31,6 +31,11 @@ class RunningCommand:
         self._copying = asyncio.create_task(self._copy())
         self.ended = asyncio.create_task(self._wait())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the command has ended; `ended` is done a moment later, when its output is complete."""
+        return self._process.returncode is not None
+
     async def stop(self) -> None:
         """End the group: politely first, and after `GRACE_SECONDS` in any case."""
         self._send(signal.SIGTERM)
