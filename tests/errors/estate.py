@@ -67,6 +67,7 @@ def estate(folder: Path, programs: Programs) -> Iterator[dict[str, str]]:
             "--log-format=json", env={"TUNNELCTL_AUTHTOKEN": tokens["ann"], "XDG_CONFIG_HOME": str(folder)},
         )  # fmt: skip
         stack.callback(agent.stop)
+        local_api = str(agent.wait_for_record("starting web service")["addr"])
         agent.wait_for_record("started tunnel")
         run("backup", str(folder / "keys.tar.gz"), "--data-dir", str(live))
         closed = stack.enter_context(socket.socket())
@@ -80,7 +81,8 @@ def estate(folder: Path, programs: Programs) -> Iterator[dict[str, str]]:
         yield {
             "d": str(folder), "live": str(live), "relay": url, "port": url.rpartition(":")[2], "long": "x" * 5000,
             "closed": f"http://127.0.0.1:{closed.getsockname()[1]}", "closed_port": str(closed.getsockname()[1]),
-            "stranger": f"http://127.0.0.1:{stranger.server_address[1]}", **tokens,
+            "stranger": f"http://127.0.0.1:{stranger.server_address[1]}", "web": local_api,
+            **tokens,
         }  # fmt: skip
 
 

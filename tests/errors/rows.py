@@ -120,6 +120,17 @@ ROWS = (
         "{closed_port}: bind: address already in use",
         "web_addr",
     ),
+    # The local API's own commands
+    Row("tunnel requests --web-addr {closed}", 2, "--web-addr: ", "give it as 127.0.0.1:4040"),
+    Row("tunnel requests --web-addr 127.0.0.1:{closed_port}", 1, "no agent answers at 127.0.0.1:", "start one with"),
+    Row("tunnel requests --web-addr false", 2, "--web-addr is false: agents have no local API", "take that out"),
+    Row("tunnel requests --config {d}/typo.yml", 2, "unknown key agent.authtokn", FILE_STEP),
+    Row("tunnel replay 0123456789abcdef --web-addr {web}", 1, "the agent refused: ", "`tunnel requests` lists those"),
+    Row("tunnel replay 1 --set-header x", 2, "--set-header: 'x' has no colon", "'Accept: text/html'"),
+    Row("tunnel replay 1 --data @{d}/none", 2, "--data: cannot read @{d}/none", "name another file"),
+    Row("tunnel replay 1 --data -", 2, "--data: more than 128 KiB", "give a smaller body", stdin=bytes(132_000)),
+    # A run of a command
+    Row("tunnel exec", 116, "Missing argument", "tunnel exec --help lists it"),
     # What a relay answers
     Row(f"{WITH} tt_wrong", 3, "the authtoken is unknown", "tunnelrelay token create"),
     Row(f"{WITH} {{expired}}", 3, "The authtoken has expired. (on 20", "tunnelrelay token create"),

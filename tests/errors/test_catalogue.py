@@ -32,6 +32,8 @@ ELSEWHERE = {
         "start_problems.py",
         "of_address",
     ): "app/test_start_problems.py::test_each_way_an_address_cannot_be_had_has_its_words",
+    ("exec.py", "exec_"): "cli/test_exec.py::test_a_system_that_cannot_fork_is_told",
+    ("local_client.py", "_told"): "cli/test_local_client.py::test_a_line_without_an_end_is_not_read_to_its_end",
     ("oidc.py", "checked_before_start"): "cli/test_oidc.py::test_every_mistake_is_told_at_once",
     ("program.py", "system_failure"): "cli/test_exits.py::test_nothing_ends_in_a_traceback_and_everything_in_a_hint",
     ("program.py", "_fault"): "cli/test_exits.py::test_nothing_ends_in_a_traceback_and_everything_in_a_hint",

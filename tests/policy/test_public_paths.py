@@ -247,7 +247,7 @@ PATTERNS = (b"/public/*", b"/health", b"/docs/", b"/.well-known/*")
 
 def is_below_public(path: str) -> bool:
     """Whether a reader that got this path is below `/public/` or `/.well-known/` with it, as the patterns are."""
-    return path.lower().startswith(("/public/", "/.well-known/")) and not path.endswith(("/public/", "/.well-known/"))
+    return path.lower().startswith(("/public/", "/.well-known/")) and path.lower() not in ("/public/", "/.well-known/")
 
 
 PIECES = st.sampled_from(
@@ -263,6 +263,7 @@ BEGUN = st.builds(str.__add__, st.sampled_from(["/public/", "/public", "/health"
 
 @given(TARGETS | BEGUN)
 @example("/public/x/y")
+@example("/public/public/")
 @example("/public/a..b/.x./")
 @example("/public/!$&'()*,:=@~-_/")
 @example("/health")
