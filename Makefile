@@ -32,11 +32,11 @@ demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sig
 # The linters run beside the tests, on the core that these leave idle, and say what they found below them.
 test: $(READY) $(IDP) $(CLIENTS) $(SHORT) ## Run the linters and every test that takes seconds
 	@$(MAKE) --no-print-directory lint >$(LINTED) 2>&1 & linters=$$!; trap 'kill $$linters' INT TERM; \
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS); tests=$$?; \
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (long or thorough)" $(ARGS); tests=$$?; \
 	wait $$linters; linted=$$?; cat $(LINTED); exit $$((tests | linted))
 
 journeys: $(READY) $(IDP) $(CLIENTS) $(SHORT) $(LONG) ## Run the long journeys too: real processes, a real browser, 1 GB each way
-	$(PY) -m pytest -m "journey or long" $(ARGS)
+	$(PY) -m pytest -m "journey or long or thorough" $(ARGS)
 
 fuzz: $(FUZZER) ## Fuzz every reader of hostile bytes, with coverage guidance (FUZZ_SECONDS=10 each)
 	$(PY) -m tests.fuzz

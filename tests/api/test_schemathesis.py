@@ -1,7 +1,5 @@
 """The whole schema, tried by schemathesis with a key of an administrator and one of a member: it must find nothing.
 
-`make test` tries every operation as an administrator, and as a member with things there; CI and `make journeys` try the
-member without things, and the edges of every value, too.
 `API_EXAMPLES=1000` tries longer.
 """
 
@@ -15,10 +13,11 @@ from tests.support.processes import environment
 from tests.support.tools import ROOT
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(0 if EXAMPLES > FEW else 1200)
 @pytest.mark.parametrize(
     "trials",
-    [("admin", "made"), pytest.param(("member", "admin-edges", "made-edges"), marks=pytest.mark.long)],
+    [("admin", "member", "made"), ("admin-edges", "made-edges")],
     ids=" ".join,
 )
 def test_schemathesis_finds_nothing(trials):

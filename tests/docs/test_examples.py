@@ -34,7 +34,7 @@ def test_the_page_does_what_it_says(page: Path, desk: Desk) -> None:
         desk.do(step)
 
 
-@pytest.mark.long
+@pytest.mark.thorough
 def test_the_page_that_installs_does_what_it_says(desk: Desk) -> None:
     for step in steps((GUIDES / INSTALLING).read_text()):
         desk.do(step)

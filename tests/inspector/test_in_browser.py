@@ -194,6 +194,7 @@ async def some(stage: Stage) -> None:
 ALL = ["/slow", "/echo?away", "/bytes/20000", "/status/404", "/echo?pear", "/echo?apple"]
 
 
+@pytest.mark.thorough
 @every(
     "fields, fit",
     [

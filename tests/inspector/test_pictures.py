@@ -7,6 +7,7 @@ from tests.support.browser import launched
 from tests.support.tools import ARTIFACTS
 
 
+@pytest.mark.thorough
 @pytest.mark.browser
 async def test_the_docs_picture_of_the_inspector_is_taken_and_shown() -> None:
     ARTIFACTS.mkdir(exist_ok=True)

@@ -79,6 +79,7 @@ AGREES = """({readJson}, texts) => texts.filter(text => {
 })"""
 
 
+@pytest.mark.thorough
 @every("strategy", [DOCUMENTS, damaged(), st.lists(SIGNS, max_size=8).map("".join)])
 async def test_json_is_taken_as_the_browsers_own_reader_takes_it(page: Page, strategy):
     assert await run(page, "json", AGREES, examples(strategy)) == []
@@ -125,6 +126,7 @@ XML = """({readXml}, texts) => texts.filter(text => {
 })"""
 
 
+@pytest.mark.thorough
 async def test_xml_is_taken_and_only_its_white_space_changes(page: Page):
     assert await run(page, "xml", XML, examples(ELEMENTS)) == []
     more = ['<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY b "c">]>\n<!-- <b> --><a><![CDATA[<x>]]></a>\n']

@@ -44,6 +44,7 @@ def is_at_provider(town: Neighbours, page: Page) -> bool:
     return urlsplit(page.url).netloc == urlsplit(town.idp.issuer).netloc
 
 
+@pytest.mark.thorough
 async def test_logins_begun_in_twelve_tabs_all_end_well_and_the_newest_counts_in_all(town, context):
     tabs = [await context.new_page() for _ in range(TABS)]
     await asyncio.gather(*(tab.goto(f"{town.door.url}/?tab={number}") for number, tab in enumerate(tabs)))

@@ -252,7 +252,17 @@ async def look(
         tunnel.child.stop()
 
 
-FRAMEWORKS = [pytest.param(one, id=one.name, marks=[pytest.mark.long] if one.kit == "long" else []) for one in ALL]
+QUICK = ("Flask", "Vite")
+"""The frameworks that `make test` tries: an app that builds addresses, and a server for developers."""
+
+
+def marks_of(framework: Framework) -> list[pytest.MarkDecorator]:
+    if framework.kit == "long":
+        return [pytest.mark.long]
+    return [] if framework.name in QUICK else [pytest.mark.thorough]
+
+
+FRAMEWORKS = [pytest.param(one, id=one.name, marks=marks_of(one)) for one in ALL]
 
 
 @IN_LOOP

@@ -71,6 +71,7 @@ def shim(tmp_path: Path) -> Path:
     return folder / "ngrok"
 
 
+@pytest.mark.thorough
 def test_npms_ngrok_does_all_it_can_twice_with_another_region(
     machine: Mapping[str, str], shim: Path, token: str
 ) -> None:
