@@ -19,13 +19,15 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     would lose.
 
     A signal that was ignored when the program started stays ignored: `nohup` ignores SIGHUP for its command in this
-    way, and a shell that runs scripts ignores Ctrl-C for its background jobs.
+    way, and a shell that runs scripts ignores Ctrl-C for its background jobs. Afterwards the handlers are those that
+    were set before.
     """
     if os.getpid() == 1:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     loop = asyncio.get_running_loop()
     numbers = [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in numbers}
+    numbers = [number for number in numbers if before[number] is not signal.SIG_IGN]
     for number in numbers:
         try:
             loop.add_signal_handler(number, stop)
@@ -37,3 +39,5 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         for number in numbers:
             with contextlib.suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
+            if before[number] is not None:  # None is a handler that Python did not set
+                signal.signal(number, before[number])
