@@ -30,7 +30,7 @@ demo: $(READY) ## Start an app, a relay and a login in front of it (CHECK=1: sig
 	@$(PY) -m tests.demo $(if $(CHECK),--check)
 
 # The linters run beside the tests, on the core that these leave idle, and say what they found below them.
-test: $(READY) $(IDP) $(CLIENTS) $(SHORT) ## Run the linters and every test that takes seconds
+test: $(READY) $(IDP) $(CLIENTS) $(SHORT) ## Run the linters and the tests, but for those that only CI has the time for
 	@$(MAKE) --no-print-directory lint >$(LINTED) 2>&1 & linters=$$!; trap 'kill $$linters' INT TERM; \
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not (long or thorough)" $(ARGS); tests=$$?; \
 	wait $$linters; linted=$$?; cat $(LINTED); exit $$((tests | linted))

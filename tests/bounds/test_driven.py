@@ -23,6 +23,8 @@ from tests.bounds import (  # noqa: F401  # they enter their drivers
 from tests.bounds.driving import DRIVERS
 from tests.bounds.found import declared
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("name", declared())
 async def test_a_bound_holds_when_it_is_driven_past(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from tests.support.every import every
 from tests.support.forked import Done, Programs, error_sites
 from tests.support.tools import ROOT
 
+pytestmark = pytest.mark.thorough
+
 RAW = re.compile(
     r"Errno|Traceback|\bX509|\[SSL|SQLAlchemy|sqlalchemy|\(sqlite3|pydantic|alembic\b|asyncpg|\w+Error\b|Exception\b"
 )

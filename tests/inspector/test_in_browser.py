@@ -21,7 +21,7 @@ from tests.support.every import every
 from tests.support.looks import FITS, PHONE, look_at, unreadable
 from tunnelctl.agent.status import SessionState
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.thorough, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 HOSTILE = "\"'><script>window.hit = 1</script><img src=x onerror='window.hit = 1'></textarea><svg/onload=window.hit=1>"
 HOSTILE_PATH = "/%3Cscript%3Ewindow.hit=1%3C/script%3E?q=%22%3E%3Cimg%20src=x%20onerror=window.hit=1%3E&javascript:hit"
@@ -194,7 +194,6 @@ async def some(stage: Stage) -> None:
 ALL = ["/slow", "/echo?away", "/bytes/20000", "/status/404", "/echo?pear", "/echo?apple"]
 
 
-@pytest.mark.thorough
 @every(
     "fields, fit",
     [

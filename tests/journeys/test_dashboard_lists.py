@@ -18,7 +18,7 @@ from tests.support.processes import Child
 from tests.support.stack import Stack, stacked
 from tests.support.tools import require_tool
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.thorough, pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 ONCE = "This is the only time it is shown."
 

@@ -23,7 +23,7 @@ from tests.support.world import World, world
 from tunnelctl.wire.messages import Bound, PolicySpec
 from tunnelrelay.policy import cookies
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.thorough, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 WIDTHS = (375, 1280)
 

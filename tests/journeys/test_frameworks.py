@@ -252,17 +252,9 @@ async def look(
         tunnel.child.stop()
 
 
-QUICK = ("Flask", "Vite")
-"""The frameworks that `make test` tries: an app that builds addresses, and a server for developers."""
-
-
-def marks_of(framework: Framework) -> list[pytest.MarkDecorator]:
-    if framework.kit == "long":
-        return [pytest.mark.long]
-    return [] if framework.name in QUICK else [pytest.mark.thorough]
-
-
-FRAMEWORKS = [pytest.param(one, id=one.name, marks=marks_of(one)) for one in ALL]
+MARKS = {"short": pytest.mark.thorough, "long": pytest.mark.long}
+"""The mark of a framework, by the folder of tests/frameworks/ that installs it."""
+FRAMEWORKS = [pytest.param(one, id=one.name, marks=MARKS[one.kit]) for one in ALL]
 
 
 @IN_LOOP

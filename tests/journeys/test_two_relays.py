@@ -25,6 +25,8 @@ from tests.support.stack import Stack, stacked, until
 from tests.support.visitor import NAVIGATION, LoopbackTransport, Visitor
 from tests.support.waiting import PATIENCE
 
+pytestmark = pytest.mark.thorough
+
 RECHECK = 5
 """Seconds after which the provider is asked again."""
 AT_ONCE = 50
