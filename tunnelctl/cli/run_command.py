@@ -9,6 +9,7 @@ from typing import Any
 
 from tunnelctl.agent.config import AgentConfig
 from tunnelctl.agent.connector import open_connector
+from tunnelctl.cli.persona import NGROK_VARIABLES
 from tunnelctl.forwarding.commands import RunningCommand, start_app, start_command
 from tunnelctl.forwarding.endpoint import AsyncEndpoint, open_endpoint
 from tunnelctl.forwarding.errors import AppEnded, TunnelError
@@ -145,8 +146,15 @@ async def _ended(app: RunningCommand) -> AppEnded:
 
 
 def _environ(endpoint: AsyncEndpoint | None = None) -> Mapping[str, str]:
-    """Return the environment of a child: ours without our settings, among which are secrets, and with the endpoint."""
-    environ = {name: text for name, text in os.environ.items() if not name.startswith("TUNNELCTL_")}
+    """Return a child's environment: ours, without the settings of the agent (some are secret), and with the endpoint.
+
+    Variables of ngrok are left out too, as the agent reads them under its name.
+    """
+    environ = {
+        name: text
+        for name, text in os.environ.items()
+        if not name.startswith("TUNNELCTL_") and name not in NGROK_VARIABLES
+    }
     if endpoint is not None:
         environ |= {
             "TUNNELCTL_URL": endpoint.url,
