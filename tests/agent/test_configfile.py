@@ -110,8 +110,8 @@ endpoints:
 def test_endpoints_of_a_third_version_file_are_read_as_they_are(file):
     web, ssh, any_port, random = load(file(ENDPOINTS)).tunnels
     assert web == FileTunnel(
-        name="web", addr="http://localhost:8080", url="https://demo.tun.example", metadata="blue", pooling=True,
-        inspect=False, policy=typed(basic_auth=("ann:long-enough",)),
+        name="web", addr="http://localhost:8080", url="https://demo.tun.example", description="the shop",
+        metadata="blue", pooling=True, inspect=False, policy=typed(basic_auth=("ann:long-enough",)),
     )  # fmt: skip
     assert ssh == FileTunnel(name="ssh", addr="22", is_tcp=True, remote_addr="tun.example:20022")
     assert any_port == FileTunnel(name="any", addr="localhost:22", is_tcp=True)

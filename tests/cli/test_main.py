@@ -331,7 +331,6 @@ def started(monkeypatch):
         ["--scheme=http"],
         ["--scheme=https,http"],
         ["--scheme=http", "--scheme=https"],
-        ["--description", "the shop"],
     ],
 )
 def test_a_flag_of_ngroks_that_says_nothing_here_changes_nothing(arguments, started):

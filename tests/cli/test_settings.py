@@ -212,9 +212,10 @@ def test_an_edge_has_its_address_already(given, name):
 
 
 def test_a_tunnel_that_joins_has_what_was_asked_and_no_rules(given):
-    tunnel = given(labels=("edge=edghts_1", "b=2"), weight=5, metadata="blue", name="web").agent.tunnels[0]
-    assert (tunnel.labels, tunnel.weight, tunnel.metadata, tunnel.name) == (
-        (("edge", "edghts_1"), ("b", "2")), 5, "blue", "web",
+    texts = {"description": "the shop", "metadata": "blue", "name": "web"}
+    tunnel = given(labels=("edge=edghts_1", "b=2"), weight=5, **texts).agent.tunnels[0]
+    assert (tunnel.labels, tunnel.weight, tunnel.description, tunnel.metadata, tunnel.name) == (
+        (("edge", "edghts_1"), ("b", "2")), 5, "the shop", "blue", "web",
     )  # fmt: skip
     assert tunnel.upstream.url == "http://localhost:3000"
     assert given(edge="shop").agent.tunnels[0].edge == "shop"

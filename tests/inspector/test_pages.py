@@ -23,6 +23,7 @@ WEB = TunnelConfig(
     upstream=UpstreamAddress("http", "localhost", 3000),
     subdomain="web",
     policy=PolicySpec(basic_auth=("ann:long-enough-password",)),
+    description="the shop",
     metadata="<b>mine</b>",
 )
 
@@ -103,7 +104,11 @@ async def test_the_figures_tell_of_the_session_and_its_tunnels():
         assert (now["state"], now["owner"], now["version"]) == ("online", "ann", "9.9.9")
         (web,) = now["tunnels"]
         assert (web["name"], web["state"], web["urls"]) == ("web", "online", ["https://web.tun.example"])
-        assert (web["upstream"], web["metadata"]) == ("http://localhost:3000", "<b>mine</b>")
+        assert (web["upstream"], web["description"], web["metadata"]) == (
+            "http://localhost:3000",
+            "the shop",
+            "<b>mine</b>",
+        )
         assert web["let_in"] == "everyone who knows the password of ann"
         assert (web["requests"]["count"], web["is_inspected"]) == (0, False)
         assert [chart["title"] for chart in now["charts"]] == ["Requests", "Response time"]

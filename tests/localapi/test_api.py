@@ -29,7 +29,9 @@ def plain(name="web", **more):
 
 async def test_a_tunnel_is_made_shown_and_deleted():
     async with api() as here:
-        status, made = await here.json("POST", "/api/tunnels", plain("web (1)", subdomain="demo", metadata="mine"))
+        status, made = await here.json(
+            "POST", "/api/tunnels", plain("web (1)", subdomain="demo", description="the shop", metadata="mine")
+        )
         assert status == 201
         id_ = made["ID"]
         assert made == {
@@ -45,6 +47,7 @@ async def test_a_tunnel_is_made_shown_and_deleted():
             "inspect": False,
             "pooling_enabled": False,
             "metrics": {"conns": {"count": 0, "gauge": 0, **ZERO}, "http": {"count": 0, **ZERO}},
+            "description": "the shop",
             "metadata": "mine",
         }
         assert len(bytes.fromhex(id_)) == 16

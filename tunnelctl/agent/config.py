@@ -32,6 +32,7 @@ class TunnelConfig:
         edge: Id, host or name of a single edge to serve instead.
         pooling: Share the address with other agents of the same owner that serve it too.
         weight: Share of a pooled address's requests, relative to the other agents' weights; 1 to 100.
+        description: Free text of the owner, shown by the inspector and the local API. It does not reach the relay.
         metadata: Free text of the owner, returned by the relay's API.
         verify_upstream: Whether an https service must have a certificate that this machine trusts. None: only if the
             service is on another machine, as self-signed certificates are common on this one and no third machine is in
@@ -54,6 +55,7 @@ class TunnelConfig:
     edge: str = ""
     pooling: bool = False
     weight: int = 1
+    description: str = ""
     metadata: str = ""
     verify_upstream: bool | None = None
     proxy_protocol: ProxyVersion = 0

@@ -38,6 +38,7 @@ OWN: dict[str, tuple[str, Kind]] = {
     "edge": ("edge", "text"),
     "pooling_enabled": ("pooling", "switch"),
     "weight": ("weight", "number"),
+    "description": ("description", "text"),
     "metadata": ("metadata", "text"),
     "proxy_proto": ("proxy_protocol", "text"),
     "verify_upstream_tls": ("upstream_tls_verify", "switch"),
@@ -78,6 +79,7 @@ class FileTunnel:
     edge: str = ""
     pooling: bool = False
     weight: int | None = None
+    description: str = ""
     metadata: str = ""
     upstream_tls_verify: bool | None = None
     proxy_protocol: str = ""

@@ -57,7 +57,7 @@ IN_A_DEFINITION = frozenset(
 OFF = frozenset({"", "0", "0.0", "false"})
 """Values with which a configuration file turns a setting of ngrok off."""
 MAY_BE_OFF = frozenset({"circuit_breaker", "compression", "websocket_tcp_converter"})
-WITHOUT_EFFECT = frozenset({"description", "region"})
+WITHOUT_EFFECT = frozenset({"region"})
 """Keys of a tunnel or an endpoint that are accepted without effect, as they cannot matter here."""
 OF_THE_AGENT = frozenset(
     {

@@ -56,6 +56,7 @@ class TunnelFlags(LinkFlags):
     pooling: bool = False
     weight: int | None = None
     name: str = ""
+    description: str = ""
     metadata: str = ""
     upstream_tls_verify: bool | None = None
     proxy_protocol: str = ""
@@ -78,7 +79,7 @@ class StartFlags(LinkFlags):
 
 F = TypeVar("F", bound=LinkFlags)
 
-MAY_BE_EMPTY = frozenset({"url", "metadata", "proxy_protocol", "proxy_proto"})
+MAY_BE_EMPTY = frozenset({"url", "description", "metadata", "proxy_protocol", "proxy_proto"})
 """Flags whose value may be empty without being a mistake."""
 
 

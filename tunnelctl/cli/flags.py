@@ -130,6 +130,7 @@ CONNECTION: tuple[Decorator, ...] = (
 )
 TUNNEL: tuple[Decorator, ...] = (
     option("--name", "Name of the tunnel in the log [default: command_line].", "NAME"),
+    option("--description", "Text about the tunnel, for the inspector and the local API.", "TEXT"),
     option("--metadata", "Text about the tunnel, for the relay's API.", "TEXT"),
     click.option(
         "--weight",
@@ -195,7 +196,6 @@ def _split(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 FAMILIAR: tuple[Decorator, ...] = (
     click.option("--binding", hidden=True, expose_value=False, default="", callback=_public_alone),
     click.option("--region", hidden=True, expose_value=False, help="The relay is where it is."),
-    click.option("--description", hidden=True, expose_value=False, help="No effect; --metadata reaches the relay."),
 )
 """Flags of ngrok that are accepted without effect, so that its command lines work unchanged."""
 OLDER_PROXY_PROTOCOL: Decorator = click.option(

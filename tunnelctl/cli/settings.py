@@ -294,6 +294,7 @@ class _Resolver:
             upstream=upstream,
             name=flags.name or COMMAND_LINE,
             weight=flags.weight or 1,
+            description=flags.description,
             metadata=flags.metadata,
             verify_upstream=flags.upstream_tls_verify,
             policy=_with_known_host(tunnel.policy, upstream),

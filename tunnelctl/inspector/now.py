@@ -46,6 +46,7 @@ def _tunnel(tunnel: AgentTunnel, clock: float) -> dict[str, Any]:
         "let_in": config.who_may_visit,
         "is_tcp": config.is_tcp,
         "is_inspected": tunnel.is_inspected,
+        "description": config.description,
         "metadata": config.metadata,
         "started_at": tunnel.started_at,
         "connections": _reading(tunnel.connections(clock)),

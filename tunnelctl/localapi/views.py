@@ -42,6 +42,8 @@ def tunnel_view(entry: Entry, *, collection: str, instance: str, now: float) -> 
             "http": _reading(tunnel.http_requests(now), has_gauge=False),
         },
     }
+    if tunnel.config.description:
+        view["description"] = tunnel.config.description
     if tunnel.config.metadata:
         view["metadata"] = tunnel.config.metadata
     return view

@@ -33,6 +33,7 @@ const tunnelCard = (tunnel, at) =>
       ["Problem", tunnel.problem ? el("span", { class: "bad-text" }, `the local service does not answer: ${tunnel.problem}`) : null],
       ["Who is let in", el("bdi", {}, tunnel.let_in)],
       ["Requests", tunnel.is_tcp ? null : tunnel.is_inspected ? el("a", { href: `/inspect/http#${new URLSearchParams({ tunnel: tunnel.name })}` }, "kept and shown") : "not kept"],
+      ["Description", tunnel.description ? el("bdi", {}, tunnel.description) : null],
       ["Metadata", tunnel.metadata ? el("bdi", {}, tunnel.metadata) : null],
       ["Since", ago(tunnel.started_at, at)],
     ]),
