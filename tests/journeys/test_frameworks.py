@@ -66,7 +66,9 @@ class PublicStack(Stack):
         cert_file, key_file = self.authority.issue(domain)
         flags = [f"--https=127.0.0.1:{self.https_port}", f"--tls-cert={cert_file}", f"--tls-key={key_file}"]
         super().__init__(folder / "data", [*flags, f"--domain={domain}", f"--public-url=https://*.{domain}"])
-        self.token = self.tokens("create").out[0]
+        made = self.tokens("create")
+        assert made.out, made.output
+        self.token = made.out[0]
 
     @property
     def agent_flags(self) -> list[str]:
